@@ -1,0 +1,137 @@
+/* The error table: one row per reason that Pomona can refuse or fail with.
+ *
+ * A row has the C code, the stable id shown to people (never reused, never renumbered), the HTTP status it becomes,
+ * whether the same request may succeed later, and the text for people. Messages built from a row add what is wrong and
+ * where ("RFC 8894 §3.2.1.4", "TokenUpdate.Token", line 7) and what to do. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#define POM_ERROR_TABLE(X) \
+	/* general */ \
+	X(POM_ERR_INTERNAL, "POM-E0001", 500, true, "Something in Pomona failed that should not fail. The log has the details.") \
+	X(POM_ERR_BAD_REQUEST, "POM-E0002", 400, false, "The request is not well formed.") \
+	X(POM_ERR_NOT_FOUND, "POM-E0003", 404, false, "There is nothing with this name or id.") \
+	X(POM_ERR_CONFLICT, "POM-E0004", 409, false, "This cannot be done in the present state.") \
+	X(POM_ERR_UNAUTHORIZED, "POM-E0005", 401, false, "The admin API needs a valid token.") \
+	X(POM_ERR_FORBIDDEN, "POM-E0006", 403, false, "This is not allowed.") \
+	X(POM_ERR_TOO_LARGE, "POM-E0007", 413, false, "The data is larger than the limit for this place.") \
+	X(POM_ERR_BUSY, "POM-E0008", 503, true, "The server has more work than it can take now.") \
+	X(POM_ERR_USAGE, "POM-E0009", 400, false, "The command line is not understood.") \
+	X(POM_ERR_CONFIG, "POM-E0010", 500, false, "A setting is wrong.") \
+	X(POM_ERR_UNREACHABLE, "POM-E0011", 502, true, "The other side could not be reached.") \
+	X(POM_ERR_IO, "POM-E0012", 500, true, "A file could not be read or written.") \
+	X(POM_ERR_LOCKED, "POM-E0013", 409, true, "Another process uses this data directory.") \
+	X(POM_ERR_PERMISSION, "POM-E0014", 500, false, "A secret file can be read by others.") \
+	X(POM_ERR_LIMIT, "POM-E0015", 400, false, "A limit was exceeded.") \
+	X(POM_ERR_JSON, "POM-E0016", 400, false, "The JSON is malformed or has the wrong shape.") \
+	/* storage */ \
+	X(POM_ERR_STORE_FULL, "POM-E0101", 503, true, "The disk is full: nothing was stored. Free some space; Pomona goes on by itself.") \
+	X(POM_ERR_STORE_CONFLICT, "POM-E0102", 409, true, "Somebody else changed this at the same time.") \
+	X(POM_ERR_STORE_REFUSED, "POM-E0103", 500, false, "The database refused the statement.") \
+	X(POM_ERR_STORE_UNKNOWN, "POM-E0104", 503, true, "The connection to the database was lost: the result is unknown.") \
+	X(POM_ERR_STORE_SCHEMA, "POM-E0105", 500, false, "The database has a schema that this version cannot use.") \
+	X(POM_ERR_STORE_SEAL, "POM-E0106", 500, false, "A sealed value could not be opened: wrong encryption key or damaged data.") \
+	/* plists */ \
+	X(POM_ERR_PLIST_SYNTAX, "POM-E1001", 400, false, "The property list is not well-formed XML.") \
+	X(POM_ERR_PLIST_VALUE, "POM-E1002", 400, false, "A value in the property list does not have the form of its type.") \
+	X(POM_ERR_PLIST_STRUCTURE, "POM-E1003", 400, false, "The elements of the property list are not where they belong.") \
+	X(POM_ERR_PLIST_LIMIT, "POM-E1004", 400, false, "The property list is too deep, too large or has too many elements.") \
+	X(POM_ERR_PLIST_ENTITY, "POM-E1005", 400, false, "The property list declares entities, which Pomona does not accept.") \
+	X(POM_ERR_PLIST_KEY, "POM-E1006", 400, false, "A key is missing or has a value of the wrong type.") \
+	X(POM_ERR_PLIST_UNREPRESENTABLE, "POM-E1007", 400, false, "A value cannot be written in an XML property list.") \
+	X(POM_ERR_PROFILE, "POM-E1008", 400, false, "The configuration profile is not valid.") \
+	/* CMS, X.509 */ \
+	X(POM_ERR_CMS_MALFORMED, "POM-E2001", 400, false, "The CMS message is malformed.") \
+	X(POM_ERR_CMS_SIGNATURE, "POM-E2002", 400, false, "The signature does not match the data.") \
+	X(POM_ERR_CMS_ALGORITHM, "POM-E2003", 400, false, "The message uses an algorithm that is not accepted.") \
+	X(POM_ERR_CMS_LIMIT, "POM-E2004", 400, false, "The CMS message is too large, too deep or has too many parts.") \
+	X(POM_ERR_CMS_DECRYPT, "POM-E2005", 400, false, "The message cannot be decrypted with our key.") \
+	X(POM_ERR_CERT_MALFORMED, "POM-E2101", 400, false, "The certificate is malformed.") \
+	X(POM_ERR_CERT_UNTRUSTED, "POM-E2102", 403, false, "The certificate was not issued by a CA of this server.") \
+	X(POM_ERR_CERT_EXPIRED, "POM-E2103", 403, false, "The certificate is not valid at this time.") \
+	X(POM_ERR_CERT_REVOKED, "POM-E2104", 403, false, "The certificate has been revoked.") \
+	X(POM_ERR_CSR_MALFORMED, "POM-E2201", 400, false, "The certificate request is malformed.") \
+	X(POM_ERR_CSR_SIGNATURE, "POM-E2202", 400, false, "The certificate request is not signed with its own key.") \
+	X(POM_ERR_KEY_WEAK, "POM-E2203", 400, false, "The key is too weak or of a kind that is not accepted.") \
+	X(POM_ERR_KEY, "POM-E2301", 500, false, "A key could not be read, made or used.") \
+	X(POM_ERR_KEY_MISMATCH, "POM-E2302", 400, false, "The key does not belong to the certificate.") \
+	/* SCEP */ \
+	X(POM_ERR_SCEP_OPERATION, "POM-E3001", 400, false, "The SCEP operation is unknown or used with the wrong method.") \
+	X(POM_ERR_SCEP_MESSAGE, "POM-E3002", 400, false, "The SCEP message lacks what RFC 8894 demands.") \
+	X(POM_ERR_SCEP_TYPE, "POM-E3003", 400, false, "The SCEP message type is not served.") \
+	X(POM_ERR_SCEP_CHALLENGE_UNKNOWN, "POM-E3101", 403, false, "The SCEP challenge is missing or unknown.") \
+	X(POM_ERR_SCEP_CHALLENGE_EXPIRED, "POM-E3102", 403, false, "The SCEP challenge has expired.") \
+	X(POM_ERR_SCEP_CHALLENGE_USED, "POM-E3103", 403, false, "The SCEP challenge has been used with another key.") \
+	X(POM_ERR_SCEP_CHALLENGE_REVOKED, "POM-E3104", 403, false, "The SCEP challenge has been revoked.") \
+	/* check-in and commands */ \
+	X(POM_ERR_CHECKIN_MALFORMED, "POM-E4001", 400, false, "The check-in message lacks a required key.") \
+	X(POM_ERR_CHECKIN_TYPE, "POM-E4002", 400, false, "The check-in message type is unknown.") \
+	X(POM_ERR_IDENTITY_MISSING, "POM-E4101", 400, false, "The device did not prove its identity.") \
+	X(POM_ERR_IDENTITY_SIGNATURE, "POM-E4102", 400, false, "The device's signature is not valid for this message.") \
+	X(POM_ERR_IDENTITY_FOREIGN, "POM-E4103", 403, false, "The certificate belongs to another device.") \
+	X(POM_ERR_ENROLLMENT_UNKNOWN, "POM-E4201", 403, false, "There is no enrollment for this device and certificate.") \
+	X(POM_ERR_ENROLLMENT_ENDED, "POM-E4202", 403, false, "The enrollment of this device has ended.") \
+	X(POM_ERR_ENROLLMENT_PENDING, "POM-E4203", 403, false, "The device has not completed its enrollment yet.") \
+	X(POM_ERR_TOPIC, "POM-E4301", 400, false, "The push topic is not the one of this enrollment.") \
+	X(POM_ERR_USER_DECLINED, "POM-E4302", 410, false, "This user is not managed.") \
+	X(POM_ERR_COMMAND_STATUS, "POM-E4401", 400, false, "The command report has no valid Status.") \
+	X(POM_ERR_COMMAND_FOREIGN, "POM-E4402", 403, false, "The command was sent to another device.") \
+	X(POM_ERR_COMMAND_INVALID, "POM-E4403", 400, false, "The command is not valid.") \
+	/* enrollment links */ \
+	X(POM_ERR_LINK_UNKNOWN, "POM-E5001", 404, false, "This enrollment link does not exist.") \
+	X(POM_ERR_LINK_EXPIRED, "POM-E5002", 410, false, "This enrollment link has expired. Ask for a new one.") \
+	X(POM_ERR_LINK_USED, "POM-E5003", 410, false, "This enrollment link has been used. Ask for a new one.") \
+	X(POM_ERR_LINK_REVOKED, "POM-E5004", 410, false, "This enrollment link has been withdrawn. Ask for a new one.") \
+	X(POM_ERR_NO_PUSH_CERT, "POM-E5005", 503, true, "No push certificate has been imported: devices cannot enroll yet.") \
+	/* push */ \
+	X(POM_ERR_PUSH_CONNECT, "POM-E6001", 502, true, "APNs cannot be reached.") \
+	X(POM_ERR_PUSH_TLS, "POM-E6002", 502, true, "The TLS connection to APNs failed.") \
+	X(POM_ERR_PUSH_REFUSED, "POM-E6003", 502, false, "APNs refused the push.") \
+	X(POM_ERR_PUSH_TOKEN_DEAD, "POM-E6004", 410, false, "APNs says that the push token is no longer valid.") \
+	X(POM_ERR_PUSH_CERT, "POM-E6005", 400, false, "The push certificate cannot be used.") \
+	X(POM_ERR_PUSH_TOPIC_CHANGED, "POM-E6006", 409, false, "The push certificate has another topic than the enrolled devices.") \
+	/* HTTP */ \
+	X(POM_ERR_HTTP_SYNTAX, "POM-E7001", 400, false, "The HTTP request is malformed.") \
+	X(POM_ERR_HTTP_METHOD, "POM-E7002", 405, false, "This method is not allowed here.") \
+	X(POM_ERR_HTTP_TIMEOUT, "POM-E7003", 408, true, "The request came too slowly.") \
+	X(POM_ERR_HTTP_LENGTH_REQUIRED, "POM-E7004", 411, false, "The request needs a Content-Length.") \
+	X(POM_ERR_HTTP_URI_TOO_LONG, "POM-E7005", 414, false, "The request line is too long.") \
+	X(POM_ERR_HTTP_HEADERS_TOO_LARGE, "POM-E7006", 431, false, "The header lines are too large.") \
+	X(POM_ERR_HTTP_EXPECTATION, "POM-E7007", 417, false, "Only Expect: 100-continue is understood.") \
+	X(POM_ERR_HTTP_VERSION, "POM-E7008", 505, false, "Only HTTP/1.0 and HTTP/1.1 are spoken here.") \
+	X(POM_ERR_HTTP_CODING, "POM-E7009", 501, false, "Only the chunked transfer coding is understood.") \
+	X(POM_ERR_HTTP_MISDIRECTED, "POM-E7010", 421, false, "This server does not answer for this host name.")
+
+enum pom_error {
+#define X(code, id, status, retry, text) code,
+	POM_ERROR_TABLE(X)
+#undef X
+	POM_ERR_MAX
+};
+
+/* One row of the table; static storage. */
+struct pom_error_info {
+	const char *name; /* "POM_ERR_INTERNAL" */
+	const char *id;   /* "POM-E0001" */
+	int http_status;
+	bool retry;       /* the same request may succeed later */
+	const char *text; /* for people, a full sentence */
+};
+
+#define POM_ERROR (pom_error_quark())
+GQuark pom_error_quark(void);
+
+/* The row of a code. Codes outside the table give the row of POM_ERR_INTERNAL. Any thread. */
+const struct pom_error_info *pom_error_info(int code);
+
+/* The row of an error: its own when it is of the domain POM_ERROR, else that of POM_ERR_INTERNAL. */
+const struct pom_error_info *pom_error_info_of(const GError *error);
+
+/* The code whose stable id is ID ("POM-E0001", any case, also "E0001"), or POM_ERR_MAX. */
+enum pom_error pom_error_find(const char *id);
+
+/* Sets ERROR (may be NULL) to CODE with the formatted message, and returns false, so that a refusal is one line:
+ *   return pom_fail(error, POM_ERR_PLIST_KEY, "TokenUpdate.Token is missing"); */
+bool pom_fail(GError **error, enum pom_error code, const char *format, ...) G_GNUC_PRINTF(3, 4);

@@ -1,0 +1,26 @@
+/* Outbound HTTP over libcurl: for the command line (unix socket) and other simple calls. Blocking. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+struct http_client_call {
+	const char *method;            /* "GET" */
+	const char *url;               /* https://…, http://… (or http://unix/… with unix_path) */
+	const char *unix_path;         /* NULL: by network */
+	const char *const *headers;    /* "Name: value", NULL-terminated; may be NULL */
+	const void *body;
+	size_t body_len;
+	const char *ca_file;           /* trust only these roots; NULL: the system's */
+	unsigned timeout_ms;           /* whole call; 0: 60 s */
+	size_t response_max;           /* bytes; 0: 64 MiB */
+	bool follow_redirects;
+};
+struct http_client_reply {
+	int status;
+	GBytes *body;
+	char *content_type; /* NULL when absent */
+};
+/* Makes the call. POM_ERR_UNREACHABLE with the reason in plain words (name, port, certificate), POM_ERR_TOO_LARGE. Any thread. */
+bool http_client_run(const struct http_client_call *call, struct http_client_reply *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void http_client_reply_clear(struct http_client_reply *reply);
