@@ -1,0 +1,226 @@
+#include "db/db.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/driver.h"
+
+struct db_value db_int(int64_t i)
+{
+	return (struct db_value){.type = 'i', .i = i};
+}
+
+struct db_value db_text(const char *text)
+{
+	return (struct db_value){.type = 't', .is_null = !text, .data = text, .len = text ? strlen(text) : 0};
+}
+
+struct db_value db_blob(const void *data, size_t len)
+{
+	return (struct db_value){.type = 'b', .is_null = !data, .data = data, .len = len};
+}
+
+struct db_value db_bytes(GBytes *bytes)
+{
+	gsize len = 0;
+	const void *data = bytes ? g_bytes_get_data(bytes, &len) : NULL;
+
+	/* An empty GBytes has no pointer, but is not NULL. */
+	return (struct db_value){.type = 'b', .is_null = !bytes, .data = data ? data : "", .len = len};
+}
+
+struct db_value db_null(char type)
+{
+	return (struct db_value){.type = type, .is_null = true};
+}
+
+struct db_batch *db_batch_new(const char *key)
+{
+	struct db_batch *batch = g_new0(struct db_batch, 1);
+
+	batch->key = g_strdup(key);
+	batch->entries = g_array_new(FALSE, FALSE, sizeof(struct db_entry));
+	batch->values = g_array_new(FALSE, FALSE, sizeof(struct db_value));
+	batch->cells = g_array_new(FALSE, FALSE, sizeof(struct db_value));
+	batch->params_memory = g_string_chunk_new(1024);
+	batch->results_memory = g_string_chunk_new(1024);
+	pthread_cond_init(&batch->done, NULL);
+	batch->link.data = batch;
+	return batch;
+}
+
+void db_batch_free(struct db_batch *batch)
+{
+	if (!batch)
+		return;
+	g_free(batch->key);
+	g_array_unref(batch->entries);
+	g_array_unref(batch->values);
+	g_array_unref(batch->cells);
+	g_string_chunk_free(batch->params_memory);
+	g_string_chunk_free(batch->results_memory);
+	g_clear_error(&batch->error);
+	pthread_cond_destroy(&batch->done);
+	g_free(batch);
+}
+
+static struct db_value keep(GStringChunk *memory, struct db_value value)
+{
+	if (value.type != 'i' && !value.is_null)
+		value.data = g_string_chunk_insert_len(memory, value.len ? value.data : "", (gssize)value.len);
+	return value;
+}
+
+unsigned db_batch_add_values(struct db_batch *batch, unsigned statement, const struct db_value *values, size_t n)
+{
+	struct db_entry entry = {.statement = statement, .first_value = batch->values->len, .n_values = (unsigned)n};
+
+	g_assert(n <= DB_PARAMS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		struct db_value value = keep(batch->params_memory, values[i]);
+
+		g_array_append_val(batch->values, value);
+	}
+	g_array_append_val(batch->entries, entry);
+	return batch->entries->len - 1;
+}
+
+size_t db_batch_count(const struct db_batch *batch)
+{
+	return batch->entries->len;
+}
+
+void db_batch_reset(struct db_batch *batch)
+{
+	g_array_set_size(batch->cells, 0);
+	g_string_chunk_clear(batch->results_memory);
+	g_clear_error(&batch->error);
+	for (guint i = 0; i < batch->entries->len; i++)
+		g_array_index(batch->entries, struct db_entry, i).n_rows = 0;
+	batch->is_done = false;
+}
+
+void db_batch_add_cell(struct db_batch *batch, struct db_value value)
+{
+	value = keep(batch->results_memory, value);
+	g_array_append_val(batch->cells, value);
+}
+
+bool db_batch_is_read(const struct db *db, const struct db_batch *batch)
+{
+	for (guint i = 0; i < batch->entries->len; i++)
+		if (db->statements[g_array_index(batch->entries, struct db_entry, i).statement].mode == DB_WRITE)
+			return false;
+	return true;
+}
+
+void db_batch_check(const struct db *db, const struct db_batch *batch)
+{
+	for (guint i = 0; i < batch->entries->len; i++) {
+		const struct db_entry *entry = &g_array_index(batch->entries, struct db_entry, i);
+		const struct db_statement *statement = &db->statements[entry->statement];
+
+		if (strlen(statement->params) != entry->n_values)
+			g_error("statement %s takes %zu parameters, got %u", statement->name, strlen(statement->params), entry->n_values);
+		for (unsigned v = 0; v < entry->n_values; v++)
+			if (g_array_index(batch->values, struct db_value, entry->first_value + v).type != statement->params[v])
+				g_error("statement %s: parameter $%u has the wrong type", statement->name, v + 1);
+	}
+}
+
+bool db_expect_check(const struct db_statement *statement, uint64_t n_rows)
+{
+	return statement->expect == DB_EXPECT_ANY || n_rows == (statement->expect == DB_EXPECT_ONE ? 1 : 0);
+}
+
+static const struct db_value *cell(const struct db_batch *batch, unsigned i, size_t row, unsigned column)
+{
+	const struct db_entry *entry = &g_array_index(batch->entries, struct db_entry, i);
+
+	if (i >= batch->entries->len || row >= entry->n_rows || column >= entry->n_columns)
+		return NULL;
+	return &g_array_index(batch->cells, struct db_value, entry->first_cell + row * entry->n_columns + column);
+}
+
+size_t db_rows(const struct db_batch *batch, unsigned i)
+{
+	return i < batch->entries->len ? g_array_index(batch->entries, struct db_entry, i).n_rows : 0;
+}
+
+int64_t db_get_int(const struct db_batch *batch, unsigned i, size_t row, unsigned column)
+{
+	const struct db_value *value = cell(batch, i, row, column);
+
+	return value && !value->is_null ? value->i : 0;
+}
+
+const char *db_get_text(const struct db_batch *batch, unsigned i, size_t row, unsigned column)
+{
+	const struct db_value *value = cell(batch, i, row, column);
+
+	return value && !value->is_null && value->type == 't' ? value->data : NULL;
+}
+
+const void *db_get_blob(const struct db_batch *batch, unsigned i, size_t row, unsigned column, size_t *ret_len)
+{
+	const struct db_value *value = cell(batch, i, row, column);
+
+	if (!value || value->is_null || value->type != 'b') {
+		*ret_len = 0;
+		return NULL;
+	}
+	*ret_len = value->len;
+	return value->data;
+}
+
+GBytes *db_get_bytes(const struct db_batch *batch, unsigned i, size_t row, unsigned column)
+{
+	size_t len;
+	const void *data = db_get_blob(batch, i, row, column, &len);
+
+	return data ? g_bytes_new(data, len) : NULL;
+}
+
+bool db_is_null(const struct db_batch *batch, unsigned i, size_t row, unsigned column)
+{
+	const struct db_value *value = cell(batch, i, row, column);
+
+	return !value || value->is_null;
+}
+
+static void die(const char *message)
+{
+	fprintf(stderr, "%s\n", message);
+	_exit(70);
+}
+
+struct db *db_open(const struct db_config *config, GError **error)
+{
+	struct db *db = NULL;
+
+	if (g_str_has_prefix(config->url, "sqlite:"))
+		db = db_sqlite_open(config->url + strlen("sqlite:"), config, error);
+	else
+		pom_fail(error, POM_ERR_CONFIG, "store \"%s\" is not known: it must begin with sqlite:", config->url);
+	if (db)
+		db->fatal = config->fatal ? config->fatal : die;
+	return db;
+}
+
+void db_close(struct db *db)
+{
+	if (db)
+		db->driver->close(db);
+}
+
+enum db_outcome db_run(struct db *db, struct db_batch *batch, GError **error)
+{
+	db_batch_check(db, batch);
+	return db->driver->run(db, batch, error);
+}
+
+bool db_backup(struct db *db, const char *file, GError **error)
+{
+	return db->driver->backup(db, file, error);
+}

@@ -1,0 +1,112 @@
+/* The driver face: batches of prepared statements, one transaction each, over whichever engine is configured.
+ *
+ * What holds for every driver:
+ *  - A statement is a row of a table known when the database is opened: name, SQL with $1…$n, types of parameters and results,
+ *    how many rows it must touch, read or write. Values are always bound.
+ *  - A batch runs whole or not at all. DB_DONE is said only after the engine has made it durable.
+ *  - No statement of a batch may need an earlier one's result: ids are made by the caller.
+ *  - A compare-and-set says DB_EXPECT_ONE: another number of rows undoes the batch and gives DB_CONFLICT.
+ *  - DB_UNKNOWN (connection lost at commit) means that it may or may not have happened: every operation must be safe to repeat.
+ *  - A failed fsync is never survived: the process stops, because the kernel may have dropped what it could not write. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { DB_PARAMS_MAX = 32, DB_COLUMNS_MAX = 40 };
+
+enum db_expect { DB_EXPECT_ANY, DB_EXPECT_ONE, DB_EXPECT_NONE };
+enum db_mode { DB_READ, DB_WRITE };
+
+/* Types are written as one letter each: 'i' int64, 't' UTF-8 text without NUL, 'b' blob. */
+struct db_statement {
+	const char *name;
+	const char *params;  /* "tib": $1 text, $2 int64, $3 blob */
+	const char *results; /* columns of SELECT or RETURNING; "" when there are none */
+	enum db_expect expect;
+	enum db_mode mode;
+	const char *sql;
+};
+
+struct db_value {
+	char type; /* 'i', 't', 'b' */
+	bool is_null;
+	int64_t i;
+	const void *data; /* text (len without NUL) or blob */
+	size_t len;
+};
+
+/* Values for db_batch_add. A NULL pointer is SQL NULL. The bytes are copied by db_batch_add. */
+struct db_value db_int(int64_t i);
+struct db_value db_text(const char *text);
+struct db_value db_blob(const void *data, size_t len);
+struct db_value db_bytes(GBytes *bytes);
+struct db_value db_null(char type);
+
+enum db_outcome {
+	DB_DONE,
+	DB_CONFLICT, /* an expectation was not met, or a unique key exists: nothing was changed */
+	DB_REFUSED,  /* the engine refused: nothing was changed */
+	DB_FULL,     /* no room on the disk: nothing was changed; repeat later */
+	DB_UNKNOWN,
+	DB_OUTCOME_MAX,
+};
+
+struct db_batch;
+
+/* An empty batch, transfer full. KEY (may be NULL) names what it belongs to, usually an enrollment: two batches of one key
+ * never share a transaction, so one's conflict cannot depend on the other's unfinished work. */
+struct db_batch *db_batch_new(const char *key);
+void db_batch_free(struct db_batch *batch);
+typedef struct db_batch db_batch;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(db_batch, db_batch_free)
+
+/* Appends statement number STATEMENT of the open database's table with its values; returns its place in the batch. */
+#define db_batch_add(batch, statement, ...) \
+	db_batch_add_values(batch, statement, (const struct db_value[]){__VA_ARGS__}, \
+	                    sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value))
+unsigned db_batch_add_values(struct db_batch *batch, unsigned statement, const struct db_value *values, size_t n);
+size_t db_batch_count(const struct db_batch *batch);
+
+/* After DB_DONE: the rows that statement I of the batch gave. Borrowed from the batch. Columns out of range, NULLs: 0, NULL. */
+size_t db_rows(const struct db_batch *batch, unsigned i);
+int64_t db_get_int(const struct db_batch *batch, unsigned i, size_t row, unsigned column);
+const char *db_get_text(const struct db_batch *batch, unsigned i, size_t row, unsigned column);
+const void *db_get_blob(const struct db_batch *batch, unsigned i, size_t row, unsigned column, size_t *ret_len);
+GBytes *db_get_bytes(const struct db_batch *batch, unsigned i, size_t row, unsigned column); /* transfer full; NULL for NULL */
+bool db_is_null(const struct db_batch *batch, unsigned i, size_t row, unsigned column);
+
+/* An open database. Any thread may use it. */
+struct db;
+
+/* A step of the schema, for one engine; applied once, in order, each in a transaction of its own. */
+struct db_migration {
+	int version; /* 1, 2, 3 … */
+	const char *sql;
+};
+
+struct db_config {
+	const char *url;                       /* "sqlite:/path/to/file" */
+	const struct db_statement *statements; /* the table; must stay */
+	unsigned n_statements;
+	const struct db_migration *migrations; /* of the url's engine; must stay */
+	unsigned n_migrations;
+	void (*fatal)(const char *message);    /* called on a failed fsync; must not return. NULL: message on stderr, _exit(70) */
+};
+
+/* Opens (making the file if need be), migrates, prepares every statement. POM_ERR_STORE_SCHEMA when the schema is newer than the
+ * migrations; POM_ERR_STORE_REFUSED naming a statement that does not prepare or whose parameters or columns are not as
+ * declared; POM_ERR_IO. Blocks. */
+struct db *db_open(const struct db_config *config, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void db_close(struct db *db); /* waits for running batches; NULL is fine */
+
+/* Runs the batch; blocks until it is durable or has failed. A batch of reads only sees one snapshot and runs beside others; one
+ * with a write joins the next group of the writer. A batch may be run again after a failure. ERROR: POM_ERR_STORE_CONFLICT,
+ * _REFUSED, _FULL, _UNKNOWN to match. */
+enum db_outcome db_run(struct db *db, struct db_batch *batch, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* A consistent copy of the database into FILE while others work (backup). Blocks. */
+bool db_backup(struct db *db, const char *file, GError **error) G_GNUC_WARN_UNUSED_RESULT;

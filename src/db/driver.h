@@ -1,0 +1,53 @@
+/* What a driver implements, and what drivers share. Only this room includes it. */
+#pragma once
+
+#include <pthread.h>
+
+#include "db/db.h"
+
+struct db_entry {
+	unsigned statement;
+	unsigned first_value, n_values; /* in batch->values */
+	unsigned first_cell, n_rows, n_columns;
+};
+
+struct db_batch {
+	char *key;
+	GArray *entries; /* struct db_entry */
+	GArray *values;  /* struct db_value; data points into chunks */
+	GArray *cells;   /* struct db_value: results, row by row */
+	GStringChunk *params_memory, *results_memory;
+
+	/* While queued: guarded by the driver's lock. */
+	bool is_done;
+	enum db_outcome outcome;
+	GError *error;
+	pthread_cond_t done;
+	GList link;
+};
+
+struct db_driver {
+	void (*close)(struct db *db);
+	enum db_outcome (*run)(struct db *db, struct db_batch *batch, GError **error);
+	bool (*backup)(struct db *db, const char *file, GError **error);
+};
+
+/* The beginning of each driver's own struct. */
+struct db {
+	const struct db_driver *driver;
+	const struct db_statement *statements;
+	unsigned n_statements;
+	void (*fatal)(const char *message);
+};
+
+struct db *db_sqlite_open(const char *path, const struct db_config *config, GError **error);
+
+/* Forgets results, before a run. */
+void db_batch_reset(struct db_batch *batch);
+/* Appends a result value to the batch, copying its bytes. */
+void db_batch_add_cell(struct db_batch *batch, struct db_value value);
+bool db_batch_is_read(const struct db *db, const struct db_batch *batch);
+/* Checks that values fit the statements' declared types: a programming error, so it aborts. */
+void db_batch_check(const struct db *db, const struct db_batch *batch);
+/* Whether N rows meet the statement's expectation. */
+bool db_expect_check(const struct db_statement *statement, uint64_t n_rows);
