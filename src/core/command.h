@@ -1,0 +1,48 @@
+/* Commands and their reports (Apple: "Commands and Queries"), as rules. */
+#pragma once
+
+#include "core/checkin.h"
+
+enum report_status { REPORT_IDLE, REPORT_ACKNOWLEDGED, REPORT_ERROR, REPORT_COMMAND_FORMAT_ERROR, REPORT_NOT_NOW, REPORT_STATUS_MAX };
+const char *report_status_name(enum report_status status);
+
+/* A device's PUT to the command URL; borrows from the tree. */
+struct report {
+	struct checkin_identity who;
+	enum report_status status;
+	const char *command_uuid;  /* NULL with Idle */
+	const plist *error_chain;  /* array or NULL */
+};
+/* POM_ERR_COMMAND_STATUS when Status is missing or unknown, POM_ERR_CHECKIN_MALFORMED when CommandUUID is missing where it is needed. */
+bool report_parse(const plist *message, struct report *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* What the store knows about the command that a report names. */
+enum command_where { COMMAND_NOWHERE, COMMAND_PENDING, COMMAND_DONE, COMMAND_OF_ANOTHER };
+
+enum report_action { REPORT_DO_NOTHING, REPORT_DO_FINISH, REPORT_DO_DEFER };
+struct report_plan {
+	enum report_action action;
+	bool with_deferred;   /* the next command may be one that said NotNow before */
+	bool unknown_command; /* accepted, but worth a line in the log */
+	int64_t push_again_ms;/* with REPORT_DO_DEFER: when to push again, Unix ms */
+};
+/* The rule for a report of a proven device. N_NOT_NOW: how often this command has said NotNow before. POM_ERR_COMMAND_FOREIGN. Pure. */
+bool report_decide(const struct report *report, enum command_where where, int64_t n_not_now, int64_t now_ms, struct report_plan *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* A command ready for the queue. */
+struct command {
+	char *request_type;
+	GBytes *body; /* the whole plist {Command, CommandUUID} as it goes to the device */
+};
+void command_clear(struct command *command);
+typedef struct command command_auto;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(command_auto, command_clear)
+
+enum { COMMAND_BODY_MAX = 8 << 20 };
+
+/* COMMAND: the inner dictionary with RequestType. Checks that it is one, has a RequestType, and is not larger than
+ * COMMAND_BODY_MAX when written; wraps it with UUID. POM_ERR_COMMAND_INVALID naming the key path. COMMAND transfer full. */
+bool command_build(plist *command, const char *uuid, struct command *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A raw plist as people have it: either {CommandUUID, Command: {…}} (the UUID is kept and returned, transfer full, when it is there)
+ * or the bare inner dictionary. Returns the inner dictionary, transfer full. */
+plist *command_unwrap(const plist *raw, char **ret_uuid, GError **error) G_GNUC_WARN_UNUSED_RESULT;
