@@ -4,7 +4,8 @@
  * refuses everything that two readers could understand differently: entity declarations, unknown elements or attributes
  * other than plist's version, bad base64, dates and integers, a key without value, a value without key, duplicate keys,
  * two roots, text between elements, invalid UTF-8. Errors carry the line and the key path ("line 7, at
- * Command.Queries[2]: …"). Comments and processing instructions are skipped. */
+ * Command.Queries[2]: …"). Comments and processing instructions are skipped between elements and refused inside a value, which
+ * some readers would cut there and others join. Numbers and dates stand alone, without spaces, and integers are decimal. */
 #pragma once
 
 #include <glib.h>
@@ -24,7 +25,7 @@ struct plist_limits {
 	unsigned n_nodes;   /* values in the whole document */
 };
 
-/* 32 deep, 32 MiB, 200,000 values. Lookups stay fast in dictionaries of any size the limits allow. */
+/* 32 deep, 32 MiB, 200,000 values. No limit reaches past 256 deep and 1 GiB. Lookups stay fast in dictionaries of any size the limits allow. */
 extern const struct plist_limits plist_limits_default;
 
 /* DATA (LEN bytes; need not end in NUL) → tree, transfer full; NULL with POM_ERR_PLIST_SYNTAX, _VALUE, _STRUCTURE, _LIMIT
