@@ -52,12 +52,14 @@ struct http_response {
 const char *http_request_header(const struct http_request *request, const char *name);
 /* How often NAME occurs. */
 unsigned http_request_header_count(const struct http_request *request, const char *name);
-/* Value of KEY in the query, percent-decoded ('+' is a space), transfer full; NULL when absent or malformed. */
+/* Value of KEY in the query (the first one, any case), percent-decoded ('+' is a space), transfer full; NULL when absent,
+ * malformed or not UTF-8. */
 char *http_request_query(const struct http_request *request, const char *key);
 /* The raw (undecoded) value of KEY in the query, borrowed with its length; NULL when absent. Keys compare in any case. */
 const char *http_request_query_raw(const struct http_request *request, const char *key, size_t *ret_len);
 
-/* Replies. BODY transfer full, may be NULL. */
+/* Replies. BODY transfer full, may be NULL. A header that could break the line (CR, LF, a name that is no token) or that is
+ * the server's own to write is left out. */
 struct http_response *http_response_new(int status, const char *content_type, GBytes *body);
 struct http_response *http_response_text(int status, const char *content_type, const char *text);
 void http_response_header(struct http_response *response, const char *name, const char *value);
@@ -99,7 +101,7 @@ extern const struct http_limits http_limits_default;
 struct http_listener {
 	const char *name;                /* "device", "admin", "plain" */
 	const char *address;             /* "127.0.0.1:8443", "[::]:0", "unix:/path" (mode 0600, stale socket replaced) */
-	int fd;                          /* ≥ 0: an already listening socket (socket activation) instead of address; else -1 */
+	int fd;                          /* ≥ 0: an already listening socket (socket activation) instead of address, the server's from then on; else -1 */
 	const struct http_route *routes;
 	void *ctx;                       /* for handlers and callbacks */
 	http_refuse_fn refuse;
@@ -134,5 +136,6 @@ void http_server_free(struct http_server *server); /* after stop; NULL is fine *
 
 /* For tests of handlers and of the wire: raw bytes in, raw bytes out, the same reader, routing and refusal code, no socket
  * and no threads; handlers run in the call. Several pipelined requests are answered in turn. transfer full. *RET_CLOSE: whether
- * the connection would be closed. */
+ * the connection would be closed. LIMITS may be NULL (the defaults). The peer is 127.0.0.1, or this user when the address is
+ * "unix:…". */
 GBytes *http_loopback(const struct http_listener *listener, const struct http_limits *limits, const void *bytes, size_t len, bool *ret_close);

@@ -26,8 +26,9 @@ enum http1_event http1_reader_feed(struct http1_reader *reader, const uint8_t *d
 /* The request being read; owned by the reader until stolen. */
 struct http_request *http1_reader_request(struct http1_reader *reader);
 struct http_request *http1_reader_steal(struct http1_reader *reader); /* after BODY_DONE; the reader is then ready for the next */
-/* After HEAD: what the head announced. */
+/* After HEAD: what the head announced. Good until the next request begins. */
 bool http1_reader_expects_continue(const struct http1_reader *reader);
+bool http1_reader_expects_other(const struct http1_reader *reader); /* an Expect that is not understood (417) */
 bool http1_reader_keep_alive(const struct http1_reader *reader);
 bool http1_reader_has_body(const struct http1_reader *reader);
 uint64_t http1_reader_content_length(const struct http1_reader *reader); /* 0 when chunked */
