@@ -1,0 +1,267 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "http/server_internal.h"
+
+enum { ACCEPTS_AT_ONCE = 64, ACCEPT_PAUSE_MS = 100 };
+
+/* The inbox -------------------------------------------------------------------------------------------------------- */
+
+void http_loop_post(struct http_loop *loop, struct http_message *message)
+{
+	bool was_empty;
+
+	message->next = NULL;
+	pthread_mutex_lock(&loop->lock);
+	was_empty = !loop->first;
+	*loop->last = message;
+	loop->last = &message->next;
+	pthread_mutex_unlock(&loop->lock);
+	if (was_empty)
+		eventfd_write(loop->wake_fd, 1);
+}
+
+void http_loop_deliver(struct http_loop *loop)
+{
+	struct http_message *message, *next;
+
+	pthread_mutex_lock(&loop->lock);
+	message = loop->first;
+	loop->first = NULL;
+	loop->last = &loop->first;
+	pthread_mutex_unlock(&loop->lock);
+	for (; message; message = next) {
+		next = message->next;
+		message->deliver(loop, message);
+	}
+}
+
+/* The counter is read before the inbox is emptied: what is posted later wakes the loop again. */
+static void on_wake(evutil_socket_t fd, short what, void *ctx)
+{
+	eventfd_t n;
+
+	eventfd_read(fd, &n);
+	http_loop_deliver(ctx);
+}
+
+/* Stopping --------------------------------------------------------------------------------------------------------- */
+
+void http_loop_check_end(struct http_loop *loop)
+{
+	if (loop->stopping && g_queue_is_empty(&loop->conns))
+		event_base_loopexit(loop->base, NULL);
+}
+
+static void on_grace_over(evutil_socket_t fd, short what, void *ctx)
+{
+	struct http_loop *loop = ctx;
+
+	while (!g_queue_is_empty(&loop->conns))
+		http_conn_free(g_queue_peek_head(&loop->conns));
+	http_loop_check_end(loop);
+}
+
+static void on_stop(struct http_loop *loop, struct http_message *message)
+{
+	struct http_server *server = loop->server;
+	struct timeval grace = {server->grace_ms / 1000, server->grace_ms % 1000 * 1000};
+
+	loop->stopping = true;
+	for (size_t i = 0; i < server->n_ports; i++)
+		if (server->ports[i].loop == loop)
+			http_port_unwatch(&server->ports[i]);
+	for (GList *link = loop->conns.head, *next; link; link = next) {
+		next = link->next;
+		http_conn_stop(link->data);
+	}
+	event_add(loop->grace, &grace);
+	http_loop_check_end(loop);
+}
+
+/* The thread ------------------------------------------------------------------------------------------------------- */
+
+void http_loop_init(struct http_loop *loop, struct http_server *server)
+{
+	struct event_config *config = event_config_new();
+
+	/* Fewer system calls per request; safe because we never duplicate a descriptor. */
+	event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST | EVENT_BASE_FLAG_NOLOCK);
+	*loop = (struct http_loop){.server = server, .stop = {.deliver = on_stop}, .last = &loop->first};
+	loop->base = event_base_new_with_config(config);
+	event_config_free(config);
+	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!loop->base || loop->wake_fd < 0)
+		g_error("cannot make an event loop: %s", g_strerror(errno));
+	pthread_mutex_init(&loop->lock, NULL);
+	loop->wake = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
+	loop->grace = evtimer_new(loop->base, on_grace_over, loop);
+	event_add(loop->wake, NULL);
+}
+
+void http_loop_clear(struct http_loop *loop)
+{
+	event_free(loop->wake);
+	event_free(loop->grace);
+	event_base_free(loop->base);
+	close(loop->wake_fd);
+	pthread_mutex_destroy(&loop->lock);
+}
+
+static void *run(void *ctx)
+{
+	event_base_loop(((struct http_loop *)ctx)->base, EVLOOP_NO_EXIT_ON_EMPTY);
+	return NULL;
+}
+
+/* Signals are the main thread's; with SIGPIPE blocked, a write to a vanished peer is an error like any other. */
+void http_loop_start(struct http_loop *loop)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (pthread_create(&loop->thread, NULL, run, loop))
+		g_error("cannot start an http loop");
+	pthread_setname_np(loop->thread, "http");
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* Accepting -------------------------------------------------------------------------------------------------------- */
+
+/* The limit counts an IPv6 peer by its /64: one host commands all addresses in it. */
+static char *format_peer(const struct sockaddr_storage *address, char **ret_census_key)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+	struct in6_addr in6;
+
+	if (address->ss_family == AF_INET) {
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text, sizeof text);
+		*ret_census_key = g_strdup(text);
+		return g_strdup(text);
+	}
+	in6 = ((const struct sockaddr_in6 *)address)->sin6_addr;
+	if (IN6_IS_ADDR_V4MAPPED(&in6)) {
+		inet_ntop(AF_INET, &in6.s6_addr[12], text, sizeof text);
+		*ret_census_key = g_strdup(text);
+		return g_strdup(text);
+	}
+	inet_ntop(AF_INET6, &in6, text, sizeof text);
+	memset(&in6.s6_addr[8], 0, 8);
+	*ret_census_key = g_malloc(INET6_ADDRSTRLEN);
+	inet_ntop(AF_INET6, &in6, *ret_census_key, INET6_ADDRSTRLEN);
+	return g_strdup(text);
+}
+
+static void identify_peer(struct http_accepted *accepted, const struct sockaddr_storage *address)
+{
+	struct ucred credentials;
+	socklen_t len = sizeof credentials;
+	int one = 1;
+
+	accepted->peer.is_tls = accepted->port->listener.tls;
+	if (!accepted->port->is_unix) {
+		accepted->peer.address = format_peer(address, &accepted->census_key);
+		setsockopt(accepted->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+		return;
+	}
+	accepted->peer.address = g_strdup("unix");
+	accepted->peer.is_unix = true;
+	/* Without credentials the peer is nobody, never root. */
+	accepted->peer.unix_uid = getsockopt(accepted->fd, SOL_SOCKET, SO_PEERCRED, &credentials, &len) ? (uid_t)-1 : credentials.uid;
+}
+
+static void free_accepted(struct http_accepted *accepted)
+{
+	http_peer_clear(&accepted->peer);
+	g_free(accepted->census_key);
+	g_free(accepted);
+}
+
+static void on_accepted(struct http_loop *loop, struct http_message *message)
+{
+	struct http_accepted *accepted = (struct http_accepted *)message;
+
+	if (loop->stopping) {
+		http_census_leave(&loop->server->census, accepted->census_key);
+		close(accepted->fd);
+	} else {
+		http_conn_new(loop, accepted);
+	}
+	free_accepted(accepted);
+}
+
+static void deal(struct http_port *port, int fd, const struct sockaddr_storage *address)
+{
+	struct http_server *server = port->loop->server;
+	struct http_accepted *accepted = g_new0(struct http_accepted, 1);
+	struct http_loop *loop;
+
+	accepted->message.deliver = on_accepted;
+	accepted->port = port;
+	accepted->fd = fd;
+	identify_peer(accepted, address);
+	if (!http_census_enter(&server->census, accepted->census_key, &server->config.limits)) {
+		close(fd);
+		free_accepted(accepted);
+		return;
+	}
+	loop = &server->loops[port->next_loop++ % server->config.n_loops];
+	if (loop == port->loop)
+		on_accepted(loop, &accepted->message);
+	else
+		http_loop_post(loop, &accepted->message);
+}
+
+/* Out of descriptors or memory: the listener stays readable, so rest instead of spinning. */
+static void pause_accepting(struct http_port *port)
+{
+	static const struct timeval pause = {0, ACCEPT_PAUSE_MS * 1000};
+
+	event_del(port->event);
+	event_add(port->pause, &pause);
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *ctx)
+{
+	struct http_port *port = ctx;
+
+	event_add(port->event, NULL);
+}
+
+static void on_acceptable(evutil_socket_t listener, short what, void *ctx)
+{
+	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+		struct sockaddr_storage address = {0};
+		socklen_t len = sizeof address;
+		int fd = accept4(listener, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			deal(ctx, fd, &address);
+		} else if (errno != ECONNABORTED && errno != EINTR) {
+			if (errno != EAGAIN)
+				pause_accepting(ctx);
+			return;
+		}
+	}
+}
+
+void http_port_watch(struct http_port *port)
+{
+	port->event = event_new(port->loop->base, port->fd, EV_READ | EV_PERSIST, on_acceptable, port);
+	port->pause = evtimer_new(port->loop->base, on_resume, port);
+	event_add(port->event, NULL);
+}
+
+void http_port_unwatch(struct http_port *port)
+{
+	g_clear_pointer(&port->event, event_free);
+	g_clear_pointer(&port->pause, event_free);
+	http_port_close(port);
+}
