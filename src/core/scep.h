@@ -2,6 +2,7 @@
  * never from the request (VU#971035). */
 #pragma once
 
+#include "base/error.h"
 #include "codec/scep.h"
 
 enum { SCEP_RESEND_WINDOW_MS = 24 * 3600 * 1000 };

@@ -1,0 +1,156 @@
+/* Proof of a device's identity: Mdm-Signature over the exact bytes of the body, by a certificate that a CA of ours has issued.
+ *
+ * Keys of known certificates are kept decoded, because decoding costs several times the verification. Only what cannot change
+ * is cached (key, issuer's signature); validity, revocation and binding are facts of the store and looked at every time. */
+#include <string.h>
+
+#include "service/service.h"
+
+enum { CACHE_MAX = 16384, SIGNATURE_TEXT_MAX = 16384 };
+
+struct identity {
+	uint8_t sha256[32];
+	EVP_PKEY *key;
+};
+
+struct identity_cache {
+	pthread_mutex_t lock;
+	GHashTable *identities; /* struct identity, keyed by its first member */
+};
+
+static guint identity_hash(const void *data)
+{
+	guint h;
+
+	memcpy(&h, data, sizeof(h));
+	return h;
+}
+
+static gboolean identity_equal(const void *a, const void *b)
+{
+	return !memcmp(a, b, 32);
+}
+
+static void identity_free(void *data)
+{
+	struct identity *identity = data;
+
+	EVP_PKEY_free(identity->key);
+	g_free(identity);
+}
+
+struct identity_cache *identity_cache_new(void)
+{
+	struct identity_cache *cache = g_new0(struct identity_cache, 1);
+
+	pthread_mutex_init(&cache->lock, NULL);
+	cache->identities = g_hash_table_new_full(identity_hash, identity_equal, NULL, identity_free);
+	return cache;
+}
+
+void identity_cache_free(struct identity_cache *cache)
+{
+	if (!cache)
+		return;
+	g_hash_table_unref(cache->identities);
+	pthread_mutex_destroy(&cache->lock);
+	g_free(cache);
+}
+
+static EVP_PKEY *cache_get(struct identity_cache *cache, const uint8_t sha256[32])
+{
+	struct identity *identity;
+	EVP_PKEY *key = NULL;
+
+	pthread_mutex_lock(&cache->lock);
+	identity = g_hash_table_lookup(cache->identities, sha256);
+	if (identity) {
+		key = identity->key;
+		EVP_PKEY_up_ref(key);
+	}
+	pthread_mutex_unlock(&cache->lock);
+	return key;
+}
+
+static void cache_put(struct identity_cache *cache, const uint8_t sha256[32], EVP_PKEY *key)
+{
+	struct identity *identity = g_new0(struct identity, 1);
+
+	memcpy(identity->sha256, sha256, 32);
+	EVP_PKEY_up_ref(key);
+	identity->key = key;
+	pthread_mutex_lock(&cache->lock);
+	if (g_hash_table_size(cache->identities) >= CACHE_MAX)
+		g_hash_table_remove_all(cache->identities);
+	g_hash_table_add(cache->identities, identity);
+	pthread_mutex_unlock(&cache->lock);
+}
+
+/* The key of a certificate that is not cached, after its issuer has been checked. transfer full. */
+static EVP_PKEY *decode(struct service *service, const struct cms_detached *detached, GError **error)
+{
+	g_autoptr(X509) cert = cert_parse_der(g_bytes_get_data(detached->signer_der, NULL), g_bytes_get_size(detached->signer_der), error);
+	EVP_PKEY *key;
+
+	if (!cert)
+		return NULL;
+	if (!cert_is_issued_by(cert, service->issuing->cert)) {
+		pom_fail(error, POM_ERR_CERT_UNTRUSTED, "the signer's certificate was not issued by %s", service->issuing->info->subject);
+		return NULL;
+	}
+	key = X509_get_pubkey(cert);
+	if (key)
+		cache_put(service->identities, detached->signer_sha256, key);
+	else
+		pom_fail(error, POM_ERR_CERT_MALFORMED, "the signer's key cannot be read");
+	return key;
+}
+
+static GBytes *decode_header(const char *text, GError **error)
+{
+	g_autofree guchar *data = NULL;
+	gsize len = text ? strlen(text) : 0;
+
+	if (!len) {
+		pom_fail(error, POM_ERR_IDENTITY_MISSING, "the Mdm-Signature header is missing: the MDM payload must have SignMessage true");
+		return NULL;
+	}
+	if (len > SIGNATURE_TEXT_MAX) {
+		pom_fail(error, POM_ERR_IDENTITY_SIGNATURE, "Mdm-Signature is larger than %d bytes", SIGNATURE_TEXT_MAX);
+		return NULL;
+	}
+	data = g_base64_decode(text, &len);
+	if (len)
+		return g_bytes_new_take(g_steal_pointer(&data), len);
+	pom_fail(error, POM_ERR_IDENTITY_SIGNATURE, "Mdm-Signature is not base64");
+	return NULL;
+}
+
+/* Whatever is wrong with the signature itself is one answer: 400. */
+static bool fail_signature(GError **error, GError *inner)
+{
+	pom_fail(error, POM_ERR_IDENTITY_SIGNATURE, "Mdm-Signature: %s", inner->message);
+	g_error_free(inner);
+	return false;
+}
+
+bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error)
+{
+	g_autoptr(GBytes) bytes = decode_header(proof->mdm_signature, error);
+	g_autoptr(cms_detached) detached = NULL;
+	g_autoptr(EVP_PKEY) key = NULL;
+	GError *inner = NULL;
+
+	if (!bytes)
+		return false;
+	detached = cms_detached_parse(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), &inner);
+	if (!detached)
+		return fail_signature(error, inner);
+	key = cache_get(service->identities, detached->signer_sha256);
+	if (!key && !(key = decode(service, detached, error)))
+		return false;
+	if (!cms_detached_verify(detached, key, g_bytes_get_data(body, NULL), g_bytes_get_size(body), &inner))
+		return fail_signature(error, inner);
+	memcpy(ret_sha256, detached->signer_sha256, 32);
+	return true;
+}

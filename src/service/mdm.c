@@ -1,0 +1,199 @@
+/* Check-in and command reports of devices. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/metric.h"
+#include "service/service.h"
+
+enum { CONFLICT_TRIES = 8 };
+
+void device_reply_clear(struct device_reply *reply)
+{
+	g_clear_pointer(&reply->body, g_bytes_unref);
+}
+
+static void set_subject(struct subject *subject, const struct checkin_identity *who, const char *enrollment_id)
+{
+	g_strlcpy(subject->device, who->device_id, sizeof(subject->device));
+	g_strlcpy(subject->enrollment, enrollment_id ? enrollment_id : "", sizeof(subject->enrollment));
+}
+
+static GBytes *seal_epoch(struct service *service, const char *enrollment_id, int64_t epoch, const char *column, const void *data, size_t len)
+{
+	g_autofree char *row = g_strdup_printf("%s.%" G_GINT64_FORMAT, enrollment_id, epoch);
+
+	return seal_close(&service->seal, "epoch", row, column, data, len);
+}
+
+static bool apply(struct service *service, const struct checkin_message *m, const struct checkin_facts *facts, const struct checkin_plan *plan, int64_t now_ms,
+                  struct subject *subject, GError **error)
+{
+	struct pom_id device_id = pom_id_new(service->clock, service->random), user_id = pom_id_new(service->clock, service->random);
+	const char *enrollment_id = facts->device.known ? facts->device.id : device_id.text;
+	g_autoptr(GBytes) unlock = NULL, bootstrap = NULL;
+
+	if (m->unlock_token && m->unlock_token_len)
+		unlock = seal_epoch(service, enrollment_id, plan->epoch, "unlock_token", m->unlock_token, m->unlock_token_len);
+	if (m->bootstrap_token && m->bootstrap_token_len)
+		bootstrap = seal_epoch(service, enrollment_id, plan->epoch, "bootstrap_token", m->bootstrap_token, m->bootstrap_token_len);
+	set_subject(subject, &m->who, enrollment_id);
+	return store_checkin_apply(service->store,
+	                           &(struct checkin_write){m, facts, plan, enrollment_id, facts->user.known ? facts->user.id : user_id.text, unlock, bootstrap, now_ms}, error);
+}
+
+static bool answer_bootstrap_token(struct service *service, const char *enrollment_id, int64_t epoch, struct device_reply *ret, GError **error)
+{
+	g_autoptr(GBytes) sealed = NULL, token = NULL;
+	g_autoptr(plist) reply = NULL;
+	g_autofree char *row = g_strdup_printf("%s.%" G_GINT64_FORMAT, enrollment_id, epoch);
+	gsize len;
+	const void *data;
+
+	if (!store_bootstrap_token_get(service->store, enrollment_id, epoch, &sealed, error))
+		return false;
+	/* None is no error: the device is answered with nothing. */
+	if (!sealed)
+		return true;
+	token = seal_open(&service->seal, "epoch", row, "bootstrap_token", sealed, error);
+	if (!token)
+		return false;
+	reply = plist_new_dict();
+	data = g_bytes_get_data(token, &len);
+	plist_dict_set_data(reply, "BootstrapToken", data, len);
+	ret->body = plist_format(reply, error);
+	return ret->body != NULL;
+}
+
+/* One try; *RET_AGAIN when somebody else changed the facts meanwhile. */
+static bool checkin_once(struct service *service, const uint8_t sha256[32], const struct checkin_message *m, struct subject *subject, struct device_reply *ret,
+                         bool *ret_again, GError **error)
+{
+	struct checkin_load load = {0};
+	struct checkin_plan plan;
+	int64_t now_ms = service_now_ms(service);
+	GError *inner = NULL;
+	bool ok;
+
+	*ret_again = false;
+	if (!store_checkin_load(service->store, sha256, &m->who, &load, error))
+		return false;
+	set_subject(subject, &m->who, load.facts.device.id);
+	pthread_rwlock_rdlock(&service->topics_lock);
+	load.facts.topics = (const char *const *)service->topics;
+	ok = checkin_decide(m, &load.facts, now_ms, &plan, error);
+	pthread_rwlock_unlock(&service->topics_lock);
+	if (ok && !apply(service, m, &load.facts, &plan, now_ms, subject, &inner)) {
+		*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
+		g_propagate_error(error, inner);
+		ok = false;
+	}
+	if (ok && plan.action == CHECKIN_DO_GET_BOOTSTRAP)
+		ok = answer_bootstrap_token(service, load.facts.device.id, plan.epoch, ret, error);
+	if (ok && *subject->enrollment)
+		store_seen(service->store, subject->enrollment, now_ms);
+	checkin_load_clear(&load);
+	return ok;
+}
+
+bool service_checkin(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error)
+{
+	struct checkin_message message;
+	struct device_reply reply = {200, NULL};
+	g_autoptr(plist) tree = NULL;
+	uint8_t sha256[32];
+	bool again = true, ok = false;
+
+	if (!service_prove(service, proof, body, sha256, error))
+		return false;
+	tree = plist_parse(g_bytes_get_data(body, NULL), g_bytes_get_size(body), NULL, error);
+	if (!tree || !checkin_message_parse(tree, &message, error))
+		return false;
+	for (int i = 0; i < CONFLICT_TRIES && again && !ok; i++) {
+		g_clear_error(error);
+		ok = checkin_once(service, sha256, &message, subject, &reply, &again, error);
+	}
+	if (!ok)
+		return false;
+	g_strlcpy(subject->detail, checkin_type_name(message.type), sizeof(subject->detail));
+	pom_metric_add(POM_METRIC_CHECKIN, checkin_type_name(message.type), 1);
+	*ret = reply;
+	return true;
+}
+
+/* Writes what the report says of its command. */
+static bool apply_report(struct service *service, const struct report *report, const struct report_load *load, const struct report_plan *plan, GBytes *body, int64_t now_ms, GError **error)
+{
+	gsize len;
+	const void *data = g_bytes_get_data(body, &len);
+
+	switch (plan->action) {
+	case REPORT_DO_FINISH:
+		return store_command_finish(service->store, &load->command, report_status_name(report->status), data, len, now_ms, error);
+	case REPORT_DO_DEFER:
+		return store_command_defer(service->store, &load->command, now_ms, plan->push_again_ms, error);
+	case REPORT_DO_NOTHING:
+		break;
+	}
+	return true;
+}
+
+/* The channel's enrollment and epoch that a proven report speaks for. A user channel lives in the device's epoch. */
+static bool check_channel(const struct report *report, const struct report_load *load, int64_t now_ms, const char **ret_id, int64_t *ret_epoch, bool *ret_serves, GError **error)
+{
+	const struct checkin_facts *facts = &load->facts;
+	int64_t epoch;
+
+	if (!checkin_check_identity(&facts->certificate, &facts->device, now_ms, &epoch, error))
+		return false;
+	*ret_epoch = epoch;
+	*ret_id = facts->device.id;
+	/* Before its first TokenUpdate a device gets nothing to do. */
+	*ret_serves = epoch == facts->device.active_epoch;
+	if (!*report->who.user_part)
+		return true;
+	if (!facts->user.known || facts->user.active_epoch != epoch)
+		return pom_fail(error, POM_ERR_ENROLLMENT_UNKNOWN, "the user channel of \"%.64s\" has not sent a TokenUpdate", report->who.user_part);
+	*ret_id = facts->user.id;
+	return true;
+}
+
+bool service_report(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error)
+{
+	struct report report;
+	struct report_load load = {0};
+	struct report_plan plan;
+	struct device_reply reply = {200, NULL};
+	g_autoptr(plist) tree = NULL;
+	uint8_t sha256[32];
+	const char *id = NULL;
+	int64_t epoch = 0, now_ms = service_now_ms(service);
+	bool serves = false, ok;
+
+	if (!service_prove(service, proof, body, sha256, error))
+		return false;
+	tree = plist_parse(g_bytes_get_data(body, NULL), g_bytes_get_size(body), NULL, error);
+	if (!tree || !report_parse(tree, &report, error))
+		return false;
+	g_strlcpy(subject->detail, report.command_uuid ? report.command_uuid : "", sizeof(subject->detail));
+	if (!store_report_load(service->store, sha256, &report, &load, error))
+		return false;
+	set_subject(subject, &report.who, load.facts.device.id);
+	ok = check_channel(&report, &load, now_ms, &id, &epoch, &serves, error) &&
+	     report_decide(&report, load.where, load.command.n_not_now, now_ms, &plan, error) &&
+	     apply_report(service, &report, &load, &plan, body, now_ms, error) &&
+	     (!serves || store_command_next(service->store, id, epoch, plan.with_deferred, report.command_uuid, &reply.body, error));
+	if (ok) {
+		if (plan.unknown_command)
+			pom_log(POM_LOG_NOTICE, "report for an unknown command", "enrollment", id, "command", report.command_uuid, "status", report_status_name(report.status), NULL);
+		g_strlcpy(subject->enrollment, id, sizeof(subject->enrollment));
+		store_seen(service->store, id, now_ms);
+		pom_metric_add(POM_METRIC_REPORTS, report_status_name(report.status), 1);
+		if (reply.body)
+			pom_metric_add(POM_METRIC_COMMANDS_SENT, NULL, 1);
+		if (plan.action == REPORT_DO_DEFER && service->wake_push)
+			service->wake_push(service->wake_ctx);
+		*ret = reply;
+	}
+	report_load_clear(&load);
+	return ok;
+}

@@ -1,0 +1,255 @@
+/* Check-in: facts in, plans out. */
+#include <string.h>
+
+#include "store/store_internal.h"
+
+void store_read_certificate(const struct db_batch *batch, unsigned i, struct certificate_facts *ret)
+{
+	*ret = (struct certificate_facts){
+		.known = db_rows(batch, i) > 0, .serial = db_get_text(batch, i, 0, 0), .state = (enum certificate_state)db_get_int(batch, i, 0, 1),
+		.enrollment_id = db_get_text(batch, i, 0, 2), .epoch = db_get_int(batch, i, 0, 3), .link_id = db_get_text(batch, i, 0, 4),
+		.may_enroll = db_get_int(batch, i, 0, 5) != 0, .not_before_ms = db_get_int(batch, i, 0, 7), .not_after_ms = db_get_int(batch, i, 0, 8),
+	};
+}
+
+void store_read_enrollment(const struct db_batch *batch, unsigned i, struct enrollment_facts *ret)
+{
+	*ret = (struct enrollment_facts){
+		.known = db_rows(batch, i) > 0, .id = db_get_text(batch, i, 0, 0), .state = (enum enrollment_state)db_get_int(batch, i, 0, 1),
+		.version = db_get_int(batch, i, 0, 2), .active_epoch = db_get_int(batch, i, 0, 3), .pending_epoch = db_get_int(batch, i, 0, 4),
+		.last_epoch = db_get_int(batch, i, 0, 5), .active_topic = db_get_text(batch, i, 0, 6), .pending_topic = db_get_text(batch, i, 0, 7),
+	};
+}
+
+bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, struct checkin_load *ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	/* The enrollment with its version comes first: a later statement may see newer facts, never older ones. */
+	db_batch_add(batch, Q_FACTS_ENROLLMENT, db_text(who->device_id), db_text(""));
+	db_batch_add(batch, Q_FACTS_CERTIFICATE, db_blob(cert_sha256, 32));
+	if (*who->user_part)
+		db_batch_add(batch, Q_FACTS_ENROLLMENT, db_text(who->device_id), db_text(who->user_part));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret = (struct checkin_load){0};
+	store_read_enrollment(batch, 0, &ret->facts.device);
+	store_read_certificate(batch, 1, &ret->facts.certificate);
+	if (*who->user_part)
+		store_read_enrollment(batch, 2, &ret->facts.user);
+	ret->load = g_steal_pointer(&batch);
+	return true;
+}
+
+void checkin_load_clear(struct checkin_load *load)
+{
+	g_clear_pointer(&load->load, store_load_free);
+}
+
+/* An epoch ends: its row, its certificates (but KEEP_SERIAL), its queue. */
+static void add_end_epoch(struct db_batch *batch, const struct checkin_write *w, int64_t epoch, const char *reason, const char *keep_serial)
+{
+	db_batch_add(batch, Q_EPOCH_END, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms), db_text(reason));
+	if (keep_serial)
+		db_batch_add(batch, Q_CERTIFICATE_REVOKE_EPOCH, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms), db_text(keep_serial));
+	db_batch_add(batch, Q_COMMAND_CLEAR_DONE, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms));
+	db_batch_add(batch, Q_COMMAND_CLEAR, db_text(w->enrollment_id), db_int(epoch));
+}
+
+/* What the device says of itself stays with the epoch. It becomes the enrollment's at once when no other epoch is live, else at
+ * the first TokenUpdate: until then a link's holder must not be able to rewrite what is known of a device. */
+static void add_device_facts(struct db_batch *batch, const struct checkin_write *w, bool at_once)
+{
+	const struct checkin_message *m = w->message;
+
+	db_batch_add(batch, Q_EPOCH_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch), db_text(m->serial), db_text(m->product_name), db_text(m->model),
+	             db_text(m->model_name), db_text(m->device_name), db_text(m->os_version), db_text(m->build_version), db_text(m->imei), db_text(m->meid));
+	if (at_once)
+		db_batch_add(batch, Q_ENROLLMENT_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch));
+}
+
+static void add_authenticate(struct store *store, struct db_batch *batch, const struct checkin_write *w)
+{
+	const struct certificate_facts *certificate = &w->facts->certificate;
+	const struct enrollment_facts *device = &w->facts->device;
+	bool keeps_active = device->active_epoch && !w->plan->ends_at_once;
+
+	if (w->plan->action == CHECKIN_DO_CREATE)
+		db_batch_add(batch, Q_ENROLLMENT_CREATE, db_text(w->enrollment_id), db_text(w->message->who.device_id), db_text(""), db_null('t'),
+		             db_int(w->message->who.kind), db_int(ENROLLMENT_PENDING), db_int(w->plan->epoch), db_int(w->now_ms));
+	else
+		db_batch_add(batch, Q_ENROLLMENT_NEW_EPOCH, db_text(w->enrollment_id), db_int(device->version), db_int(w->plan->epoch),
+		             db_int(keeps_active ? device->active_epoch : 0), db_int(keeps_active ? ENROLLMENT_ENROLLED : ENROLLMENT_PENDING),
+		             db_int(w->now_ms), db_int(w->now_ms));
+	if (w->plan->ends_epoch)
+		add_end_epoch(batch, w, w->plan->ends_epoch, "authenticated again", certificate->serial);
+	if (w->plan->ends_at_once)
+		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
+	db_batch_add(batch, Q_CERTIFICATE_BIND, db_text(certificate->serial), db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->now_ms));
+	db_batch_add(batch, Q_EPOCH_ADD, db_text(w->enrollment_id), db_int(w->plan->epoch), db_text(certificate->serial), db_text(w->message->topic), db_int(w->now_ms));
+	if (certificate->link_id) {
+		db_batch_add(batch, Q_LINK_CONSUME, db_text(certificate->link_id), db_int(w->now_ms), db_text(w->enrollment_id));
+		db_batch_add(batch, Q_CHALLENGE_CLOSE_OF_LINK, db_text(certificate->link_id), db_int(w->now_ms));
+		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(certificate->link_id), db_int(w->now_ms), db_text(certificate->serial));
+	}
+	add_device_facts(batch, w, !keeps_active);
+	if (certificate->link_id && !keeps_active)
+		db_batch_add(batch, Q_ENROLLMENT_OWNER, db_text(w->enrollment_id), db_text(certificate->link_id));
+	store_batch_event(store, batch, w->enrollment_id, "Authenticate", certificate->serial, w->now_ms);
+}
+
+static void add_token(struct db_batch *batch, const struct checkin_write *w)
+{
+	const struct checkin_message *m = w->message;
+
+	db_batch_add(batch, Q_EPOCH_TOKEN, db_text(w->enrollment_id), db_int(w->plan->epoch), db_blob(m->token, m->token_len), db_text(m->push_magic), db_int(w->now_ms),
+	             db_bytes(w->unlock_token_sealed), db_int(m->has_awaiting_configuration), db_int(m->awaiting_configuration));
+}
+
+static void add_activate(struct store *store, struct db_batch *batch, const struct checkin_write *w)
+{
+	db_batch_add(batch, Q_ENROLLMENT_ACTIVATE, db_text(w->enrollment_id), db_int(w->facts->device.version), db_int(w->plan->epoch), db_int(w->now_ms));
+	if (w->plan->ends_epoch)
+		add_end_epoch(batch, w, w->plan->ends_epoch, "enrolled again", w->facts->certificate.serial);
+	db_batch_add(batch, Q_ENROLLMENT_END_USERS, db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->now_ms));
+	add_token(batch, w);
+	db_batch_add(batch, Q_ENROLLMENT_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch));
+	if (w->facts->certificate.link_id)
+		db_batch_add(batch, Q_ENROLLMENT_OWNER, db_text(w->enrollment_id), db_text(w->facts->certificate.link_id));
+	store_batch_event(store, batch, w->enrollment_id, "Enrolled", NULL, w->now_ms);
+}
+
+static void add_user_token(struct store *store, struct db_batch *batch, const struct checkin_write *w)
+{
+	const struct checkin_message *m = w->message;
+
+	db_batch_add(batch, Q_USER_PUT, db_text(w->user_id), db_text(m->who.device_id), db_text(m->who.user_part), db_text(w->enrollment_id), db_int(m->who.kind),
+	             db_int(w->plan->epoch), db_text(m->who.user_short_name), db_text(m->who.user_long_name), db_int(w->now_ms));
+	db_batch_add(batch, Q_EPOCH_USER_TOKEN, db_text(w->user_id), db_int(w->plan->epoch), db_text(m->topic), db_blob(m->token, m->token_len), db_text(m->push_magic),
+	             db_int(w->now_ms), db_int(w->now_ms));
+	store_batch_event(store, batch, w->user_id, "TokenUpdate", NULL, w->now_ms);
+}
+
+static void add_check_out(struct store *store, struct db_batch *batch, const struct checkin_write *w)
+{
+	const struct enrollment_facts *device = &w->facts->device;
+
+	if (w->plan->ends_enrollment) {
+		db_batch_add(batch, Q_ENROLLMENT_END, db_text(w->enrollment_id), db_int(device->version), db_int(w->now_ms));
+		db_batch_add(batch, Q_ENROLLMENT_END_USERS, db_text(w->enrollment_id), db_int(0), db_int(w->now_ms));
+		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
+		if (device->active_epoch && device->pending_epoch)
+			add_end_epoch(batch, w, device->pending_epoch, "checked out", NULL);
+	} else {
+		db_batch_add(batch, Q_ENROLLMENT_DROP_PENDING, db_text(w->enrollment_id), db_int(device->version), db_int(w->now_ms));
+	}
+	add_end_epoch(batch, w, w->plan->ends_epoch, "checked out", NULL);
+	store_batch_event(store, batch, w->enrollment_id, "CheckOut", NULL, w->now_ms);
+}
+
+static void add_touch(struct db_batch *batch, const struct checkin_write *w)
+{
+	db_batch_add(batch, Q_ENROLLMENT_TOUCH, db_text(w->enrollment_id), db_int(w->facts->device.version), db_int(w->now_ms));
+}
+
+bool store_checkin_apply(struct store *store, const struct checkin_write *w, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(w->enrollment_id);
+
+	switch (w->plan->action) {
+	case CHECKIN_DO_CREATE:
+	case CHECKIN_DO_NEW_EPOCH:
+		add_authenticate(store, batch, w);
+		break;
+	case CHECKIN_DO_REFRESH:
+		add_touch(batch, w);
+		add_device_facts(batch, w, !w->facts->device.active_epoch);
+		break;
+	case CHECKIN_DO_ACTIVATE:
+		add_activate(store, batch, w);
+		break;
+	case CHECKIN_DO_TOKEN:
+		add_touch(batch, w);
+		add_token(batch, w);
+		break;
+	case CHECKIN_DO_USER_TOKEN:
+		add_user_token(store, batch, w);
+		break;
+	case CHECKIN_DO_CHECK_OUT:
+		add_check_out(store, batch, w);
+		break;
+	case CHECKIN_DO_SET_BOOTSTRAP:
+		add_touch(batch, w);
+		db_batch_add(batch, Q_EPOCH_BOOTSTRAP_SET, db_text(w->enrollment_id), db_int(w->plan->epoch), db_bytes(w->bootstrap_token_sealed));
+		store_batch_event(store, batch, w->enrollment_id, w->bootstrap_token_sealed ? "SetBootstrapToken" : "BootstrapTokenDeleted", NULL, w->now_ms);
+		break;
+	case CHECKIN_DO_NOTHING:
+	case CHECKIN_DO_GET_BOOTSTRAP:
+		return true;
+	}
+	return store_run(store, batch, error);
+}
+
+bool store_bootstrap_token_get(struct store *store, const char *enrollment_id, int64_t epoch, GBytes **ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_EPOCH_BOOTSTRAP_GET, db_text(enrollment_id), db_int(epoch));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret = db_get_bytes(batch, 0, 0, 0);
+	return true;
+}
+
+void store_seen(struct store *store, const char *enrollment_id, int64_t now_ms)
+{
+	int64_t *at;
+
+	pthread_mutex_lock(&store->seen_lock);
+	at = g_hash_table_lookup(store->seen, enrollment_id);
+	if (at)
+		*at = MAX(*at, now_ms);
+	else
+		g_hash_table_insert(store->seen, g_strdup(enrollment_id), g_memdup2(&now_ms, sizeof(now_ms)));
+	pthread_mutex_unlock(&store->seen_lock);
+}
+
+int64_t store_last_seen(struct store *store, const char *enrollment_id, int64_t stored_ms)
+{
+	const int64_t *at;
+
+	pthread_mutex_lock(&store->seen_lock);
+	at = g_hash_table_lookup(store->seen, enrollment_id);
+	stored_ms = at ? MAX(*at, stored_ms) : stored_ms;
+	pthread_mutex_unlock(&store->seen_lock);
+	return stored_ms;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+bool store_flush_last_seen(struct store *store, GError **error)
+{
+	enum { FLUSH_MAX = 500 };
+	g_autoptr(GHashTable) seen = NULL;
+	g_autofree char **ids = NULL;
+	guint n;
+
+	pthread_mutex_lock(&store->seen_lock);
+	seen = store->seen;
+	store->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	pthread_mutex_unlock(&store->seen_lock);
+	ids = (char **)g_hash_table_get_keys_as_array(seen, &n);
+	qsort(ids, n, sizeof(*ids), compare_ids);
+	for (guint i = 0; i < n; i += FLUSH_MAX) {
+		g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+		for (guint k = i; k < MIN(n, i + FLUSH_MAX); k++)
+			db_batch_add(batch, Q_LAST_SEEN, db_text(ids[k]), db_int(*(int64_t *)g_hash_table_lookup(seen, ids[k])));
+		if (!store_run(store, batch, error))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,63 @@
+/* The schema, one text for both engines: TEXT, INT and BLOB are the engine's words for the three types, END closes a table.
+ *
+ * Times are Unix milliseconds, 0 or NULL for never. Ids are made by the caller. Everything of an enrollment begins its
+ * primary key with the enrollment's id, so that an engine which shards by key can place it. Sealed columns hold envelopes
+ * whose associated data is "table/row/column". Pending work and history are separate tables. */
+#pragma once
+
+#define STORE_SCHEMA_1(TEXT, INT, BLOB, END) \
+	/* One row of each name: public URL, organization, … as made by init. */ \
+	"CREATE TABLE setting (name " TEXT " NOT NULL PRIMARY KEY, value " TEXT " NOT NULL" END \
+	/* Certificates and keys of this server. role: root, issuing, signer, tls. state: active, retired. */ \
+	"CREATE TABLE authority (id " TEXT " NOT NULL PRIMARY KEY, role " TEXT " NOT NULL, state " TEXT " NOT NULL, certificate " BLOB " NOT NULL," \
+	" key " BLOB ", not_before " INT " NOT NULL, not_after " INT " NOT NULL, created_at " INT " NOT NULL" END \
+	"CREATE TABLE link (id " TEXT " NOT NULL PRIMARY KEY, token_hash " BLOB " NOT NULL UNIQUE, user_name " TEXT ", device_name " TEXT "," \
+	" created_at " INT " NOT NULL, expires_at " INT " NOT NULL, consumed_at " INT " NOT NULL, revoked_at " INT " NOT NULL, enrollment_id " TEXT END \
+	"CREATE TABLE challenge (id " TEXT " NOT NULL PRIMARY KEY, secret_hash " BLOB " NOT NULL UNIQUE, secret " BLOB ", link_id " TEXT "," \
+	" common_name " TEXT " NOT NULL, max_keys " INT " NOT NULL, may_enroll " INT " NOT NULL, version " INT " NOT NULL, created_at " INT " NOT NULL," \
+	" expires_at " INT " NOT NULL, closed_at " INT " NOT NULL, revoked_at " INT " NOT NULL" END \
+	"CREATE INDEX challenge_link ON challenge (link_id);" \
+	/* state: 0 reserved (the row is durable before the signature is made), 1 issued, 2 revoked. */ \
+	"CREATE TABLE certificate (serial " TEXT " NOT NULL PRIMARY KEY, authority_id " TEXT " NOT NULL, sha256 " BLOB " UNIQUE, spki_sha256 " BLOB " NOT NULL," \
+	" subject " TEXT " NOT NULL, not_before " INT " NOT NULL, not_after " INT " NOT NULL, der " BLOB ", state " INT " NOT NULL," \
+	" link_id " TEXT ", challenge_id " TEXT ", transaction_id " TEXT ", may_enroll " INT " NOT NULL, enrollment_id " TEXT ", epoch " INT " NOT NULL," \
+	" issued_at " INT " NOT NULL, bound_at " INT " NOT NULL, revoked_at " INT " NOT NULL, revoked_reason " TEXT END \
+	"CREATE INDEX certificate_challenge ON certificate (challenge_id);" \
+	"CREATE INDEX certificate_link ON certificate (link_id);" \
+	"CREATE INDEX certificate_enrollment ON certificate (enrollment_id, epoch);" \
+	/* kind, state: see core/checkin.h. version is raised by all that changes a fact of the rules, not by last_seen. */ \
+	"CREATE TABLE enrollment (id " TEXT " NOT NULL PRIMARY KEY, device_id " TEXT " NOT NULL, user_part " TEXT " NOT NULL, parent_id " TEXT "," \
+	" kind " INT " NOT NULL, state " INT " NOT NULL, version " INT " NOT NULL, active_epoch " INT " NOT NULL, pending_epoch " INT " NOT NULL," \
+	" last_epoch " INT " NOT NULL, serial " TEXT ", product_name " TEXT ", model " TEXT ", model_name " TEXT ", device_name " TEXT "," \
+	" os_version " TEXT ", build_version " TEXT ", imei " TEXT ", meid " TEXT ", user_short_name " TEXT ", user_long_name " TEXT "," \
+	" owner " TEXT ", created_at " INT " NOT NULL, authenticated_at " INT " NOT NULL, enrolled_at " INT " NOT NULL, ended_at " INT " NOT NULL," \
+	" last_seen " INT " NOT NULL, UNIQUE (device_id, user_part)" END \
+	"CREATE INDEX enrollment_parent ON enrollment (parent_id);" \
+	"CREATE TABLE epoch (enrollment_id " TEXT " NOT NULL, epoch " INT " NOT NULL, certificate_serial " TEXT ", topic " TEXT " NOT NULL," \
+	" push_token " BLOB ", push_magic " TEXT ", push_dead_at " INT " NOT NULL, unlock_token " BLOB ", bootstrap_token " BLOB "," \
+	" awaiting_configuration " INT " NOT NULL, authenticated_at " INT " NOT NULL, token_at " INT " NOT NULL, ended_at " INT " NOT NULL," \
+	" ended_reason " TEXT ", serial " TEXT ", product_name " TEXT ", model " TEXT ", model_name " TEXT ", device_name " TEXT "," \
+	" os_version " TEXT ", build_version " TEXT ", imei " TEXT ", meid " TEXT ", PRIMARY KEY (enrollment_id, epoch)" END \
+	"CREATE TABLE command (enrollment_id " TEXT " NOT NULL, seq " TEXT " NOT NULL, uuid " TEXT " NOT NULL, epoch " INT " NOT NULL," \
+	" request_type " TEXT " NOT NULL, body " BLOB " NOT NULL, created_at " INT " NOT NULL, not_now_at " INT " NOT NULL, n_not_now " INT " NOT NULL," \
+	" PRIMARY KEY (enrollment_id, seq)" END \
+	"CREATE UNIQUE INDEX command_uuid ON command (uuid);" \
+	/* status: the report's, or Canceled, or Cleared (its epoch ended). request and result are zlib streams when packed is 1. */ \
+	"CREATE TABLE command_done (enrollment_id " TEXT " NOT NULL, uuid " TEXT " NOT NULL, seq " TEXT " NOT NULL, epoch " INT " NOT NULL," \
+	" request_type " TEXT " NOT NULL, created_at " INT " NOT NULL, finished_at " INT " NOT NULL, status " TEXT " NOT NULL, packed " INT " NOT NULL," \
+	" result " BLOB ", PRIMARY KEY (enrollment_id, uuid)" END \
+	"CREATE INDEX command_done_uuid ON command_done (uuid);" \
+	/* One waiting push for each enrollment. generation tells a push that was asked for again while it was being sent. */ \
+	"CREATE TABLE push_outbox (enrollment_id " TEXT " NOT NULL PRIMARY KEY, due_at " INT " NOT NULL, attempts " INT " NOT NULL," \
+	" generation " TEXT " NOT NULL, created_at " INT " NOT NULL" END \
+	"CREATE INDEX push_outbox_due ON push_outbox (due_at);" \
+	"CREATE TABLE push_certificate (topic " TEXT " NOT NULL PRIMARY KEY, certificate " BLOB " NOT NULL, key " BLOB " NOT NULL," \
+	" not_before " INT " NOT NULL, not_after " INT " NOT NULL, imported_at " INT " NOT NULL, version " INT " NOT NULL" END \
+	"CREATE TABLE api_token (id " TEXT " NOT NULL PRIMARY KEY, name " TEXT " NOT NULL, hash " BLOB " NOT NULL UNIQUE, created_at " INT " NOT NULL," \
+	" revoked_at " INT " NOT NULL" END \
+	/* An enrollment's timeline. */ \
+	"CREATE TABLE event (enrollment_id " TEXT " NOT NULL, id " TEXT " NOT NULL, at " INT " NOT NULL, kind " TEXT " NOT NULL, detail " TEXT "," \
+	" PRIMARY KEY (enrollment_id, id)" END
+
+#define STORE_SCHEMA_1_SQLITE STORE_SCHEMA_1("TEXT", "INTEGER", "BLOB", ") STRICT;")
+#define STORE_SCHEMA_1_POSTGRES STORE_SCHEMA_1("TEXT COLLATE \"C\"", "bigint", "bytea", ");")

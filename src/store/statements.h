@@ -1,0 +1,183 @@
+/* All SQL of Pomona, in the dialect that SQLite and PostgreSQL share: X(name, parameters, results, expect, mode, SQL). */
+#pragma once
+
+#include "db/db.h"
+
+#define ENROLLMENT_COLUMNS \
+	"id, device_id, user_part, parent_id, kind, state, active_epoch, pending_epoch, serial, product_name, model, model_name, device_name, os_version," \
+	" build_version, imei, meid, user_short_name, user_long_name, owner, created_at, authenticated_at, enrolled_at, ended_at, last_seen"
+#define ENROLLMENT_TYPES "ttttiiiittttttttttttiiiii"
+
+#define STORE_STATEMENTS(X) \
+	/* settings, authorities, tokens */ \
+	X(SETTING_GET, "t", "t", ANY, READ, "SELECT value FROM setting WHERE name = $1") \
+	X(SETTING_PUT, "tt", "", ANY, WRITE, "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value") \
+	X(AUTHORITY_LIST, "", "tttbbiii", ANY, READ, \
+	  "SELECT id, role, state, certificate, key, not_before, not_after, created_at FROM authority WHERE state = 'active' ORDER BY created_at, id") \
+	X(AUTHORITY_ADD, "tttbbiii", "", ONE, WRITE, \
+	  "INSERT INTO authority (id, role, state, certificate, key, not_before, not_after, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)") \
+	X(AUTHORITY_RETIRE, "tt", "", ANY, WRITE, "UPDATE authority SET state = 'retired' WHERE role = $1 AND id <> $2") \
+	X(TOKEN_ADD, "ttbi", "", ONE, WRITE, "INSERT INTO api_token (id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, 0)") \
+	X(TOKEN_LIST, "", "ttii", ANY, READ, "SELECT id, name, created_at, revoked_at FROM api_token ORDER BY id") \
+	X(TOKEN_FIND, "b", "tt", ANY, READ, "SELECT id, name FROM api_token WHERE hash = $1 AND revoked_at = 0") \
+	X(TOKEN_REVOKE, "ti", "t", ANY, WRITE, "UPDATE api_token SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 RETURNING name") \
+	/* push certificates */ \
+	X(PUSH_CERT_LIST, "", "tbbiiii", ANY, READ, \
+	  "SELECT topic, certificate, key, not_before, not_after, imported_at, version FROM push_certificate ORDER BY imported_at DESC, topic") \
+	X(PUSH_CERT_PUT, "tbbiii", "", ANY, WRITE, \
+	  "INSERT INTO push_certificate (topic, certificate, key, not_before, not_after, imported_at, version) VALUES ($1, $2, $3, $4, $5, $6, 1)" \
+	  " ON CONFLICT (topic) DO UPDATE SET certificate = excluded.certificate, key = excluded.key, not_before = excluded.not_before," \
+	  " not_after = excluded.not_after, imported_at = excluded.imported_at, version = push_certificate.version + 1") \
+	X(TOPIC_ENROLLMENTS, "t", "i", ANY, READ, \
+	  "SELECT count(*) FROM epoch p JOIN enrollment e ON e.id = p.enrollment_id AND e.active_epoch = p.epoch WHERE p.topic <> $1 AND e.state = 1") \
+	/* links and challenges */ \
+	X(LINK_ADD, "tbttii", "", ONE, WRITE, \
+	  "INSERT INTO link (id, token_hash, user_name, device_name, created_at, expires_at, consumed_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0)") \
+	X(LINK_BY_TOKEN, "b", "tttiiitb", ANY, READ, \
+	  "SELECT l.id, l.user_name, l.device_name, l.expires_at, l.consumed_at, l.revoked_at, c.id, c.secret" \
+	  " FROM link l JOIN challenge c ON c.link_id = l.id WHERE l.token_hash = $1") \
+	X(LINK_LIST, "ti", "tttiiiit", ANY, READ, \
+	  "SELECT id, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, enrollment_id FROM link WHERE id > $1 ORDER BY id LIMIT $2") \
+	X(LINK_REVOKE, "ti", "t", ANY, WRITE, "UPDATE link SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 AND consumed_at = 0 RETURNING id") \
+	X(LINK_CONSUME, "tit", "", ANY, WRITE, "UPDATE link SET consumed_at = $2, enrollment_id = $3 WHERE id = $1 AND consumed_at = 0") \
+	X(CHALLENGE_ADD, "tbbttiiii", "", ONE, WRITE, \
+	  "INSERT INTO challenge (id, secret_hash, secret, link_id, common_name, max_keys, may_enroll, version, created_at, expires_at, closed_at, revoked_at)" \
+	  " VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, 0, 0)") \
+	X(CHALLENGE_REVOKE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET revoked_at = $2, version = version + 1 WHERE link_id = $1") \
+	X(CHALLENGE_CLOSE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET closed_at = $2, version = version + 1 WHERE link_id = $1") \
+	X(CHALLENGE_BY_SECRET, "bb", "tttiiiiiiitiib", ANY, READ, \
+	  "SELECT c.id, c.link_id, c.common_name, c.max_keys, c.may_enroll, c.version, c.expires_at, c.closed_at, c.revoked_at," \
+	  " (SELECT count(*) FROM certificate n WHERE n.challenge_id = c.id), s.serial, s.issued_at, s.state, s.der" \
+	  " FROM challenge c LEFT JOIN certificate s ON s.challenge_id = c.id AND s.spki_sha256 = $2 WHERE c.secret_hash = $1" \
+	  " ORDER BY s.issued_at DESC LIMIT 1") \
+	X(CHALLENGE_USE, "ti", "", ONE, WRITE, "UPDATE challenge SET version = version + 1 WHERE id = $1 AND version = $2") \
+	/* certificates */ \
+	X(CERTIFICATE_RESERVE, "ttbtiitttii", "", ONE, WRITE, \
+	  "INSERT INTO certificate (serial, authority_id, spki_sha256, subject, not_before, not_after, state, link_id, challenge_id, transaction_id," \
+	  " may_enroll, epoch, issued_at, bound_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0)") \
+	X(CERTIFICATE_REVOKE_UNBOUND, "tit", "", ANY, WRITE, \
+	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = 'superseded' WHERE link_id = $1 AND enrollment_id IS NULL AND serial <> $3 AND state <> 2") \
+	X(CERTIFICATE_ISSUE, "tbb", "", ONE, WRITE, \
+	  "UPDATE certificate SET sha256 = $2, der = $3, state = CASE state WHEN 0 THEN 1 ELSE state END WHERE serial = $1") \
+	X(CERTIFICATE_BIND, "ttii", "", ONE, WRITE, \
+	  "UPDATE certificate SET enrollment_id = $2, epoch = $3, bound_at = $4 WHERE serial = $1 AND state = 1 AND (enrollment_id IS NULL OR enrollment_id = $2)") \
+	X(CERTIFICATE_REVOKE_EPOCH, "tiit", "", ANY, WRITE, \
+	  "UPDATE certificate SET state = 2, revoked_at = $3, revoked_reason = 'superseded' WHERE enrollment_id = $1 AND epoch = $2 AND serial <> $4 AND state <> 2") \
+	X(CERTIFICATE_LIST, "tiii", "ttiiittt", ANY, READ, \
+	  "SELECT serial, subject, not_before, not_after, state, enrollment_id, link_id, revoked_reason FROM certificate WHERE serial > $1 AND state >= $3 AND state <= $4 ORDER BY serial LIMIT $2") \
+	/* the device path */ \
+	X(FACTS_CERTIFICATE, "b", "titititii", ANY, READ, \
+	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, authority_id, not_before, not_after FROM certificate WHERE sha256 = $1") \
+	X(FACTS_ENROLLMENT, "tt", "tiiiiitti", ANY, READ, \
+	  "SELECT e.id, e.state, e.version, e.active_epoch, e.pending_epoch, e.last_epoch, a.topic, p.topic, e.kind FROM enrollment e" \
+	  " LEFT JOIN epoch a ON a.enrollment_id = e.id AND a.epoch = e.active_epoch LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.pending_epoch" \
+	  " WHERE e.device_id = $1 AND e.user_part = $2") \
+	X(ENROLLMENT_CREATE, "ttttiiii", "", ONE, WRITE, \
+	  "INSERT INTO enrollment (id, device_id, user_part, parent_id, kind, state, version, active_epoch, pending_epoch, last_epoch, created_at," \
+	  " authenticated_at, enrolled_at, ended_at, last_seen) VALUES ($1, $2, $3, $4, $5, $6, 1, 0, $7, $7, $8, $8, 0, 0, $8)") \
+	X(ENROLLMENT_NEW_EPOCH, "tiiiiii", "", ONE, WRITE, \
+	  "UPDATE enrollment SET version = version + 1, pending_epoch = $3, last_epoch = $3, active_epoch = $4, state = $5, authenticated_at = $6, last_seen = $7, ended_at = 0" \
+	  " WHERE id = $1 AND version = $2") \
+	/* What the device said of itself when it authenticated in this epoch becomes the enrollment's. */ \
+	X(ENROLLMENT_FACTS, "ti", "", ONE, WRITE, \
+	  "UPDATE enrollment SET" \
+	  " serial = coalesce((SELECT p.serial FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), serial), product_name = coalesce((SELECT p.product_name" \
+	  " FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), product_name), model = coalesce((SELECT p.model FROM epoch p WHERE p.enrollment_id = $1 AND" \
+	  " p.epoch = $2), model), model_name = coalesce((SELECT p.model_name FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), model_name), device_name" \
+	  " = coalesce((SELECT p.device_name FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), device_name), os_version = coalesce((SELECT p.os_version" \
+	  " FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), os_version), build_version = coalesce((SELECT p.build_version FROM epoch p WHERE" \
+	  " p.enrollment_id = $1 AND p.epoch = $2), build_version), imei = coalesce((SELECT p.imei FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2)," \
+	  " imei), meid = coalesce((SELECT p.meid FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), meid)" \
+	  " WHERE id = $1") \
+	X(EPOCH_FACTS, "tittttttttt", "", ONE, WRITE, \
+	  "UPDATE epoch SET serial = $3, product_name = $4, model = $5, model_name = $6, device_name = $7, os_version = $8, build_version = $9, imei = $10, meid = $11" \
+	  " WHERE enrollment_id = $1 AND epoch = $2") \
+	X(ENROLLMENT_OWNER, "tt", "", ANY, WRITE, "UPDATE enrollment SET owner = (SELECT user_name FROM link WHERE link.id = $2) WHERE id = $1") \
+	X(ENROLLMENT_ACTIVATE, "tiii", "", ONE, WRITE, \
+	  "UPDATE enrollment SET version = version + 1, active_epoch = $3, pending_epoch = 0, state = 1, enrolled_at = $4, last_seen = $4, ended_at = 0 WHERE id = $1 AND version = $2") \
+	X(ENROLLMENT_TOUCH, "tii", "", ONE, WRITE, "UPDATE enrollment SET version = version + 1, last_seen = $3 WHERE id = $1 AND version = $2") \
+	X(ENROLLMENT_END, "tii", "", ONE, WRITE, \
+	  "UPDATE enrollment SET version = version + 1, active_epoch = 0, pending_epoch = 0, state = 2, ended_at = $3, last_seen = $3 WHERE id = $1 AND version = $2") \
+	X(ENROLLMENT_DROP_PENDING, "tii", "", ONE, WRITE, \
+	  "UPDATE enrollment SET version = version + 1, pending_epoch = 0, last_seen = $3 WHERE id = $1 AND version = $2") \
+	X(ENROLLMENT_END_USERS, "tii", "", ANY, WRITE, \
+	  "UPDATE enrollment SET version = version + 1, active_epoch = 0, state = 2, ended_at = $3 WHERE parent_id = $1 AND active_epoch <> $2 AND state <> 2") \
+	X(USER_PUT, "ttttiitti", "", ANY, WRITE, \
+	  "INSERT INTO enrollment (id, device_id, user_part, parent_id, kind, state, version, active_epoch, pending_epoch, last_epoch, user_short_name, user_long_name," \
+	  " created_at, authenticated_at, enrolled_at, ended_at, last_seen) VALUES ($1, $2, $3, $4, $5, 1, 1, $6, 0, $6, $7, $8, $9, $9, $9, 0, $9)" \
+	  " ON CONFLICT (device_id, user_part) DO UPDATE SET version = enrollment.version + 1, state = 1, active_epoch = excluded.active_epoch, last_epoch = excluded.last_epoch," \
+	  " user_short_name = excluded.user_short_name, user_long_name = excluded.user_long_name, ended_at = 0, last_seen = excluded.last_seen") \
+	X(EPOCH_ADD, "titti", "", ONE, WRITE, \
+	  "INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at)" \
+	  " VALUES ($1, $2, $3, $4, 0, 0, $5, 0, 0)") \
+	X(EPOCH_TOKEN, "tibtibii", "", ONE, WRITE, \
+	  "UPDATE epoch SET push_token = $3, push_magic = $4, push_dead_at = 0, token_at = $5, unlock_token = coalesce($6, unlock_token)," \
+	  " awaiting_configuration = CASE $7 WHEN 1 THEN $8 ELSE awaiting_configuration END WHERE enrollment_id = $1 AND epoch = $2") \
+	X(EPOCH_USER_TOKEN, "titbtii", "", ANY, WRITE, \
+	  "INSERT INTO epoch (enrollment_id, epoch, topic, push_token, push_magic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at)" \
+	  " VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $7, 0) ON CONFLICT (enrollment_id, epoch) DO UPDATE SET push_token = excluded.push_token," \
+	  " push_magic = excluded.push_magic, push_dead_at = 0, token_at = excluded.token_at, ended_at = 0") \
+	X(EPOCH_END, "tiit", "", ANY, WRITE, "UPDATE epoch SET ended_at = $3, ended_reason = $4 WHERE enrollment_id = $1 AND epoch = $2 AND ended_at = 0") \
+	X(EPOCH_BOOTSTRAP_SET, "tib", "", ONE, WRITE, "UPDATE epoch SET bootstrap_token = $3 WHERE enrollment_id = $1 AND epoch = $2") \
+	X(EPOCH_BOOTSTRAP_GET, "ti", "b", ANY, READ, "SELECT bootstrap_token FROM epoch WHERE enrollment_id = $1 AND epoch = $2") \
+	X(LAST_SEEN, "ti", "", ANY, WRITE, "UPDATE enrollment SET last_seen = $2 WHERE id = $1 AND last_seen < $2") \
+	X(EVENT_ADD, "ttitt", "", ONE, WRITE, "INSERT INTO event (enrollment_id, id, at, kind, detail) VALUES ($1, $2, $3, $4, $5)") \
+	X(EVENT_LIST, "tti", "titt", ANY, READ, "SELECT id, at, kind, detail FROM event WHERE enrollment_id = $1 AND id > $2 ORDER BY id LIMIT $3") \
+	/* commands */ \
+	X(COMMAND_NEXT, "tiit", "tbti", ANY, READ, \
+	  "SELECT uuid, body, request_type, n_not_now FROM command WHERE enrollment_id = $1 AND epoch = $2 AND (not_now_at = 0 OR $3 = 1) AND uuid <> $4 ORDER BY seq LIMIT 1") \
+	X(COMMAND_FIND, "t", "tittii", ANY, READ, "SELECT enrollment_id, epoch, seq, request_type, created_at, n_not_now FROM command WHERE uuid = $1") \
+	X(COMMAND_DONE_FIND, "t", "ttiitiib", ANY, READ, \
+	  "SELECT enrollment_id, request_type, created_at, finished_at, status, epoch, packed, result FROM command_done WHERE uuid = $1") \
+	X(COMMAND_ADD, "tttitbi", "", ONE, WRITE, \
+	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0)") \
+	X(COMMAND_REMOVE, "tt", "", ANY, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND seq = $2") \
+	X(COMMAND_TAKE, "tt", "", ONE, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND seq = $2") \
+	X(COMMAND_DEFER, "tti", "", ANY, WRITE, "UPDATE command SET not_now_at = $3, n_not_now = n_not_now + 1 WHERE enrollment_id = $1 AND seq = $2") \
+	X(COMMAND_FINISH, "tttitiitib", "", ANY, WRITE, \
+	  "INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed, result)" \
+	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (enrollment_id, uuid) DO NOTHING") \
+	X(COMMAND_CLEAR_DONE, "tii", "", ANY, WRITE, \
+	  "INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed)" \
+	  " SELECT enrollment_id, uuid, seq, epoch, request_type, created_at, $3, 'Cleared', 0 FROM command WHERE enrollment_id = $1 AND epoch = $2") \
+	X(COMMAND_CLEAR, "ti", "", ANY, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND epoch = $2") \
+	X(COMMAND_TARGET, "t", "tiiiiib", ANY, READ, \
+	  "SELECT e.id, e.kind, e.state, e.active_epoch, e.pending_epoch, p.push_dead_at, p.push_token FROM enrollment e" \
+	  " LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.id = $1") \
+	X(COMMAND_LIST, "tti", "ttitiii", ANY, READ, \
+	  "SELECT seq, uuid, epoch, request_type, created_at, not_now_at, n_not_now FROM command WHERE enrollment_id = $1 AND seq > $2 ORDER BY seq LIMIT $3") \
+	X(COMMAND_DONE_LIST, "tti", "ttitiit", ANY, READ, \
+	  "SELECT seq, uuid, epoch, request_type, created_at, finished_at, status FROM command_done WHERE enrollment_id = $1 AND uuid > $2 ORDER BY uuid LIMIT $3") \
+	/* push */ \
+	X(PUSH_ASK, "titi", "", ANY, WRITE, \
+	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at) VALUES ($1, $2, 0, $3, $4)" \
+	  " ON CONFLICT (enrollment_id) DO UPDATE SET due_at = CASE WHEN push_outbox.due_at < excluded.due_at AND push_outbox.attempts = 0 THEN push_outbox.due_at ELSE excluded.due_at END," \
+	  " attempts = 0, generation = excluded.generation") \
+	X(PUSH_DUE, "ii", "titibtit", ANY, READ, \
+	  "SELECT o.enrollment_id, o.attempts, o.generation, e.active_epoch, p.push_token, p.push_magic, p.push_dead_at, p.topic FROM push_outbox o" \
+	  " JOIN enrollment e ON e.id = o.enrollment_id LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
+	  " WHERE o.due_at <= $1 ORDER BY o.due_at LIMIT $2") \
+	X(PUSH_NEXT_DUE, "", "ii", ANY, READ, "SELECT coalesce(min(due_at), 0), count(*) FROM push_outbox") \
+	X(PUSH_DONE, "tt", "", ANY, WRITE, "DELETE FROM push_outbox WHERE enrollment_id = $1 AND generation = $2") \
+	X(PUSH_RETRY, "ttii", "", ANY, WRITE, "UPDATE push_outbox SET due_at = $3, attempts = $4 WHERE enrollment_id = $1 AND generation = $2") \
+	X(PUSH_DEAD, "tibi", "", ANY, WRITE, "UPDATE epoch SET push_dead_at = $4 WHERE enrollment_id = $1 AND epoch = $2 AND push_token = $3 AND token_at < $4") \
+	X(PUSH_FORGET, "t", "", ANY, WRITE, "DELETE FROM push_outbox WHERE enrollment_id = $1") \
+	/* admin */ \
+	X(ENROLLMENT_LIST, "ti", ENROLLMENT_TYPES, ANY, READ, "SELECT " ENROLLMENT_COLUMNS " FROM enrollment WHERE id > $1 ORDER BY id LIMIT $2") \
+	X(ENROLLMENT_GET, "t", ENROLLMENT_TYPES, ANY, READ, "SELECT " ENROLLMENT_COLUMNS " FROM enrollment WHERE id = $1") \
+	X(ENROLLMENT_BY_DEVICE, "t", ENROLLMENT_TYPES, ANY, READ, "SELECT " ENROLLMENT_COLUMNS " FROM enrollment WHERE device_id = $1 AND user_part = ''") \
+	X(EPOCH_GET, "ti", "ttiiiii", ANY, READ, \
+	  "SELECT certificate_serial, topic, push_dead_at, awaiting_configuration, token_at, cast(CASE WHEN unlock_token IS NULL THEN 0 ELSE 1 END as bigint), cast(CASE WHEN bootstrap_token IS NULL THEN 0 ELSE 1 END as bigint) FROM epoch WHERE enrollment_id = $1 AND epoch = $2") \
+	X(PING, "", "i", ANY, READ, "SELECT cast(1 as bigint)")
+
+enum store_statement {
+#define X(name, params, results, expect, mode, sql) Q_##name,
+	STORE_STATEMENTS(X)
+#undef X
+	Q_MAX
+};
+
+extern const struct db_statement store_statements[Q_MAX];
+extern const struct db_migration store_migrations_sqlite[];
+extern const struct db_migration store_migrations_postgres[];
+extern const unsigned store_n_migrations;

@@ -1,0 +1,251 @@
+#include <string.h>
+
+#include "store/schema.h"
+#include "store/store_internal.h"
+
+const struct db_statement store_statements[Q_MAX] = {
+#define X(name, params, results, expect, mode, sql) [Q_##name] = {#name, params, results, DB_EXPECT_##expect, DB_##mode, sql},
+	STORE_STATEMENTS(X)
+#undef X
+};
+
+const struct db_migration store_migrations_sqlite[] = {{1, STORE_SCHEMA_1_SQLITE}};
+const struct db_migration store_migrations_postgres[] = {{1, STORE_SCHEMA_1_POSTGRES}};
+const unsigned store_n_migrations = G_N_ELEMENTS(store_migrations_sqlite);
+
+struct store *store_open(const char *url, const struct pom_clock *clock, const struct pom_random *random, GError **error)
+{
+	const struct db_config config = {url, store_statements, Q_MAX, store_migrations_sqlite, store_n_migrations, NULL};
+	struct db *db = db_open(&config, error);
+	struct store *store;
+
+	if (!db)
+		return NULL;
+	store = g_new0(struct store, 1);
+	store->db = db;
+	store->clock = clock;
+	store->random = random;
+	pthread_mutex_init(&store->seen_lock, NULL);
+	store->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	return store;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	db_close(store->db);
+	g_hash_table_unref(store->seen);
+	pthread_mutex_destroy(&store->seen_lock);
+	g_free(store);
+}
+
+bool store_backup(struct store *store, const char *file, GError **error)
+{
+	return db_backup(store->db, file, error);
+}
+
+void store_load_free(store_load *load)
+{
+	db_batch_free(load);
+}
+
+bool store_run(struct store *store, struct db_batch *batch, GError **error)
+{
+	return db_run(store->db, batch, error) == DB_DONE;
+}
+
+bool store_ping(struct store *store, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add_values(batch, Q_PING, NULL, 0);
+	return store_run(store, batch, error);
+}
+
+void store_batch_event(struct store *store, struct db_batch *batch, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms)
+{
+	struct pom_id id = pom_id_new(store->clock, store->random);
+
+	db_batch_add(batch, Q_EVENT_ADD, db_text(enrollment_id), db_text(id.text), db_int(now_ms), db_text(kind), db_text(detail));
+}
+
+void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms)
+{
+	struct pom_id generation = pom_id_new(store->clock, store->random);
+
+	db_batch_add(batch, Q_PUSH_ASK, db_text(enrollment_id), db_int(due_ms), db_text(generation.text), db_int(due_ms));
+}
+
+GArray *store_list(struct store *store, struct db_batch *batch, size_t size, void (*take)(const struct db_batch *, size_t, void *), store_load **ret_load, GError **error)
+{
+	g_autoptr(db_batch) owned = batch;
+	GArray *rows;
+
+	if (!store_run(store, batch, error))
+		return NULL;
+	rows = g_array_sized_new(FALSE, TRUE, (guint)size, (guint)db_rows(batch, 0));
+	g_array_set_size(rows, (guint)db_rows(batch, 0));
+	for (guint i = 0; i < rows->len; i++)
+		take(batch, i, rows->data + i * size);
+	*ret_load = g_steal_pointer(&owned);
+	return rows;
+}
+
+bool store_setting_get(struct store *store, const char *name, char **ret_value, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_SETTING_GET, db_text(name));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_value = g_strdup(db_get_text(batch, 0, 0, 0));
+	return true;
+}
+
+bool store_setting_put(struct store *store, const char *name, const char *value, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_SETTING_PUT, db_text(name), db_text(value));
+	return store_run(store, batch, error);
+}
+
+/* Bytes that live as long as the load: the batch owns them. */
+static GBytes *borrow_bytes(const struct db_batch *batch, size_t row, unsigned column)
+{
+	size_t len;
+	const void *data = db_get_blob(batch, 0, row, column, &len);
+
+	return data ? g_bytes_new(data, len) : NULL;
+}
+
+static void take_authority(const struct db_batch *batch, size_t row, void *out)
+{
+	*(struct authority_row *)out = (struct authority_row){
+		db_get_text(batch, 0, row, 0), db_get_text(batch, 0, row, 1), db_get_text(batch, 0, row, 2), borrow_bytes(batch, row, 3),
+		borrow_bytes(batch, row, 4), db_get_int(batch, 0, row, 5), db_get_int(batch, 0, row, 6), db_get_int(batch, 0, row, 7),
+	};
+}
+
+static void clear_authority(void *data)
+{
+	struct authority_row *row = data;
+
+	g_clear_pointer(&row->certificate, g_bytes_unref);
+	g_clear_pointer(&row->key_sealed, g_bytes_unref);
+}
+
+GArray *store_authority_list(struct store *store, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+	GArray *rows;
+
+	db_batch_add_values(batch, Q_AUTHORITY_LIST, NULL, 0);
+	rows = store_list(store, batch, sizeof(struct authority_row), take_authority, ret_load, error);
+	if (rows)
+		g_array_set_clear_func(rows, clear_authority);
+	return rows;
+}
+
+bool store_authority_add(struct store *store, const struct authority_row *row, bool retire_others, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_AUTHORITY_ADD, db_text(row->id), db_text(row->role), db_text(row->state), db_bytes(row->certificate), db_bytes(row->key_sealed),
+	             db_int(row->not_before_ms), db_int(row->not_after_ms), db_int(row->created_ms));
+	if (retire_others)
+		db_batch_add(batch, Q_AUTHORITY_RETIRE, db_text(row->role), db_text(row->id));
+	return store_run(store, batch, error);
+}
+
+bool store_token_add(struct store *store, const char *id, const char *name, const uint8_t hash[32], int64_t now_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_TOKEN_ADD, db_text(id), db_text(name), db_blob(hash, 32), db_int(now_ms));
+	return store_run(store, batch, error);
+}
+
+bool store_token_find(struct store *store, const uint8_t hash[32], char **ret_name, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_TOKEN_FIND, db_blob(hash, 32));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_name = g_strdup(db_get_text(batch, 0, 0, 1));
+	return true;
+}
+
+bool store_token_revoke(struct store *store, const char *id, int64_t now_ms, bool *ret_found, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_TOKEN_REVOKE, db_text(id), db_int(now_ms));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_found = db_rows(batch, 0) > 0;
+	return true;
+}
+
+static void take_token(const struct db_batch *batch, size_t row, void *out)
+{
+	*(struct token_row *)out = (struct token_row){db_get_text(batch, 0, row, 0), db_get_text(batch, 0, row, 1), db_get_int(batch, 0, row, 2), db_get_int(batch, 0, row, 3)};
+}
+
+GArray *store_token_list(struct store *store, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add_values(batch, Q_TOKEN_LIST, NULL, 0);
+	return store_list(store, batch, sizeof(struct token_row), take_token, ret_load, error);
+}
+
+static void take_push_certificate(const struct db_batch *batch, size_t row, void *out)
+{
+	*(struct push_certificate_row *)out = (struct push_certificate_row){
+		db_get_text(batch, 0, row, 0), borrow_bytes(batch, row, 1), borrow_bytes(batch, row, 2), db_get_int(batch, 0, row, 3),
+		db_get_int(batch, 0, row, 4), db_get_int(batch, 0, row, 5), db_get_int(batch, 0, row, 6),
+	};
+}
+
+static void clear_push_certificate(void *data)
+{
+	struct push_certificate_row *row = data;
+
+	g_clear_pointer(&row->certificates, g_bytes_unref);
+	g_clear_pointer(&row->key_sealed, g_bytes_unref);
+}
+
+GArray *store_push_certificate_list(struct store *store, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+	GArray *rows;
+
+	db_batch_add_values(batch, Q_PUSH_CERT_LIST, NULL, 0);
+	rows = store_list(store, batch, sizeof(struct push_certificate_row), take_push_certificate, ret_load, error);
+	if (rows)
+		g_array_set_clear_func(rows, clear_push_certificate);
+	return rows;
+}
+
+bool store_push_certificate_put(struct store *store, const struct push_certificate_row *row, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_PUSH_CERT_PUT, db_text(row->topic), db_bytes(row->certificates), db_bytes(row->key_sealed), db_int(row->not_before_ms),
+	             db_int(row->not_after_ms), db_int(row->imported_ms));
+	return store_run(store, batch, error);
+}
+
+bool store_other_topic_count(struct store *store, const char *topic, int64_t *ret_n, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_TOPIC_ENROLLMENTS, db_text(topic));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_n = db_get_int(batch, 0, 0, 0);
+	return true;
+}

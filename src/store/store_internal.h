@@ -1,0 +1,27 @@
+/* What the store's files share. */
+#pragma once
+
+#include <pthread.h>
+
+#include "store/statements.h"
+#include "store/store.h"
+
+struct store {
+	struct db *db;
+	const struct pom_clock *clock;
+	const struct pom_random *random;
+	pthread_mutex_t seen_lock;
+	GHashTable *seen; /* enrollment id → int64_t *, newest time */
+};
+
+/* Adds one timeline line to a batch. */
+void store_batch_event(struct store *store, struct db_batch *batch, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms);
+/* Adds "ask for a push" to a batch. */
+void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms);
+/* Runs; true when done. */
+bool store_run(struct store *store, struct db_batch *batch, GError **error);
+/* Facts from Q_FACTS_CERTIFICATE at I and Q_FACTS_ENROLLMENT at I (rows 0). */
+void store_read_certificate(const struct db_batch *batch, unsigned i, struct certificate_facts *ret);
+void store_read_enrollment(const struct db_batch *batch, unsigned i, struct enrollment_facts *ret);
+/* Runs a listing of one statement and maps each row with TAKE: the array's elements have SIZE bytes. */
+GArray *store_list(struct store *store, struct db_batch *batch, size_t size, void (*take)(const struct db_batch *, size_t row, void *out), store_load **ret_load, GError **error);
