@@ -39,12 +39,13 @@ struct cms_detached {
 	GBytes *signer_der;                     /* the signer's certificate, as sent */
 	uint8_t signer_sha256[CERT_DIGEST_LEN]; /* of signer_der */
 	int digest_nid;                         /* SHA-1, -256, -384, -512 */
+	int key_type;                           /* EVP_PKEY_RSA or EVP_PKEY_EC, as the signature algorithm says */
 	bool pss;                               /* RSASSA-PSS */
 	GBytes *signature;
 	GBytes *signed_attrs;                   /* DER of the SET to be hashed; NULL when there are none */
 	GBytes *message_digest;                 /* attribute's value when there are signed attributes */
 	GBytes *whole;                          /* the message, for forms that the templates do not take */
-	bool slow;                              /* only whole and signer_der are set: verified by CMS_verify */
+	bool slow;                              /* only whole, signer_der and digest_nid are set: verified by CMS_verify */
 };
 /* Binary CMS (already base64-decoded) of at most 16 KiB → struct, transfer full. Uses ASN.1 templates over the BER; anything
  * they do not take (key-identifier signers, PSS with unusual parameters, …) becomes a "slow" struct if cms_check allows it. */

@@ -1,0 +1,112 @@
+/* ASN.1 pieces that certificates and CMS share, as OpenSSL templates. */
+#include <openssl/err.h>
+#include <string.h>
+
+#include "codec/cert_internal.h"
+
+/* RFC 5280 §4.1 SubjectPublicKeyInfo */
+ASN1_SEQUENCE(SPKI) = {
+	ASN1_SIMPLE(struct spki, algorithm, X509_ALGOR),
+	ASN1_SIMPLE(struct spki, key, ASN1_BIT_STRING),
+} static_ASN1_SEQUENCE_END_name(struct spki, SPKI)
+
+/* RFC 5280 §4.1 TBSCertificate */
+ASN1_SEQUENCE(CERT_BODY) = {
+	ASN1_EXP_OPT(struct cert_body, version, ASN1_INTEGER, 0),
+	ASN1_SIMPLE(struct cert_body, serial, ASN1_INTEGER),
+	ASN1_SIMPLE(struct cert_body, signature_algorithm, ASN1_ANY),
+	ASN1_SIMPLE(struct cert_body, issuer, ASN1_ANY),
+	ASN1_SIMPLE(struct cert_body, validity, ASN1_ANY),
+	ASN1_SIMPLE(struct cert_body, subject, ASN1_ANY),
+	ASN1_SIMPLE(struct cert_body, spki, ASN1_ANY),
+	ASN1_IMP_OPT(struct cert_body, issuer_id, ASN1_BIT_STRING, 1),
+	ASN1_IMP_OPT(struct cert_body, subject_id, ASN1_BIT_STRING, 2),
+	ASN1_EXP_OPT(struct cert_body, extensions, ASN1_ANY, 3),
+} static_ASN1_SEQUENCE_END_name(struct cert_body, CERT_BODY)
+
+/* RFC 5280 §4.1 Certificate */
+ASN1_SEQUENCE(CERT_OUTLINE) = {
+	ASN1_SIMPLE(struct cert_outline, body, CERT_BODY),
+	ASN1_SIMPLE(struct cert_outline, algorithm, ASN1_ANY),
+	ASN1_SIMPLE(struct cert_outline, signature, ASN1_BIT_STRING),
+} static_ASN1_SEQUENCE_END_name(struct cert_outline, CERT_OUTLINE)
+
+void *asn1_parse(const void *data, size_t len, const ASN1_ITEM *item)
+{
+	const uint8_t *p = data;
+
+	if (len == 0 || len > ASN1_PARSE_MAX)
+		return NULL;
+	ASN1_VALUE *value = ASN1_item_d2i(NULL, &p, (long)len, item);
+
+	ERR_clear_error();
+	if (value && p == (const uint8_t *)data + len)
+		return value;
+	ASN1_item_free(value, item);
+	return NULL;
+}
+
+/* OPENSSL_free is a macro. */
+static void free_der(void *der)
+{
+	OPENSSL_free(der);
+}
+
+GBytes *asn1_format(const void *value, const ASN1_ITEM *item)
+{
+	uint8_t *der = NULL;
+	int len = ASN1_item_i2d(value, &der, item);
+
+	if (len > 0)
+		return g_bytes_new_with_free_func(der, (size_t)len, free_der, der);
+	ERR_clear_error();
+	return NULL;
+}
+
+struct spki *spki_parse(const void *data, size_t len)
+{
+	return asn1_parse(data, len, ASN1_ITEM_rptr(SPKI));
+}
+
+void spki_free(struct spki *spki)
+{
+	ASN1_item_free((ASN1_VALUE *)spki, ASN1_ITEM_rptr(SPKI));
+}
+
+struct cert_outline *cert_outline_parse(const void *data, size_t len)
+{
+	return asn1_parse(data, len, ASN1_ITEM_rptr(CERT_OUTLINE));
+}
+
+void cert_outline_free(struct cert_outline *outline)
+{
+	ASN1_item_free((ASN1_VALUE *)outline, ASN1_ITEM_rptr(CERT_OUTLINE));
+}
+
+char *asn1_serial_text(const ASN1_INTEGER *serial)
+{
+	const uint8_t *p = ASN1_STRING_get0_data(serial);
+	int len = ASN1_STRING_length(serial);
+	GString *text = g_string_new(ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER ? "-" : "");
+
+	for (; len > 1 && *p == 0; len--)
+		p++;
+	for (int i = 0; i < len; i++)
+		g_string_append_printf(text, "%02X", p[i]);
+	if (len == 0)
+		g_string_append(text, "00");
+	return g_string_free(text, FALSE);
+}
+
+char *asn1_text(const ASN1_STRING *string)
+{
+	uint8_t *utf8 = NULL;
+	char *text = NULL;
+	int len = ASN1_STRING_to_UTF8(&utf8, string);
+
+	ERR_clear_error();
+	if (len >= 0 && g_utf8_validate_len((const char *)utf8, (gsize)len, NULL))
+		text = g_strndup((const char *)utf8, (gsize)len);
+	OPENSSL_free(utf8);
+	return text;
+}

@@ -1,0 +1,58 @@
+/* What the files about certificates and CMS share. */
+#pragma once
+
+#include <openssl/asn1t.h>
+
+#include "codec/cert.h"
+
+/* SubjectPublicKeyInfo (RFC 5280 §4.1) without decoding the key, which is what costs time in OpenSSL's own type. */
+struct spki {
+	X509_ALGOR *algorithm;
+	ASN1_BIT_STRING *key;
+};
+struct spki *spki_parse(const void *data, size_t len);
+void spki_free(struct spki *spki);
+typedef struct spki spki;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(spki, spki_free)
+
+/* A certificate taken apart as far as to say whose it is, without decoding names or keys. Raw fields hold the bytes as sent. */
+struct cert_body {
+	ASN1_INTEGER *version, *serial;
+	ASN1_TYPE *signature_algorithm, *issuer, *validity, *subject, *spki;
+	ASN1_BIT_STRING *issuer_id, *subject_id;
+	ASN1_TYPE *extensions;
+};
+struct cert_outline {
+	struct cert_body *body;
+	ASN1_TYPE *algorithm;
+	ASN1_BIT_STRING *signature;
+};
+/* NULL when DATA is not one certificate from its first byte to its last. */
+struct cert_outline *cert_outline_parse(const void *data, size_t len);
+void cert_outline_free(struct cert_outline *outline);
+typedef struct cert_outline cert_outline;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(cert_outline, cert_outline_free)
+
+/* DATA → the structure of ITEM, transfer full; NULL unless it is that and nothing else. At most ASN1_PARSE_MAX bytes. */
+enum { ASN1_PARSE_MAX = 64 << 20 };
+void *asn1_parse(const void *data, size_t len, const ASN1_ITEM *item);
+/* VALUE as DER, transfer full; NULL when it cannot be encoded. */
+GBytes *asn1_format(const void *value, const ASN1_ITEM *item);
+/* The upper-case hex of an INTEGER's bytes, a minus before negative ones; transfer full. */
+char *asn1_serial_text(const ASN1_INTEGER *serial);
+/* A string of any ASN.1 type as UTF-8 without NUL, transfer full; NULL when it has another form. */
+char *asn1_text(const ASN1_STRING *string);
+/* RFC 2253 in UTF-8, transfer full. */
+char *cert_name_text(const X509_NAME *name);
+/* The first value of the attribute NID; transfer full or NULL. */
+char *cert_name_entry(const X509_NAME *name, int nid);
+/* Whether the key is RSA from 1024 bits on with an odd exponent from 65537 on, or EC on a named P-256, P-384 or P-521
+ * (POM_ERR_KEY_WEAK). */
+bool cert_key_check(EVP_PKEY *key, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BIGNUM, BN_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_OBJECT, ASN1_OBJECT_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_INTEGER, ASN1_INTEGER_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_TYPE, ASN1_TYPE_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509_ALGOR, X509_ALGOR_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509_ATTRIBUTE, X509_ATTRIBUTE_free)
