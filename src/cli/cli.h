@@ -1,0 +1,93 @@
+/* The command line: one table of verbs for parsing, help and man pages.
+ *
+ * Data goes to stdout, messages to stderr; tables for people on a terminal or off it, JSON with --json. Exit codes are those below. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "codec/json.h"
+
+enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_NOT_FOUND = 3, CLI_NOT_AUTHORIZED = 4, CLI_PARTLY = 5, CLI_UNREACHABLE = 6 };
+
+enum cli_kind { CLI_FLAG, CLI_VALUE, CLI_VALUES };
+struct cli_option {
+	const char *name;     /* without the dashes */
+	enum cli_kind kind;   /* CLI_VALUES may be given several times */
+	const char *argument; /* "DIR"; NULL for flags */
+	const char *text;     /* one sentence */
+};
+
+enum { CLI_OPTIONS_MAX = 24 };
+
+/* What was typed. Strings live as long as the call. */
+struct cli {
+	const struct cli_verb *verb;
+	char *values[CLI_OPTIONS_MAX];   /* of CLI_VALUE */
+	char **lists[CLI_OPTIONS_MAX];   /* of CLI_VALUES; NULL when none */
+	gboolean flags[CLI_OPTIONS_MAX];
+	char **args;                     /* positional ones, NULL-terminated */
+	int n_args;
+};
+
+struct cli_verb {
+	const char *words;    /* "enroll new" */
+	const char *args;     /* positional arguments for the synopsis: "ID RequestType [Key=value]…" */
+	int args_min, args_max; /* args_max < 0: any number */
+	const char *summary;  /* one line */
+	const char *text;     /* paragraphs for --help and the man page: examples first */
+	const struct cli_option *options; /* ended by a NULL name; --data, --json, --server, --token-file, --help are there for all that need them */
+	unsigned common;      /* CLI_COMMON_* */
+	int (*run)(const struct cli *cli);
+};
+enum { CLI_COMMON_DATA = 1, CLI_COMMON_JSON = 2, CLI_COMMON_REMOTE = 4, CLI_COMMON_API = CLI_COMMON_DATA | CLI_COMMON_JSON | CLI_COMMON_REMOTE };
+
+extern const struct cli_verb cli_verbs[]; /* ended by NULL words */
+
+/* Value, list or flag of option NAME (own or common), NULL or false when it was not given. */
+const char *cli_value(const struct cli *cli, const char *name);
+char *const *cli_list(const struct cli *cli, const char *name);
+bool cli_flag(const struct cli *cli, const char *name);
+const char *cli_data(const struct cli *cli); /* --data, else POMONA_DATA, else /var/lib/pomona */
+
+/* Says what went wrong on stderr ("pomona: … (POM-E0003)") and returns the exit code that fits. */
+int cli_fail(const GError *error);
+/* Writes JSON to stdout, indented, with a newline. */
+void cli_print_json(const json_t *json);
+
+/* Calls the admin API: over the unix socket of the data directory, or --server with --token-file. BODY may be NULL. The reply's JSON,
+ * transfer full; NULL with ERROR (a problem document becomes its error). */
+json_t *cli_call(const struct cli *cli, const char *method, const char *path, const char *content_type, GBytes *body, GError **error);
+/* The same with a JSON body (transfer full). */
+json_t *cli_call_json(const struct cli *cli, const char *method, const char *path, json_t *body, GError **error);
+
+/* A table for people: columns are keys of the items. */
+struct cli_column { const char *title, *key; };
+void cli_print_table(const json_t *items, const struct cli_column *columns, size_t n);
+/* "key: value" lines. */
+void cli_print_object(const json_t *object);
+/* Reads all pages of a listing: array, transfer full. PATH may hold a query. */
+json_t *cli_call_all(const struct cli *cli, const char *path, GError **error);
+
+/* The verbs of each family. */
+int cmd_init(const struct cli *cli);
+int cmd_serve(const struct cli *cli);
+int cmd_enroll_new(const struct cli *cli);
+int cmd_enroll_list(const struct cli *cli);
+int cmd_enroll_revoke(const struct cli *cli);
+int cmd_device_list(const struct cli *cli);
+int cmd_device_show(const struct cli *cli);
+int cmd_device_timeline(const struct cli *cli);
+int cmd_device_push(const struct cli *cli);
+int cmd_command_send(const struct cli *cli);
+int cmd_command_list(const struct cli *cli);
+int cmd_command_show(const struct cli *cli);
+int cmd_command_cancel(const struct cli *cli);
+int cmd_token_new(const struct cli *cli);
+int cmd_token_list(const struct cli *cli);
+int cmd_token_revoke(const struct cli *cli);
+int cmd_push_cert_import(const struct cli *cli);
+int cmd_push_cert_show(const struct cli *cli);
+int cmd_sim_device(const struct cli *cli);
+int cmd_sim_apns(const struct cli *cli);
+int cmd_explain(const struct cli *cli);
+int cmd_version(const struct cli *cli);

@@ -1,0 +1,113 @@
+/* init, serve, explain, version. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "cli/cli.h"
+#include "server/datadir.h"
+#include "server/server.h"
+
+static json_t *describe(const char *dir, const char *url, bool existed)
+{
+	g_autofree char *token = datadir_path(dir, DATADIR_TOKEN), *root = datadir_path(dir, DATADIR_ROOT);
+	g_autofree char *next = g_strdup_printf("pomona serve --data %s", dir);
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "data", dir, "url", url, "admin_token_file", token, "root_ca_file", root, "next", next, "existed", existed);
+}
+
+static bool parse_bits(const char *text, unsigned *ret, GError **error)
+{
+	guint64 bits = text ? g_ascii_strtoull(text, NULL, 10) : 2048;
+
+	if (bits != 2048 && bits != 3072 && bits != 4096)
+		return pom_fail(error, POM_ERR_USAGE, "--issuing-bits must be 2048, 3072 or 4096");
+	*ret = (unsigned)bits;
+	return true;
+}
+
+int cmd_init(const struct cli *cli)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *url = NULL, *dir = g_canonicalize_filename(cli_data(cli), NULL);
+	struct datadir_options options = {.dir = dir, .organization = cli_value(cli, "org") ? cli_value(cli, "org") : "Pomona", .root_bits = 3072};
+	bool existed;
+
+	if (!cli_value(cli, "url"))
+		pom_fail(&error, POM_ERR_USAGE, "--url is missing: the URL that devices will reach this server by");
+	else
+		url = settings_check_url(cli_value(cli, "url"), &error);
+	options.url = url;
+	if (!url || !parse_bits(cli_value(cli, "issuing-bits"), &options.issuing_bits, &error) || !datadir_init(&options, &existed, &error))
+		return cli_fail(error);
+	g_autoptr(json_t) result = describe(dir, url, existed);
+	if (cli_flag(cli, "json")) {
+		cli_print_json(result);
+		return CLI_OK;
+	}
+	printf("%s %s for %s.\n\n", existed ? "This is already the data directory" : "Made the data directory", dir, url);
+	printf("  admin token        %s\n", json_string_value(json_object_get(result, "admin_token_file")));
+	printf("  root certificate   %s\n", json_string_value(json_object_get(result, "root_ca_file")));
+	printf("  encryption key     %s/%s  (keep a copy in a safe place: without it the data cannot be read)\n", dir, DATADIR_SEAL);
+	printf("\nNext:\n  %s\n  pomona push-cert import --data %s MDM_Certificate.pem push.key\n  pomona enroll new --data %s\n", json_string_value(json_object_get(result, "next")), dir, dir);
+	return CLI_OK;
+}
+
+static bool apply_flags(const struct cli *cli, struct settings *settings, GError **error)
+{
+	static const struct { const char *flag; enum setting setting; } flags[] = {
+		{"listen", SETTING_LISTEN}, {"admin-listen", SETTING_ADMIN_LISTEN}, {"http-listen", SETTING_HTTP_LISTEN},
+		{"apns-url", SETTING_APNS_URL}, {"apns-root", SETTING_APNS_ROOT},
+	};
+	char *const *list = cli_list(cli, "set");
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+		if (cli_value(cli, flags[i].flag) && !settings_set_value(settings, flags[i].setting, cli_value(cli, flags[i].flag), error))
+			return false;
+	for (int i = 0; list && list[i]; i++)
+		if (!settings_set(settings, list[i], error))
+			return false;
+	return true;
+}
+
+int cmd_serve(const struct cli *cli)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *dir = g_canonicalize_filename(cli_data(cli), NULL);
+	struct settings settings;
+	bool ok;
+
+	settings_init(&settings);
+	ok = datadir_load_settings(dir, &settings, &error) && apply_flags(cli, &settings, &error) && server_run(dir, &settings, &error);
+	settings_clear(&settings);
+	return ok ? CLI_OK : cli_fail(error);
+}
+
+int cmd_explain(const struct cli *cli)
+{
+	enum pom_error code = pom_error_find(cli->args[0]);
+	const struct pom_error_info *info = pom_error_info(code);
+	g_autoptr(GError) error = NULL;
+
+	if (code == POM_ERR_MAX) {
+		pom_fail(&error, POM_ERR_NOT_FOUND, "\"%s\" is no code of Pomona: they look like POM-E4103", cli->args[0]);
+		return cli_fail(error);
+	}
+	if (cli_flag(cli, "json")) {
+		g_autoptr(json_t) o = json_pack("{s:s, s:s, s:i, s:b}", "code", info->id, "text", info->text, "http_status", info->http_status, "retry", info->retry);
+
+		cli_print_json(o);
+		return CLI_OK;
+	}
+	printf("%s  %s\nAnswered with HTTP status %d. %s\n", info->id, info->text, info->http_status,
+	       info->retry ? "The same request may succeed later." : "The same request will fail again until its cause is mended.");
+	return CLI_OK;
+}
+
+int cmd_version(const struct cli *cli)
+{
+	if (cli_flag(cli, "json"))
+		printf("{\"version\": \"%s\"}\n", POMONA_VERSION);
+	else
+		printf("pomona %s\n", POMONA_VERSION);
+	return CLI_OK;
+}

@@ -1,0 +1,252 @@
+/* The table of verbs, and the way from words to one of them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/man.h"
+
+#define NO_OPTIONS ((const struct cli_option[]){{0}})
+#define OPTIONS(...) ((const struct cli_option[]){__VA_ARGS__, {0}})
+
+const struct cli_verb cli_verbs[] = {
+	{"init", "", 0, 0, "make a data directory: keys, certificate authority, admin token",
+	 "pomona init --data /var/lib/pomona --url https://mdm.example.org\n\n"
+	 "Makes the data directory with its encryption key, database, root and issuing CA, profile-signing key and a first admin token, and says what is next."
+	 " The URL is how devices reach the server; it becomes part of every enrollment and cannot be changed later without enrolling again."
+	 " Run again on its own directory it changes nothing.",
+	 OPTIONS({"url", CLI_VALUE, "URL", "public URL of the server: https://HOST[:PORT]"}, {"org", CLI_VALUE, "NAME", "name of your organization"},
+	         {"issuing-bits", CLI_VALUE, "N", "RSA size of the issuing CA: 2048 (default), 3072 or 4096"}),
+	 CLI_COMMON_DATA | CLI_COMMON_JSON, cmd_init},
+	{"serve", "", 0, 0, "run the server",
+	 "pomona serve --data /var/lib/pomona\n\n"
+	 "Runs until SIGTERM or Ctrl-C; SIGHUP reads the TLS files again. Settings come from pomona.conf in the data directory, then from the environment"
+	 " (POMONA_SECTION_KEY), then from the flags.",
+	 OPTIONS({"listen", CLI_VALUE, "ADDR:PORT", "device listener (HTTPS)"}, {"admin-listen", CLI_VALUE, "ADDR:PORT", "admin API (plain HTTP: keep it on loopback)"},
+	         {"http-listen", CLI_VALUE, "ADDR:PORT", "SCEP without TLS"}, {"apns-url", CLI_VALUE, "URL", "APNs, or a stand-in for it"},
+	         {"apns-root", CLI_VALUE, "FILE", "PEM roots to trust for APNs"}, {"set", CLI_VALUES, "SECTION.KEY=VALUE", "any setting; may be repeated"}),
+	 CLI_COMMON_DATA, cmd_serve},
+	{"enroll new", "", 0, 0, "make a one-time enrollment link",
+	 "pomona enroll new --user \"Ann Example\" --ttl 24h\n\n"
+	 "Prints the link to give to the device's user. It can be opened several times, until the device has enrolled or the time is up.",
+	 OPTIONS({"user", CLI_VALUE, "NAME", "who will use the device"}, {"device", CLI_VALUE, "NAME", "what the device is called"},
+	         {"ttl", CLI_VALUE, "TIME", "how long the link works: 30m, 24h, 7d"}),
+	 CLI_COMMON_API, cmd_enroll_new},
+	{"enroll list", "", 0, 0, "list enrollment links", "pomona enroll list", NO_OPTIONS, CLI_COMMON_API, cmd_enroll_list},
+	{"enroll revoke", "ID", 1, 1, "withdraw an enrollment link", "pomona enroll revoke 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_enroll_revoke},
+	{"device list", "", 0, 0, "list enrollments", "pomona device list\npomona device list --json", NO_OPTIONS, CLI_COMMON_API, cmd_device_list},
+	{"device show", "ID", 1, 1, "show one enrollment", "pomona device show 00008110-0001\n\nID is the enrollment's id or the device's UDID.", NO_OPTIONS, CLI_COMMON_API, cmd_device_show},
+	{"device timeline", "ID", 1, 1, "what a device did, step by step", "pomona device timeline 00008110-0001", NO_OPTIONS, CLI_COMMON_API, cmd_device_timeline},
+	{"device push", "ID", 1, 1, "wake a device", "pomona device push 00008110-0001", NO_OPTIONS, CLI_COMMON_API, cmd_device_push},
+	{"command send", "ID RequestType [Key=value]…", 2, -1, "queue a command for a device and push it",
+	 "pomona command send 00008110-0001 DeviceInformation Queries='[\"OSVersion\",\"DeviceName\"]'\n"
+	 "pomona command send 00008110-0001 DeviceLock PIN=@- Message='Please call us'\n"
+	 "pomona command send 00008110-0001 --plist command.plist\n\n"
+	 "A value that begins with [ or {, is true or false, or is all digits, is JSON; anything else is text. Key=@FILE and Key=@- read it from a file or from"
+	 " standard input, for secrets. Data is {\"$data\": \"base64\"}, a date {\"$date\": \"2026-01-02T03:04:05Z\"}.",
+	 OPTIONS({"plist", CLI_VALUE, "FILE", "send this property list instead of RequestType and keys"}), CLI_COMMON_API, cmd_command_send},
+	{"command list", "ID", 1, 1, "list the commands of a device", "pomona command list 00008110-0001\npomona command list 00008110-0001 --done",
+	 OPTIONS({"done", CLI_FLAG, NULL, "finished ones instead of waiting ones"}), CLI_COMMON_API, cmd_command_list},
+	{"command show", "UUID", 1, 1, "show a command, its status and its result", "pomona command show 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_command_show},
+	{"command cancel", "UUID", 1, 1, "take back a command that waits", "pomona command cancel 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_command_cancel},
+	{"token new", "NAME", 1, 1, "make an API token", "pomona token new \"inventory script\"\n\nThe token is shown this once; only its hash is kept.", NO_OPTIONS, CLI_COMMON_API, cmd_token_new},
+	{"token list", "", 0, 0, "list API tokens", "pomona token list", NO_OPTIONS, CLI_COMMON_API, cmd_token_list},
+	{"token revoke", "ID", 1, 1, "withdraw an API token", "pomona token revoke 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_token_revoke},
+	{"push-cert import", "FILE…", 1, -1, "import the push certificate that Apple gave",
+	 "pomona push-cert import MDM_Certificate.pem push.key\n\n"
+	 "The files hold the certificate (with its chain, if there is one) and the private key, PEM or DER, in any order or in one file. A certificate with another topic than enrolled"
+	 " devices have is refused, because they could not be pushed with it.",
+	 OPTIONS({"password-file", CLI_VALUE, "FILE", "password of the private key"}, {"force", CLI_FLAG, NULL, "import a certificate with another topic beside the old one"}),
+	 CLI_COMMON_API, cmd_push_cert_import},
+	{"push-cert show", "", 0, 0, "show the push certificates", "pomona push-cert show", NO_OPTIONS, CLI_COMMON_API, cmd_push_cert_show},
+#include "cli/sim_verbs.inc"
+	{"explain", "CODE", 1, 1, "explain an error code of Pomona", "pomona explain POM-E4103", NO_OPTIONS, CLI_COMMON_JSON, cmd_explain},
+	{"version", "", 0, 0, "show the version", "pomona version", NO_OPTIONS, CLI_COMMON_JSON, cmd_version},
+	{0},
+};
+
+static const struct cli_option common_options[] = {
+	{"data", CLI_VALUE, "DIR", "data directory (default: POMONA_DATA, else /var/lib/pomona)"},
+	{"json", CLI_FLAG, NULL, "JSON on standard output"},
+	{"server", CLI_VALUE, "URL", "admin API of a server elsewhere, instead of the data directory's socket"},
+	{"token-file", CLI_VALUE, "FILE", "file with the API token for --server"},
+};
+static const unsigned common_bits[] = {CLI_COMMON_DATA, CLI_COMMON_JSON, CLI_COMMON_REMOTE, CLI_COMMON_REMOTE};
+
+/* Own options of the verb, then the common ones, in one array. */
+size_t cli_all_options(const struct cli_verb *verb, struct cli_option out[CLI_OPTIONS_MAX])
+{
+	size_t n = 0;
+
+	for (const struct cli_option *o = verb->options; o->name; o++)
+		out[n++] = *o;
+	for (size_t i = 0; i < G_N_ELEMENTS(common_options); i++)
+		if (verb->common & common_bits[i])
+			out[n++] = common_options[i];
+	g_assert(n < CLI_OPTIONS_MAX);
+	return n;
+}
+
+static int find_option(const struct cli *cli, const char *name)
+{
+	struct cli_option options[CLI_OPTIONS_MAX];
+	size_t n = cli_all_options(cli->verb, options);
+
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(options[i].name, name))
+			return (int)i;
+	return CLI_OPTIONS_MAX - 1;
+}
+
+const char *cli_value(const struct cli *cli, const char *name)
+{
+	return cli->values[find_option(cli, name)];
+}
+
+char *const *cli_list(const struct cli *cli, const char *name)
+{
+	return cli->lists[find_option(cli, name)];
+}
+
+bool cli_flag(const struct cli *cli, const char *name)
+{
+	return cli->flags[find_option(cli, name)];
+}
+
+static void fill_entries(struct cli *cli, GOptionEntry *entries)
+{
+	struct cli_option options[CLI_OPTIONS_MAX];
+	size_t n = cli_all_options(cli->verb, options);
+
+	for (size_t i = 0; i < n; i++) {
+		entries[i] = (GOptionEntry){.long_name = options[i].name, .description = options[i].text, .arg_description = options[i].argument};
+		switch (options[i].kind) {
+		case CLI_FLAG:
+			entries[i].arg = G_OPTION_ARG_NONE;
+			entries[i].arg_data = &cli->flags[i];
+			break;
+		case CLI_VALUE:
+			entries[i].arg = G_OPTION_ARG_STRING;
+			entries[i].arg_data = &cli->values[i];
+			break;
+		case CLI_VALUES:
+			entries[i].arg = G_OPTION_ARG_STRING_ARRAY;
+			entries[i].arg_data = &cli->lists[i];
+			break;
+		}
+	}
+}
+
+static int usage(const struct cli_verb *verb, const char *why)
+{
+	fprintf(stderr, "pomona: %s\nTry \"pomona %s --help\".\n", why, verb->words);
+	return CLI_USAGE;
+}
+
+static int parse_and_run(struct cli *cli, int argc, char **argv)
+{
+	GOptionEntry entries[CLI_OPTIONS_MAX + 1] = {0};
+	GOptionContext *context = g_option_context_new(NULL);
+	g_autoptr(GError) error = NULL;
+	bool ok;
+
+	fill_entries(cli, entries);
+	g_option_context_set_help_enabled(context, FALSE);
+	g_option_context_add_main_entries(context, entries, NULL);
+	ok = g_option_context_parse(context, &argc, &argv, &error);
+	g_option_context_free(context);
+	if (!ok)
+		return usage(cli->verb, error->message);
+	/* "--" ends the options; it is no argument itself. */
+	if (argc > 1 && !strcmp(argv[1], "--")) {
+		argv++;
+		argc--;
+	}
+	cli->args = argv + 1;
+	cli->n_args = argc - 1;
+	if (cli->n_args < cli->verb->args_min && !(!strcmp(cli->verb->words, "command send") && cli->n_args == 1 && cli_value(cli, "plist")))
+		return usage(cli->verb, "an argument is missing");
+	if (cli->verb->args_max >= 0 && cli->n_args > cli->verb->args_max)
+		return usage(cli->verb, "there are too many arguments");
+	return cli->verb->run(cli);
+}
+
+/* How many of the words typed name VERB; 0: not this verb. */
+static int match_words(const struct cli_verb *verb, int argc, char **argv)
+{
+	g_auto(GStrv) words = g_strsplit(verb->words, " ", -1);
+	int n = (int)g_strv_length(words);
+
+	for (int i = 0; i < n; i++)
+		if (i >= argc || strcmp(words[i], argv[i]))
+			return 0;
+	return n;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return true;
+	return false;
+}
+
+static int run_verb(const struct cli_verb *verb, int n_words, int argc, char **argv)
+{
+	struct cli cli = {.verb = verb};
+	int code;
+
+	if (wants_help(argc, argv)) {
+		man_print_help(verb);
+		return CLI_OK;
+	}
+	argv[n_words - 1] = (char *)"pomona";
+	code = parse_and_run(&cli, argc - n_words + 1, argv + n_words - 1);
+	for (int i = 0; i < CLI_OPTIONS_MAX; i++) {
+		g_free(cli.values[i]);
+		g_strfreev(cli.lists[i]);
+	}
+	return code;
+}
+
+/* "pomona help enroll" and "pomona enroll": the verbs of a family. */
+static int show_family(int argc, char **argv)
+{
+	bool any = false;
+
+	for (const struct cli_verb *v = cli_verbs; v->words; v++)
+		if (argc > 0 && g_str_has_prefix(v->words, argv[0]) && (v->words[strlen(argv[0])] == ' ' || !v->words[strlen(argv[0])])) {
+			int n = match_words(v, argc, argv);
+
+			if (n == argc && n > 0) {
+				man_print_help(v);
+				return CLI_OK;
+			}
+			any = true;
+		}
+	man_print_verbs(any ? argv[0] : NULL);
+	return CLI_OK;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 2 && !strcmp(argv[1], "help"))
+		return show_family(argc - 2, argv + 2);
+	if (argc >= 3 && !strcmp(argv[1], "man-pages"))
+		return man_write_pages(argv[2]);
+	for (const struct cli_verb *v = cli_verbs; argc > 1 && v->words; v++) {
+		int n = match_words(v, argc - 1, argv + 1);
+
+		if (n)
+			return run_verb(v, n, argc - 1, argv + 1);
+	}
+	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		man_print_verbs(NULL);
+		return argc < 2 ? CLI_USAGE : CLI_OK;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		printf("pomona %s\n", POMONA_VERSION);
+		return CLI_OK;
+	}
+	fprintf(stderr, "pomona: \"%s%s%s\" is no command. \"pomona help\" lists them.\n", argv[1], argc > 2 && *argv[2] != '-' ? " " : "", argc > 2 && *argv[2] != '-' ? argv[2] : "");
+	return CLI_USAGE;
+}

@@ -1,0 +1,35 @@
+/* The data directory: what init makes and what serve finds. */
+#pragma once
+
+#include "keys/keys.h"
+#include "server/settings.h"
+#include "store/store.h"
+
+/* Paths in a data directory; transfer full. */
+#define DATADIR_CONF "pomona.conf"
+#define DATADIR_DB "pomona.db"
+#define DATADIR_SEAL "seal.key"
+#define DATADIR_TOKEN "admin.token"
+#define DATADIR_ROOT "root-ca.pem"
+#define DATADIR_SOCKET "pomona.sock"
+#define DATADIR_LOCK "lock"
+#define DATADIR_PORTS "serve.json"
+char *datadir_path(const char *dir, const char *name);
+
+struct datadir_options {
+	const char *dir, *url, *organization;
+	unsigned root_bits, issuing_bits;
+};
+/* Makes a data directory: all in a sibling "DIR.new" first, then renamed, so that an interrupted init leaves nothing half made. An existing
+ * directory is taken only when it is empty or a data directory already: then nothing is changed and *RET_EXISTED is set (POM_ERR_CONFLICT when it
+ * was made for another URL). */
+bool datadir_init(const struct datadir_options *options, bool *ret_existed, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Settings of a directory: file, then environment. */
+bool datadir_load_settings(const char *dir, struct settings *settings, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The lock that keeps a second process away: a descriptor to be kept open, or -1 (POM_ERR_LOCKED naming the process). */
+int datadir_lock(const char *dir, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The database URL of a directory. transfer full. */
+char *datadir_store_url(const char *dir, const struct settings *settings);
+/* Writes a file that appears whole or not at all, synced. */
+bool datadir_write_file(const char *path, const void *data, size_t len, int mode, GError **error) G_GNUC_WARN_UNUSED_RESULT;

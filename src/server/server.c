@@ -1,0 +1,257 @@
+#include "server/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/metric.h"
+#include "server/datadir.h"
+#include "server/server_internal.h"
+
+enum { GRACE_MS = 10000 };
+
+void server_done(void *ctx, const struct http_request *request, int status, int64_t duration_us)
+{
+	char text[8];
+
+	g_snprintf(text, sizeof(text), "%d", status);
+	pom_metric_add(POM_METRIC_HTTP_REQUESTS, text, 1);
+}
+
+static struct service_settings service_settings(const struct settings *s)
+{
+	return (struct service_settings){
+		.url = g_strdup(settings_text(s, SETTING_URL)),
+		.organization = g_strdup(settings_text(s, SETTING_ORGANIZATION) ? settings_text(s, SETTING_ORGANIZATION) : "Pomona"),
+		.enroll_unsigned = settings_bool(s, SETTING_ENROLL_UNSIGNED),
+		.enroll_fingerprint = settings_bool(s, SETTING_ENROLL_FINGERPRINT),
+		.enroll_include_root = settings_bool(s, SETTING_ENROLL_ROOT),
+		.access_rights = settings_int(s, SETTING_ENROLL_RIGHTS),
+		.key_size = (int)settings_int(s, SETTING_ENROLL_KEYSIZE),
+		.scep = {settings_bool(s, SETTING_SCEP_LEGACY), settings_bool(s, SETTING_SCEP_DES), 2048},
+		.device_days = (int)settings_int(s, SETTING_DEVICE_DAYS),
+		.link_ttl_s = settings_int(s, SETTING_ENROLL_TTL) * 3600,
+	};
+}
+
+static bool check_settings(const struct settings *s, GError **error)
+{
+	static const struct { enum setting setting; int64_t min, max; } ranges[] = {
+		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_ENROLL_RIGHTS, 1, 8191},
+		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30},
+	};
+	int64_t key_size = settings_int(s, SETTING_ENROLL_KEYSIZE);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(ranges); i++) {
+		const struct setting_row *row = &setting_table[ranges[i].setting];
+		int64_t value = settings_int(s, ranges[i].setting);
+
+		if (value < ranges[i].min || value > ranges[i].max)
+			return pom_fail(error, POM_ERR_CONFIG, "%s.%s must be between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT, row->section, row->key, ranges[i].min, ranges[i].max);
+	}
+	if (key_size != 2048 && key_size != 4096)
+		return pom_fail(error, POM_ERR_CONFIG, "enroll.key_size must be 2048 or 4096");
+	return settings_text(s, SETTING_URL) ? true : pom_fail(error, POM_ERR_CONFIG, "server.url is empty: it is the URL that devices reach this server by");
+}
+
+/* Settings that lower the guard are said aloud at every start. */
+static bool apply_legacy(const struct settings *s, GError **error)
+{
+	if (settings_bool(s, SETTING_SCEP_DES)) {
+		pom_log(POM_LOG_WARNING, "scep.legacy_des is on: single DES is broken and forbidden by RFC 8894; switch it off when no client needs it", NULL);
+		if (!keys_load_legacy(error))
+			return false;
+	}
+	if (settings_bool(s, SETTING_ENROLL_UNSIGNED))
+		pom_log(POM_LOG_WARNING, "enroll.unsigned_profiles is on: devices show enrollment profiles as not verified", NULL);
+	return true;
+}
+
+static void set_log_level(const struct settings *s)
+{
+	static const char *const names[POM_LOG_LEVEL_MAX] = {"error", "warning", "notice", "info", "debug"};
+	const char *wanted = settings_text(s, SETTING_LOG_LEVEL);
+
+	for (int i = 0; wanted && i < POM_LOG_LEVEL_MAX; i++)
+		if (!strcmp(wanted, names[i]))
+			pom_log_set_level((enum pom_log_level)i);
+}
+
+static void wake_push(void *ctx)
+{
+	struct server *server = ctx;
+
+	if (server->pusher)
+		pusher_wake(server->pusher);
+}
+
+static bool open_service(struct server *server, GError **error)
+{
+	g_autofree char *key = datadir_path(server->dir, DATADIR_SEAL), *url = datadir_store_url(server->dir, server->settings);
+	struct seal seal;
+
+	if (!seal_load_file(key, pom_random_system(), &seal, error))
+		return false;
+	server->store = store_open(url, pom_clock_system(), pom_random_system(), error);
+	if (!server->store)
+		return false;
+	server->service = service_new(server->store, &seal, service_settings(server->settings), pom_clock_system(), pom_random_system(), error);
+	explicit_bzero(&seal, sizeof(seal));
+	if (!server->service)
+		return false;
+	server->service->wake_push = wake_push;
+	server->service->wake_ctx = server;
+	return true;
+}
+
+static bool open_pusher(struct server *server, GError **error)
+{
+	struct push_settings push = {settings_text(server->settings, SETTING_APNS_URL), settings_text(server->settings, SETTING_APNS_ROOT),
+	                             settings_int(server->settings, SETTING_APNS_EXPIRATION) * 86400};
+
+	server->pusher = pusher_new(server->store, &server->service->seal, &push, pom_clock_system(), pom_random_system(), error);
+	return server->pusher != NULL;
+}
+
+/* Where devices connect: as set, else every address at the URL's port; loopback when the URL itself is loopback. */
+static char *device_address(const struct settings *s)
+{
+	const char *set = settings_text(s, SETTING_LISTEN);
+	uint16_t port;
+	g_autofree char *host = settings_url_host(settings_text(s, SETTING_URL), &port);
+
+	if (set)
+		return g_strdup(set);
+	if (!strcmp(host, "localhost") || g_str_has_prefix(host, "127."))
+		return g_strdup_printf("127.0.0.1:%u", port);
+	if (!strcmp(host, "::1"))
+		return g_strdup_printf("[::1]:%u", port);
+	return g_strdup_printf("0.0.0.0:%u", port);
+}
+
+static bool open_http(struct server *server, GError **error)
+{
+	const struct settings *s = server->settings;
+	g_autofree char *device = device_address(s), *socket_path = datadir_path(server->dir, DATADIR_SOCKET), *socket_address = g_strconcat("unix:", socket_path, NULL);
+	const char *plain = settings_text(s, SETTING_HTTP_LISTEN), *admin = settings_text(s, SETTING_ADMIN_LISTEN);
+	int64_t loops = settings_int(s, SETTING_LOOPS);
+	struct http_server_config config = {(unsigned)(loops ? loops : CLAMP(sysconf(_SC_NPROCESSORS_ONLN), 1, 64)), (unsigned)settings_int(s, SETTING_WORKERS),
+	                                    (unsigned)settings_int(s, SETTING_QUEUE), http_limits_default};
+	struct http_listener listeners[4];
+	size_t n = 0;
+
+	listeners[n++] = (struct http_listener){.name = "device", .address = device, .fd = -1, .routes = device_routes, .ctx = server, .refuse = device_refuse,
+	                                        .admit = device_admit, .done = server_done, .tls = server_tls_get};
+	listeners[n++] = (struct http_listener){.name = "socket", .address = socket_address, .fd = -1, .routes = admin_routes, .ctx = server, .refuse = admin_refuse, .done = server_done};
+	if (admin)
+		listeners[n++] = (struct http_listener){.name = "admin", .address = admin, .fd = -1, .routes = admin_routes, .ctx = server, .refuse = admin_refuse, .done = server_done};
+	if (plain)
+		listeners[n++] = (struct http_listener){.name = "plain", .address = plain, .fd = -1, .routes = plain_routes, .ctx = server, .refuse = device_refuse, .done = server_done};
+	server->http = http_server_new(&config, listeners, n, error);
+	return server->http != NULL;
+}
+
+/* For scripts: which ports are ours, and that we are ready. */
+static bool announce(struct server *server, GError **error)
+{
+	uint16_t device = http_server_port(server->http, "device"), admin = 0, plain = 0;
+	g_autofree char *path = datadir_path(server->dir, DATADIR_PORTS);
+	g_autoptr(json_t) ports = NULL;
+	g_autoptr(GBytes) text = NULL;
+	char device_text[8], admin_text[8];
+
+	if (settings_text(server->settings, SETTING_ADMIN_LISTEN))
+		admin = http_server_port(server->http, "admin");
+	if (settings_text(server->settings, SETTING_HTTP_LISTEN))
+		plain = http_server_port(server->http, "plain");
+	ports = json_pack("{s:i, s:i, s:i, s:i}", "pid", (int)getpid(), "device_port", device, "admin_port", admin, "http_port", plain);
+	text = json_format(ports);
+	if (!datadir_write_file(path, g_bytes_get_data(text, NULL), g_bytes_get_size(text), 0644, error))
+		return false;
+	g_snprintf(device_text, sizeof(device_text), "%u", device);
+	g_snprintf(admin_text, sizeof(admin_text), "%u", admin);
+	pom_log(POM_LOG_NOTICE, "serving", "url", settings_text(server->settings, SETTING_URL), "device_port", device_text, "admin_port", admin ? admin_text : NULL,
+	        "version", POMONA_VERSION, NULL);
+	return true;
+}
+
+static void wait_for_end(struct server *server, const sigset_t *signals)
+{
+	for (;;) {
+		g_autoptr(GError) error = NULL;
+		int number = sigwaitinfo(signals, NULL);
+
+		if (number == SIGTERM || number == SIGINT)
+			return;
+		if (number != SIGHUP)
+			continue;
+		if (server_tls_load(server, &error))
+			pom_log(POM_LOG_NOTICE, "TLS certificate read again", NULL);
+		else
+			pom_log(POM_LOG_ERROR, "TLS certificate not changed", "why", error->message, NULL);
+	}
+}
+
+/* Each idle connection is a descriptor: take as many as the system allows. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static void close_all(struct server *server)
+{
+	g_autofree char *ports = datadir_path(server->dir, DATADIR_PORTS);
+
+	http_server_free(server->http);
+	pusher_free(server->pusher, GRACE_MS / 2);
+	service_free(server->service);
+	store_close(server->store);
+	SSL_CTX_free(server->tls);
+	pthread_mutex_destroy(&server->tls_lock);
+	unlink(ports);
+}
+
+bool server_run(const char *dir, const struct settings *settings, GError **error)
+{
+	struct server server = {.dir = dir, .settings = settings};
+	sigset_t signals;
+	bool ok;
+	int lock;
+
+	set_log_level(settings);
+	if (!check_settings(settings, error) || !apply_legacy(settings, error))
+		return false;
+	lock = datadir_lock(dir, error);
+	if (lock < 0)
+		return false;
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	raise_limits();
+	pthread_mutex_init(&server.tls_lock, NULL);
+	ok = open_service(&server, error) && server_tls_load(&server, error) && open_http(&server, error) && open_pusher(&server, error) && announce(&server, error);
+	if (ok) {
+		server_janitor_start(&server);
+		http_server_start(server.http);
+		pusher_wake(server.pusher);
+		wait_for_end(&server, &signals);
+		pom_log(POM_LOG_NOTICE, "stopping", NULL);
+		http_server_stop(server.http, GRACE_MS);
+		server_janitor_stop(&server);
+	}
+	close_all(&server);
+	close(lock);
+	return ok;
+}

@@ -1,0 +1,48 @@
+/* What the server's files share. */
+#pragma once
+
+#include <openssl/ssl.h>
+#include <pthread.h>
+
+#include "http/http.h"
+#include "push/push.h"
+#include "server/settings.h"
+#include "service/service.h"
+
+struct server {
+	const char *dir;
+	const struct settings *settings;
+	struct store *store;
+	struct service *service;
+	struct pusher *pusher;
+	struct http_server *http;
+
+	pthread_mutex_t tls_lock;
+	SSL_CTX *tls;          /* the present context */
+	int64_t tls_renew_ms;  /* when the janitor looks for a new one of ours; 0: files, never */
+
+	pthread_mutex_t janitor_lock;
+	pthread_cond_t janitor_wake;
+	bool stopping;
+	pthread_t janitor;
+};
+
+/* Routes of each listener; handlers get a struct server. */
+extern const struct http_route device_routes[], plain_routes[], admin_routes[];
+struct http_response *device_refuse(void *ctx, const struct http_request *head, enum pom_error reason, const char *detail);
+struct http_response *device_admit(void *ctx, const struct http_request *head);
+struct http_response *admin_refuse(void *ctx, const struct http_request *head, enum pom_error reason, const char *detail);
+void server_done(void *ctx, const struct http_request *request, int status, int64_t duration_us);
+
+/* Counts and logs a refusal: one line with enrollment, route and reason id. SUBJECT may be NULL. */
+void server_log_refusal(const struct http_request *request, const struct subject *subject, const GError *error);
+/* Adds Retry-After where the reason may pass. */
+void server_add_retry(struct http_response *response, const struct pom_error_info *info);
+
+/* TLS: the context for a new connection (new reference). */
+SSL_CTX *server_tls_get(void *ctx);
+/* Makes the context from the files of the settings, or from our own CA, and puts it in place. */
+bool server_tls_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+void server_janitor_start(struct server *server);
+void server_janitor_stop(struct server *server);

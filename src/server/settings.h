@@ -1,0 +1,68 @@
+/* Settings: one table. From pomona.conf (key file), then the environment (POMONA_SECTION_KEY), then --set section.key=value. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* X(name, "section", "key", kind, "default", "what it is, for people"). kind: TEXT, BOOL, INT. */
+#define SETTINGS_TABLE(X) \
+	X(SETTING_URL, "server", "url", TEXT, "", "Public URL of this server, as devices reach it: https://host[:port].") \
+	X(SETTING_ORGANIZATION, "server", "organization", TEXT, "Pomona", "Name of your organization, shown to people who enroll a device.") \
+	X(SETTING_LISTEN, "server", "listen", TEXT, "", "Address of the device listener (HTTPS). Empty: all addresses, port of the public URL.") \
+	X(SETTING_ADMIN_LISTEN, "server", "admin_listen", TEXT, "127.0.0.1:8081", "Address of the admin API (plain HTTP, for loopback). Empty: only the unix socket.") \
+	X(SETTING_HTTP_LISTEN, "server", "http_listen", TEXT, "", "Address for SCEP without TLS. Empty: none.") \
+	X(SETTING_WORKERS, "server", "workers", INT, "64", "Worker threads. They wait for the store, so their number follows the requests in flight.") \
+	X(SETTING_LOOPS, "server", "loops", INT, "0", "Network threads; 0: one for each core.") \
+	X(SETTING_QUEUE, "server", "queue", INT, "1024", "Requests that may wait for a worker before the server answers 503.") \
+	X(SETTING_LOG_LEVEL, "server", "log_level", TEXT, "info", "error, warning, notice, info or debug.") \
+	X(SETTING_STORE, "store", "url", TEXT, "", "Where data is kept. Empty: sqlite in the data directory.") \
+	X(SETTING_TLS_CERTIFICATE, "tls", "certificate", TEXT, "", "PEM file with your own server certificate and its chain; read again on SIGHUP. Empty: Pomona's CA makes one.") \
+	X(SETTING_TLS_KEY, "tls", "key", TEXT, "", "PEM file with its private key.") \
+	X(SETTING_ENROLL_UNSIGNED, "enroll", "unsigned_profiles", BOOL, "false", "Serve enrollment profiles unsigned (some test clients need it). Devices show them as not verified.") \
+	X(SETTING_ENROLL_FINGERPRINT, "enroll", "ca_fingerprint", BOOL, "true", "Put the CA's SHA-1 fingerprint into the SCEP payload.") \
+	X(SETTING_ENROLL_ROOT, "enroll", "include_root", BOOL, "true", "Put our root certificate into the enrollment profile.") \
+	X(SETTING_ENROLL_RIGHTS, "enroll", "access_rights", INT, "8191", "AccessRights of the MDM payload; 8191 is all. Rights cannot be added to an enrollment later.") \
+	X(SETTING_ENROLL_KEYSIZE, "enroll", "key_size", INT, "2048", "RSA key size asked of devices: 2048 or 4096.") \
+	X(SETTING_ENROLL_TTL, "enroll", "link_ttl_hours", INT, "24", "How long an enrollment link can be used.") \
+	X(SETTING_DEVICE_DAYS, "ca", "device_days", INT, "730", "Life of a device identity in days.") \
+	X(SETTING_SCEP_LEGACY, "scep", "legacy", BOOL, "true", "Accept SHA-1 and 3DES, which Apple devices still use.") \
+	X(SETTING_SCEP_DES, "scep", "legacy_des", BOOL, "false", "Accept and answer single DES, which RFC 8894 §2.9 forbids, for micromdm-family clients.") \
+	X(SETTING_APNS_URL, "apns", "url", TEXT, "https://api.push.apple.com:443", "Where pushes go.") \
+	X(SETTING_APNS_ROOT, "apns", "root", TEXT, "", "PEM file with the roots to trust for it. Empty: the system's.") \
+	X(SETTING_APNS_EXPIRATION, "apns", "expiration_days", INT, "7", "How long APNs keeps a push for a device that is off.")
+
+enum setting {
+#define X(name, section, key, kind, value, text) name,
+	SETTINGS_TABLE(X)
+#undef X
+	SETTING_MAX
+};
+
+enum setting_kind { SETTING_KIND_TEXT, SETTING_KIND_BOOL, SETTING_KIND_INT };
+struct setting_row { const char *section, *key; enum setting_kind kind; const char *value, *text; };
+extern const struct setting_row setting_table[SETTING_MAX];
+
+struct settings { char *values[SETTING_MAX]; };
+
+void settings_init(struct settings *settings);
+void settings_clear(struct settings *settings);
+/* Reads FILE; one that does not exist is fine. Unknown sections and keys are errors with the line (POM_ERR_CONFIG). */
+bool settings_load_file(struct settings *settings, const char *file, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Takes POMONA_SECTION_KEY from the environment. */
+bool settings_load_environment(struct settings *settings, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* "section.key=value", checked against the kind. */
+bool settings_set(struct settings *settings, const char *assignment, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool settings_set_value(struct settings *settings, enum setting setting, const char *value, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+const char *settings_text(const struct settings *settings, enum setting setting); /* NULL when empty */
+bool settings_bool(const struct settings *settings, enum setting setting);
+int64_t settings_int(const struct settings *settings, enum setting setting);
+
+/* The public URL as typed → checked form without a slash at the end, transfer full. POM_ERR_USAGE: not https, a path, query,
+ * fragment, user info, no host, a bad port. An IP address is allowed. */
+char *settings_check_url(const char *url, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Host (without brackets) and port (443 by default) of a checked URL. */
+char *settings_url_host(const char *url, uint16_t *ret_port);

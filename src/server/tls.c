@@ -1,0 +1,108 @@
+#include <openssl/err.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/metric.h"
+#include "core/ca.h"
+#include "server/server_internal.h"
+
+SSL_CTX *server_tls_get(void *ctx)
+{
+	struct server *server = ctx;
+	SSL_CTX *tls;
+
+	pthread_mutex_lock(&server->tls_lock);
+	tls = server->tls;
+	SSL_CTX_up_ref(tls);
+	pthread_mutex_unlock(&server->tls_lock);
+	return tls;
+}
+
+static SSL_CTX *new_context(void)
+{
+	SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
+
+	SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
+	/* Forward secrecy and authenticated ciphers only, as App Transport Security asks. */
+	SSL_CTX_set_cipher_list(tls, "ECDHE+AESGCM:ECDHE+CHACHA20");
+	SSL_CTX_set_options(tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET);
+	SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_num_tickets(tls, 0);
+	return tls;
+}
+
+static bool use(SSL_CTX *tls, X509 *leaf, X509 *const *chain, size_t n, EVP_PKEY *key, GError **error)
+{
+	bool ok = SSL_CTX_use_certificate(tls, leaf) == 1 && SSL_CTX_use_PrivateKey(tls, key) == 1 && SSL_CTX_check_private_key(tls) == 1;
+
+	for (size_t i = 0; ok && i < n; i++)
+		ok = SSL_CTX_add1_chain_cert(tls, chain[i]) == 1;
+	ERR_clear_error();
+	return ok ? true : pom_fail(error, POM_ERR_KEY_MISMATCH, "the TLS key does not belong to the TLS certificate");
+}
+
+static SSL_CTX *context_from_files(const char *certificate, const char *key_file, int64_t *ret_not_after, GError **error)
+{
+	g_autofree char *text = NULL, *key_text = NULL;
+	g_autoptr(GPtrArray) certs = NULL;
+	g_autoptr(signer) key = NULL;
+	g_autoptr(cert_info) info = NULL;
+	gsize len, key_len;
+	SSL_CTX *tls;
+
+	if (!key_file) {
+		pom_fail(error, POM_ERR_CONFIG, "tls.certificate is set but tls.key is not");
+		return NULL;
+	}
+	if (!g_file_get_contents(certificate, &text, &len, error) || !g_file_get_contents(key_file, &key_text, &key_len, error))
+		return NULL;
+	certs = cert_parse_all(text, len, error);
+	key = certs ? signer_parse_any(key_text, key_len, NULL, error) : NULL;
+	explicit_bzero(key_text, key_len);
+	info = key ? cert_info_new(g_ptr_array_index(certs, 0), error) : NULL;
+	if (!info)
+		return NULL;
+	*ret_not_after = info->not_after;
+	tls = new_context();
+	if (use(tls, g_ptr_array_index(certs, 0), (X509 *const *)certs->pdata + 1, certs->len - 1, signer_get_key(key), error))
+		return tls;
+	SSL_CTX_free(tls);
+	return NULL;
+}
+
+static SSL_CTX *context_from_ca(struct server *server, int64_t *ret_not_after, int64_t *ret_renew_ms, GError **error)
+{
+	g_autoptr(authority) own = service_tls_authority(server->service, error);
+	SSL_CTX *tls;
+
+	if (!own)
+		return NULL;
+	*ret_not_after = own->info->not_after;
+	*ret_renew_ms = ca_renew_at(own->info->not_before, own->info->not_after) * 1000;
+	tls = new_context();
+	if (use(tls, own->cert, &server->service->issuing->cert, 1, signer_get_key(own->signer), error))
+		return tls;
+	SSL_CTX_free(tls);
+	return NULL;
+}
+
+bool server_tls_load(struct server *server, GError **error)
+{
+	const char *certificate = settings_text(server->settings, SETTING_TLS_CERTIFICATE);
+	int64_t not_after = 0, renew_ms = 0;
+	SSL_CTX *tls = certificate ? context_from_files(certificate, settings_text(server->settings, SETTING_TLS_KEY), &not_after, error)
+	                           : context_from_ca(server, &not_after, &renew_ms, error);
+	SSL_CTX *old;
+
+	if (!tls)
+		return false;
+	pthread_mutex_lock(&server->tls_lock);
+	old = server->tls;
+	server->tls = tls;
+	server->tls_renew_ms = renew_ms;
+	pthread_mutex_unlock(&server->tls_lock);
+	SSL_CTX_free(old);
+	pom_metric_set(POM_METRIC_CERT_EXPIRY, "tls", not_after);
+	return true;
+}
