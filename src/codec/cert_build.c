@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "codec/cert_internal.h"
+#include "codec/datetime.h"
 
 enum { ALTERNATIVE_NAMES_MAX = 64, DNS_NAME_MAX = 253, URI_MAX = 2048, NAME_VALUE_MAX = 1024 };
 
@@ -102,13 +103,16 @@ static bool set_names(X509 *cert, const struct cert_plan *plan, X509 *issuer, GE
 static bool set_dates(X509 *cert, const struct cert_plan *plan, GError **error)
 {
 	g_autoptr(ASN1_TIME) from = NULL, to = NULL;
+	struct datetime civil;
 
+	if (!datetime_from_unix(plan->not_before, &civil) || !datetime_from_unix(plan->not_after, &civil))
+		return malformed(error, "a date is outside the years that X.509 has");
 	if (plan->not_before >= plan->not_after)
 		return malformed(error, "it would end before it begins");
 	from = ASN1_TIME_set(NULL, (time_t)plan->not_before);
 	to = ASN1_TIME_set(NULL, (time_t)plan->not_after);
 	if (!from || !to || !X509_set1_notBefore(cert, from) || !X509_set1_notAfter(cert, to))
-		return malformed(error, "a date is outside the years that X.509 has");
+		return malformed(error, "a date cannot be encoded");
 	return true;
 }
 

@@ -1,0 +1,427 @@
+#include "codec/cert.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "codec/testkit.h"
+
+#define DATA(bytes) g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes)
+
+static void test_parse(void)
+{
+	g_autoptr(X509) cert = testkit_cert(testkit_rsa(2048), "one", 0xab, NULL, NULL), second = testkit_cert(testkit_ec("P-256"), "two", 2, NULL, NULL);
+	g_autoptr(GBytes) der = cert_format_der(cert);
+	g_autofree char *pem = cert_format_pem(cert), *pem2 = cert_format_pem(second);
+	g_autofree char *both = g_strconcat("comment\n", pem, "\n-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", pem2, NULL);
+	g_autofree char *cut = g_strndup(both, strlen(both) - 40), *broken = g_strconcat(pem, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", NULL);
+	g_autofree char *no_cert = g_strdup("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+	g_autoptr(GByteArray) longer = g_byte_array_new();
+	g_autoptr(GError) error = NULL;
+	g_autoptr(X509) again = cert_parse_der(DATA(der), &error);
+	g_autoptr(GPtrArray) one = cert_parse_all(DATA(der), &error), two = cert_parse_all(both, strlen(both), &error);
+
+	g_assert_no_error(error);
+	g_assert_true(!X509_cmp(cert, again) && one->len == 1 && two->len == 2 && !X509_cmp(two->pdata[1], second));
+	g_byte_array_append(longer, DATA(der));
+	g_byte_array_append(longer, (const guint8 *)"", 1);
+	struct {
+		const void *data;
+		size_t len;
+	} bad[] = {{"", 0}, {"x", 1}, {cut, strlen(cut)}, {broken, strlen(broken)}, {no_cert, strlen(no_cert)}, {longer->data, longer->len}, {longer->data, longer->len - 2}};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_assert_null(cert_parse_all(bad[i].data, bad[i].len, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_CERT_MALFORMED);
+		g_clear_error(&error);
+		g_assert_null(cert_parse_der(bad[i].data, bad[i].len, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_CERT_MALFORMED);
+		g_clear_error(&error);
+	}
+	/* The same certificate with an indefinite length outside would have another fingerprint. */
+	g_autoptr(GBytes) ber = testkit_to_ber(der, 1);
+
+	g_assert_null(cert_parse_der(DATA(ber), &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CERT_MALFORMED);
+	g_assert_cmpuint(ERR_peek_error(), ==, 0);
+}
+
+static void test_info(void)
+{
+	const char *const names[] = {"mdm.example.org", "localhost", NULL}, *const addresses[] = {"192.0.2.1", "2001:db8::1", NULL};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GBytes) subject = cert_name_format(&error, "CN", "J\xc3\xbcrgen, Apfel", "O", "Ex+ample", "UID", "com.apple.mgmt.External.1", NULL);
+	g_autoptr(GBytes) spki = cert_spki_format(testkit_ec("P-384"));
+	struct cert_plan plan = {.purpose = CERT_TLS_SERVER, .serial = {0x0a, 0xbc}, .serial_len = 2, .subject_der = subject, .spki = spki,
+	                         .not_before = 0, .not_after = INT64_C(2600000000), .dns_names = names, .ip_addresses = addresses};
+	g_autoptr(X509) cert = cert_build(&plan, NULL, &error);
+
+	g_assert_no_error(error);
+	X509_sign(cert, testkit_ec("P-384"), EVP_sha256());
+	g_autoptr(GBytes) der = cert_format_der(cert);
+	g_autoptr(X509) read = cert_parse_der(DATA(der), &error);
+	g_autoptr(cert_info) info = cert_info_new(read, &error);
+	g_autofree char *uid = cert_subject_uid(read), *cn = cert_subject_cn(read);
+	uint8_t digest[32];
+	unsigned len;
+
+	g_assert_no_error(error);
+	g_assert_cmpstr(info->serial, ==, "0ABC");
+	g_assert_cmpstr(info->subject, ==, "UID=com.apple.mgmt.External.1,O=Ex\\+ample,CN=J\xc3\xbcrgen\\, Apfel");
+	g_assert_cmpstr(info->issuer, ==, info->subject);
+	g_assert_cmpint(info->not_before, ==, 0);
+	g_assert_cmpint(info->not_after, ==, INT64_C(2600000000));
+	g_assert_false(info->is_ca);
+	g_assert_cmpuint(info->key_usage, ==, KU_DIGITAL_SIGNATURE);
+	g_assert_cmpuint(info->ext_key_usage, ==, XKU_SSL_SERVER);
+	g_assert_cmpint(info->key_type, ==, EVP_PKEY_EC);
+	g_assert_cmpint(info->key_bits, ==, 384);
+	g_assert_cmpstr(info->dns_names[0], ==, "mdm.example.org");
+	g_assert_cmpstr(info->dns_names[1], ==, "localhost");
+	g_assert_cmpstr(info->ip_addresses[0], ==, "192.0.2.1");
+	g_assert_cmpstr(info->ip_addresses[1], ==, "2001:db8::1");
+	g_assert_null(info->ip_addresses[2]);
+	g_assert_cmpstr(uid, ==, "com.apple.mgmt.External.1");
+	g_assert_cmpstr(cn, ==, "J\xc3\xbcrgen, Apfel");
+	X509_digest(read, EVP_sha256(), digest, &len);
+	g_assert_cmpmem(info->sha256, 32, digest, len);
+	cert_sha256(DATA(spki), digest);
+	g_assert_cmpmem(info->spki_sha256, 32, digest, 32);
+}
+
+/* Every purpose, judged by OpenSSL's own reading of the extensions and by its chain verification. */
+static const struct {
+	enum cert_purpose purpose;
+	bool rsa, is_ca;
+	uint32_t usage, ext_usage;
+} purposes[] = {
+	{CERT_ROOT_CA, true, true, KU_KEY_CERT_SIGN | KU_CRL_SIGN | KU_DIGITAL_SIGNATURE, UINT32_MAX},
+	{CERT_ISSUING_CA, true, true, KU_KEY_CERT_SIGN | KU_CRL_SIGN | KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, UINT32_MAX},
+	{CERT_ISSUING_CA, false, true, KU_KEY_CERT_SIGN | KU_CRL_SIGN | KU_DIGITAL_SIGNATURE, UINT32_MAX},
+	{CERT_DEVICE, true, false, KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, XKU_SSL_CLIENT},
+	{CERT_DEVICE, false, false, KU_DIGITAL_SIGNATURE, XKU_SSL_CLIENT},
+	{CERT_TLS_SERVER, true, false, KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, XKU_SSL_SERVER},
+	{CERT_PROFILE_SIGNER, true, false, KU_DIGITAL_SIGNATURE, XKU_SMIME},
+};
+
+static X509 *build(enum cert_purpose purpose, bool rsa, const char *cn, X509 *issuer, EVP_PKEY *issuer_key)
+{
+	EVP_PKEY *key = rsa ? testkit_rsa(2048) : testkit_ec("P-256");
+	g_autoptr(GBytes) subject = cert_name_format(NULL, "CN", cn, NULL), spki = cert_spki_format(key);
+	struct cert_plan plan = {.purpose = purpose, .serial = {0xff, 1}, .serial_len = 2, .subject_der = subject, .spki = spki,
+	                         .not_before = 1700000000, .not_after = 2000000000, .crl_url = "http://mdm.example.org/ca.crl"};
+	g_autoptr(GError) error = NULL;
+	X509 *cert = cert_build(&plan, issuer, &error);
+
+	g_assert_no_error(error);
+	g_assert_cmpint(X509_sign(cert, issuer_key ? issuer_key : key, EVP_sha256()), >, 0);
+	g_autoptr(GBytes) der = cert_format_der(cert);
+
+	X509_free(cert);
+	return cert_parse_der(DATA(der), NULL);
+}
+
+static bool chain_verifies(X509 *cert, X509 *root)
+{
+	X509_STORE *store = X509_STORE_new();
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+
+	X509_STORE_add_cert(store, root);
+	X509_STORE_CTX_init(ctx, store, cert, NULL);
+	X509_STORE_CTX_set_time(ctx, 0, 1800000000);
+	X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_X509_STRICT);
+	bool ok = X509_verify_cert(ctx) == 1;
+
+	if (!ok)
+		g_test_message("%s", X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(store);
+	return ok;
+}
+
+static void test_build(void)
+{
+	g_autoptr(X509) root = build(CERT_ROOT_CA, true, "root", NULL, NULL);
+
+	for (size_t i = 0; i < G_N_ELEMENTS(purposes); i++) {
+		g_autoptr(X509) cert = build(purposes[i].purpose, purposes[i].rsa, "leaf", root, testkit_rsa(2048));
+		g_autoptr(cert_info) info = cert_info_new(cert, NULL);
+
+		g_assert_true(info->is_ca == purposes[i].is_ca);
+		g_assert_cmpuint(info->key_usage, ==, purposes[i].usage);
+		g_assert_cmpuint(info->ext_key_usage, ==, purposes[i].ext_usage);
+		g_assert_cmpint(X509_get_pathlen(cert), ==, purposes[i].purpose == CERT_ISSUING_CA ? 0 : -1);
+		g_assert_cmpstr(info->serial, ==, "FF01");
+		g_assert_true(!ASN1_OCTET_STRING_cmp(X509_get0_authority_key_id(cert), X509_get0_subject_key_id(root)));
+		g_assert_true(chain_verifies(cert, root));
+		g_assert_true(cert_is_issued_by(cert, root));
+		g_assert_false(cert_is_issued_by(root, cert));
+		int critical;
+		BASIC_CONSTRAINTS *constraints = X509_get_ext_d2i(cert, NID_basic_constraints, &critical, NULL);
+
+		g_assert_true(constraints && critical == purposes[i].is_ca);
+		BASIC_CONSTRAINTS_free(constraints);
+		CRL_DIST_POINTS *points = X509_get_ext_d2i(cert, NID_crl_distribution_points, NULL, NULL);
+
+		g_assert_cmpint(sk_DIST_POINT_num(points), ==, 1);
+		CRL_DIST_POINTS_free(points);
+	}
+	g_assert_true(chain_verifies(root, root));
+}
+
+static void test_build_refused(void)
+{
+	const char *const bad_name[] = {"a b", NULL}, *const bad_address[] = {"1.2.3", NULL}, *const empty[] = {"", NULL};
+	g_autoptr(GBytes) subject = cert_name_format(NULL, "CN", "x", NULL), rsa = cert_spki_format(testkit_rsa(2048)), junk = g_bytes_new_static("junk", 4);
+	g_autoptr(EVP_PKEY) ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	g_autoptr(GBytes) ed_spki = cert_spki_format(ed);
+	struct cert_plan good = {.purpose = CERT_DEVICE, .serial = {1}, .serial_len = 1, .subject_der = subject, .spki = rsa, .not_before = 1, .not_after = 2};
+	struct cert_plan plans[14];
+	g_autoptr(X509) fine = cert_build(&good, NULL, NULL);
+
+	g_assert_nonnull(fine);
+	for (size_t i = 0; i < G_N_ELEMENTS(plans); i++)
+		plans[i] = good;
+	plans[0].serial_len = 0;
+	plans[1].serial_len = 21;
+	plans[2].serial[0] = 0;
+	plans[3].serial[0] = 0x80;
+	plans[3].serial_len = 20;
+	plans[4].subject_der = junk;
+	plans[5].spki = junk;
+	plans[6].spki = ed_spki;
+	plans[7].not_after = 1;
+	plans[8].dns_names = bad_name;
+	plans[9].ip_addresses = bad_address;
+	plans[10].crl_url = "http://a b/";
+	plans[11].purpose = CERT_PURPOSE_MAX;
+	plans[12].not_after = INT64_C(253402300800);
+	plans[13].dns_names = empty;
+	for (size_t i = 0; i < G_N_ELEMENTS(plans); i++) {
+		g_autoptr(GError) error = NULL;
+
+		g_test_message("plan %zu", i);
+		g_assert_null(cert_build(&plans[i], NULL, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_CERT_MALFORMED);
+	}
+}
+
+static void test_name(void)
+{
+	static const struct {
+		const char *attribute, *value;
+		bool good;
+	} cases[] = {
+		{"CN", "0123456789012345678901234567890123456789012345678901234567890123", true}, {"CN", "01234567890123456789012345678901234567890123456789012345678901234", false},
+		{"2.5.4.5", "C02XYZ", true}, {"UID", "com.apple.mgmt.External.1", true}, {"C", "DE", true}, {"C", "DEU", false}, {"CN", "", false}, {"CN", "\xff", false},
+		{"nonsense", "x", false}, {"1.2.3.4.5.6", "x", false},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(GBytes) name = cert_name_format(&error, cases[i].attribute, cases[i].value, NULL);
+
+		g_test_message("%s=%s", cases[i].attribute, cases[i].value);
+		g_assert_true((name != NULL) == cases[i].good);
+		g_assert_true(name || g_error_matches(error, POM_ERROR, POM_ERR_CERT_MALFORMED));
+	}
+}
+
+static void test_issued_by(void)
+{
+	EVP_PKEY *key = testkit_rsa(2048);
+	g_autoptr(X509) ca = testkit_cert(key, "CA", 1, NULL, NULL), other = testkit_cert(testkit_rsa(1024), "CA", 1, NULL, NULL);
+	g_autoptr(X509) leaf = testkit_cert(testkit_ec("P-256"), "leaf", 2, ca, key), forged = testkit_cert(testkit_ec("P-256"), "leaf", 2, ca, testkit_rsa(1024));
+	g_autoptr(X509) no_sign = build(CERT_DEVICE, true, "CA", NULL, NULL), md5 = testkit_cert(testkit_ec("P-256"), "leaf", 2, ca, key);
+
+	X509_sign(md5, key, EVP_md5());
+	g_assert_true(cert_is_issued_by(leaf, ca));
+	g_assert_true(cert_is_issued_by(ca, ca));
+	g_assert_false(cert_is_issued_by(leaf, other));
+	g_assert_false(cert_is_issued_by(forged, ca));
+	g_assert_false(cert_is_issued_by(md5, ca));
+	g_assert_false(cert_is_issued_by(ca, leaf));
+	/* The key usage of the issuer does not matter here. */
+	g_assert_true(cert_is_issued_by(leaf, no_sign));
+}
+
+struct request_form {
+	const char *name;
+	int version, n_challenges;
+	const char *challenge;
+	bool two_values, extensions;
+	const EVP_MD *(*md)(void);
+	EVP_PKEY *(*key)(void);
+	int code;
+};
+
+static EVP_PKEY *rsa1024(void) { return testkit_rsa(1024); }
+static EVP_PKEY *rsa512(void) { return testkit_rsa(512); }
+static EVP_PKEY *rsa2048(void) { return testkit_rsa(2048); }
+static EVP_PKEY *p256(void) { return testkit_ec("P-256"); }
+static EVP_PKEY *p521(void) { return testkit_ec("P-521"); }
+static EVP_PKEY *k256(void) { return testkit_ec("secp256k1"); }
+
+static EVP_PKEY *explicit_p256(void)
+{
+	static EVP_PKEY *key;
+
+	if (!key)
+		key = EVP_PKEY_dup(testkit_ec("P-256"));
+	EVP_PKEY_set_utf8_string_param(key, "encoding", "explicit");
+	return key;
+}
+
+static EVP_PKEY *rsa_e3(void)
+{
+	static EVP_PKEY *key;
+	g_autoptr(EVP_PKEY_CTX) ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+
+	if (!key && EVP_PKEY_keygen_init(ctx) && EVP_PKEY_CTX_ctrl_str(ctx, "rsa_keygen_bits", "1024") && EVP_PKEY_CTX_ctrl_str(ctx, "rsa_keygen_pubexp", "3"))
+		EVP_PKEY_keygen(ctx, &key);
+	return key;
+}
+
+static EVP_PKEY *ed25519(void)
+{
+	static EVP_PKEY *key;
+
+	if (!key)
+		key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	return key;
+}
+
+static const EVP_MD *no_digest(void) { return NULL; }
+
+static const struct request_form requests[] = {
+	{"Apple", 2, 1, "secret", false, false, EVP_sha1, rsa1024, 0},
+	{"plain", 0, 0, NULL, false, false, EVP_sha256, rsa2048, 0},
+	{"extensions", 0, 1, "J\xc3\xbcrgen", false, true, EVP_sha512, p256, 0},
+	{"P-521", 1, 0, NULL, false, false, EVP_sha384, p521, 0},
+	{"version 3", 3, 0, NULL, false, false, EVP_sha256, rsa2048, POM_ERR_CSR_MALFORMED},
+	{"two challenges", 0, 2, "secret", false, false, EVP_sha256, rsa2048, POM_ERR_CSR_MALFORMED},
+	{"two values", 0, 1, "secret", true, false, EVP_sha256, rsa2048, POM_ERR_CSR_MALFORMED},
+	{"MD5", 0, 0, NULL, false, false, EVP_md5, rsa2048, POM_ERR_CSR_SIGNATURE},
+	{"512 bits", 0, 0, NULL, false, false, EVP_sha256, rsa512, POM_ERR_KEY_WEAK},
+	{"exponent 3", 0, 0, NULL, false, false, EVP_sha256, rsa_e3, POM_ERR_KEY_WEAK},
+	{"secp256k1", 0, 0, NULL, false, false, EVP_sha256, k256, POM_ERR_KEY_WEAK},
+	{"explicit curve", 0, 0, NULL, false, false, EVP_sha256, explicit_p256, POM_ERR_KEY_WEAK},
+	{"Ed25519", 0, 0, NULL, false, false, no_digest, ed25519, POM_ERR_KEY_WEAK},
+};
+
+static GBytes *signed_request(X509_REQ *req, EVP_PKEY *key, const EVP_MD *md)
+{
+	uint8_t *der = NULL;
+
+	g_assert_cmpint(X509_REQ_sign(req, key, md), >, 0);
+	int len = i2d_X509_REQ(req, &der);
+	GBytes *bytes = g_bytes_new(der, (gsize)len);
+
+	OPENSSL_free(der);
+	return bytes;
+}
+
+/* unstructuredName becomes a second challengePassword, which OpenSSL does not add itself. */
+static void rename_attribute(X509_REQ **req, EVP_PKEY *key, const EVP_MD *md)
+{
+	static const uint8_t from[] = {0x86, 0xf7, 0x0d, 1, 9, 2}, to[] = {0x86, 0xf7, 0x0d, 1, 9, 7};
+	g_autoptr(GBytes) der = signed_request(*req, key, md), renamed = testkit_replace(der, from, to, sizeof(from));
+	const uint8_t *p = g_bytes_get_data(renamed, NULL);
+
+	X509_REQ_free(*req);
+	*req = d2i_X509_REQ(NULL, &p, (long)g_bytes_get_size(renamed));
+}
+
+static GBytes *make_request(const struct request_form *form)
+{
+	g_autoptr(X509_REQ) req = X509_REQ_new();
+
+	X509_REQ_set_version(req, form->version);
+	X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(req), "CN", MBSTRING_UTF8, (const uint8_t *)"com.apple.security.scep.1", -1, -1, 0);
+	X509_REQ_set_pubkey(req, form->key());
+	for (int i = 0; i < form->n_challenges; i++) {
+		X509_ATTRIBUTE *attribute = X509_ATTRIBUTE_create_by_NID(NULL, i ? NID_pkcs9_unstructuredName : NID_pkcs9_challengePassword, V_ASN1_UTF8STRING, form->challenge, (int)strlen(form->challenge));
+
+		if (form->two_values)
+			X509_ATTRIBUTE_set1_data(attribute, V_ASN1_UTF8STRING, "other", 5);
+		X509_REQ_add1_attr(req, attribute);
+		X509_ATTRIBUTE_free(attribute);
+	}
+	if (form->extensions) {
+		STACK_OF(X509_EXTENSION) *extensions = sk_X509_EXTENSION_new_null();
+
+		sk_X509_EXTENSION_push(extensions, X509V3_EXT_conf_nid(NULL, NULL, NID_key_usage, "digitalSignature"));
+		X509_REQ_add_extensions(req, extensions);
+		sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+	}
+	if (form->n_challenges > 1)
+		rename_attribute(&req, form->key(), form->md());
+	return signed_request(req, form->key(), form->md());
+}
+
+static void test_requests(void)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(requests); i++) {
+		const struct request_form *form = &requests[i];
+		g_autoptr(GError) error = NULL;
+		g_autoptr(GBytes) bytes = make_request(form);
+		g_autoptr(csr) csr = csr_parse(DATA(bytes), &error);
+
+		g_test_message("%s", form->name);
+		g_assert_cmpuint(ERR_peek_error(), ==, 0);
+		if (form->code) {
+			g_assert_null(csr);
+			g_assert_error(error, POM_ERROR, form->code);
+			continue;
+		}
+		g_assert_no_error(error);
+		g_autoptr(GBytes) spki = cert_spki_format(form->key());
+
+		g_assert_true(g_bytes_equal(csr->spki, spki));
+		g_assert_cmpint(csr->key_bits, ==, EVP_PKEY_get_bits(form->key()));
+		g_assert_cmpint(csr->signature_digest_nid, ==, EVP_MD_get_type(form->md()));
+		g_assert_cmpstr(csr->common_name, ==, "com.apple.security.scep.1");
+		g_assert_cmpstr(csr->subject, ==, "CN=com.apple.security.scep.1");
+		g_assert_cmpstr(csr->challenge, ==, form->challenge);
+		g_assert_true((csr->extensions != NULL) == form->extensions);
+		/* The proof of possession, and everything it covers. */
+		for (gssize k = 0; k < (gssize)g_bytes_get_size(bytes); k += 7) {
+			g_autoptr(GBytes) bad = testkit_flip(bytes, k);
+
+			g_assert_null(csr_parse(DATA(bad), NULL));
+		}
+		for (gsize n = 0; n < g_bytes_get_size(bytes); n += 11)
+			g_assert_null(csr_parse(g_bytes_get_data(bytes, NULL), n, NULL));
+	}
+	g_autoptr(GError) error = NULL;
+
+	g_assert_null(csr_parse("", 0, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CSR_MALFORMED);
+}
+
+static void test_hex(void)
+{
+	g_autofree char *text = hex_format("\x00\xab\xff", 3);
+	g_autoptr(GBytes) bytes = hex_parse("00ABff"), none = hex_parse("");
+
+	g_assert_cmpstr(text, ==, "00abff");
+	g_assert_cmpmem(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), "\x00\xab\xff", 3);
+	g_assert_cmpuint(g_bytes_get_size(none), ==, 0);
+	g_assert_true(!hex_parse("0") && !hex_parse("0g") && !hex_parse("00 0"));
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/cert/parse", test_parse);
+	g_test_add_func("/cert/info", test_info);
+	g_test_add_func("/cert/build", test_build);
+	g_test_add_func("/cert/build-refused", test_build_refused);
+	g_test_add_func("/cert/name", test_name);
+	g_test_add_func("/cert/issued-by", test_issued_by);
+	g_test_add_func("/cert/requests", test_requests);
+	g_test_add_func("/cert/hex", test_hex);
+	return g_test_run();
+}

@@ -1,0 +1,321 @@
+#include "codec/scep.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "codec/testkit.h"
+
+#define DATA(bytes) g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes)
+#define SCEP_ARC "2.16.840.1.113733.1.9."
+#define PRINTABLE V_ASN1_PRINTABLESTRING
+#define OCTETS V_ASN1_OCTET_STRING
+
+struct attribute {
+	const char *oid;
+	int type;
+	const char *data;
+	size_t len; /* 0: to the NUL */
+};
+
+/* What a macOS device sends, but for the challengePassword of 2017. */
+static const struct attribute apple[] = {
+	{SCEP_ARC "2", PRINTABLE, "19"}, {SCEP_ARC "7", PRINTABLE, "6E1A0F2D5C4B3A291807F6E5D4C3B2A190807060"}, {SCEP_ARC "5", OCTETS, "12345678"}, {NULL},
+};
+
+static X509 *device_cert(void)
+{
+	return testkit_cert(testkit_rsa(1024), "MDM SCEP SIGNER", 1, NULL, NULL);
+}
+
+static GBytes *envelope(const EVP_CIPHER *cipher)
+{
+	g_autoptr(X509) ca = testkit_cert(testkit_rsa(2048), "CA", 7, NULL, NULL);
+
+	return testkit_encrypt(&ca, 1, cipher, "request", true, false);
+}
+
+/* A pkiMessage over CONTENT (NULL: none), streamed as Apple does or in DER. */
+static GBytes *message(GBytes *content, const struct attribute *attributes, const EVP_MD *md, EVP_PKEY *key, X509 *cert, bool ber)
+{
+	unsigned flags = CMS_BINARY | CMS_NOSMIMECAP | CMS_PARTIAL | (content ? 0 : CMS_DETACHED);
+	g_autoptr(CMS_ContentInfo) cms = CMS_sign(NULL, NULL, NULL, NULL, flags);
+	CMS_SignerInfo *info = CMS_add1_signer(cms, cert, key, md, flags);
+	g_autoptr(BIO) in = BIO_new_mem_buf(content ? g_bytes_get_data(content, NULL) : "", content ? (int)g_bytes_get_size(content) : 0), out = BIO_new(BIO_s_mem());
+	char *data;
+
+	for (; attributes && attributes->oid; attributes++) {
+		size_t len = attributes->len ? attributes->len : strlen(attributes->data);
+
+		g_assert_true(CMS_signed_add1_attr_by_txt(info, attributes->oid, attributes->type, attributes->data, (int)len));
+	}
+	g_assert_true(CMS_final(cms, in, NULL, flags) && i2d_CMS_bio(out, cms));
+	long len = BIO_get_mem_data(out, &data);
+	GBytes *der = g_bytes_new(data, (gsize)len);
+
+	if (!ber)
+		return der;
+	GBytes *indefinite = testkit_to_ber(der, 6);
+
+	g_bytes_unref(der);
+	return indefinite;
+}
+
+static GBytes *plain_message(const struct attribute *attributes)
+{
+	g_autoptr(X509) cert = device_cert();
+	g_autoptr(GBytes) inner = envelope(EVP_des_ede3_cbc());
+
+	return message(inner, attributes, EVP_sha1(), testkit_rsa(1024), cert, true);
+}
+
+static void test_request(void)
+{
+	g_autoptr(X509) cert = device_cert();
+	g_autoptr(GBytes) inner = envelope(EVP_des_ede3_cbc()), expected = cert_format_der(cert);
+
+	for (int ber = 0; ber < 2; ber++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(GBytes) bytes = message(inner, apple, EVP_sha1(), testkit_rsa(1024), cert, ber);
+		g_autoptr(scep_request) request = scep_request_parse(DATA(bytes), &error);
+
+		g_assert_no_error(error);
+		g_assert_no_error(request->refusal);
+		g_assert_cmpint(request->fail_info, ==, SCEP_FAIL_INFO_NONE);
+		g_assert_cmpint(request->message_type, ==, SCEP_PKCS_REQ);
+		g_assert_cmpstr(request->transaction_id, ==, apple[1].data);
+		g_assert_cmpmem(g_bytes_get_data(request->sender_nonce, NULL), g_bytes_get_size(request->sender_nonce), "12345678", 8);
+		g_assert_cmpint(request->digest_nid, ==, NID_sha1);
+		g_assert_true(g_bytes_equal(request->signer_der, expected) && !X509_cmp(request->signer, cert));
+		g_assert_true(g_bytes_equal(request->enveloped, inner));
+		g_assert_null(request->challenge_attribute);
+	}
+}
+
+#define TX {SCEP_ARC "7", PRINTABLE, "tx"}
+#define NONCE {SCEP_ARC "5", OCTETS, "12345678"}
+/* 65 bytes; also more than a nonce may have */
+#define LONG "0123456789012345678901234567890123456789012345678901234567890123x"
+
+static const struct {
+	const char *name;
+	struct attribute attributes[8];
+	int message_type;
+	int fail_info; /* -2: NULL with POM_ERR_SCEP_MESSAGE */
+} cases[] = {
+	{"renewal", {{SCEP_ARC "2", PRINTABLE, "17"}, TX, NONCE}, 17, -1},
+	{"UTF8String type", {{SCEP_ARC "2", V_ASN1_UTF8STRING, "19"}, TX, NONCE}, 19, -1},
+	{"unknown type is the caller's", {{SCEP_ARC "2", PRINTABLE, "255"}, TX, NONCE}, 255, -1},
+	{"zero", {{SCEP_ARC "2", PRINTABLE, "0"}, TX, NONCE}, 0, -1},
+	{"odd type", {{SCEP_ARC "2", PRINTABLE, "19 "}, TX, NONCE}, -1, -1},
+	{"leading zero", {{SCEP_ARC "2", PRINTABLE, "019"}, TX, NONCE}, -1, -1},
+	{"sign", {{SCEP_ARC "2", PRINTABLE, "+19"}, TX, NONCE}, -1, -1},
+	{"large", {{SCEP_ARC "2", PRINTABLE, "4294967315"}, TX, NONCE}, -1, -1},
+	{"empty type", {{SCEP_ARC "2", PRINTABLE, "\0", 1}, TX, NONCE}, -1, -1},
+	{"integer type", {{SCEP_ARC "2", V_ASN1_INTEGER, "\x13"}, TX, NONCE}, -1, -1},
+	{"IA5String type", {{SCEP_ARC "2", V_ASN1_IA5STRING, "19"}, TX, NONCE}, -1, -1},
+	{"no type", {TX, NONCE}, -1, -1},
+	{"no nonce", {{SCEP_ARC "2", PRINTABLE, "19"}, TX}, 19, -1},
+	{"one byte of nonce", {{SCEP_ARC "2", PRINTABLE, "19"}, TX, {SCEP_ARC "5", OCTETS, "1"}}, 19, -1},
+	{"64 bytes of nonce", {{SCEP_ARC "2", PRINTABLE, "19"}, TX, {SCEP_ARC "5", OCTETS, LONG, 64}}, 19, -1},
+	{"65 bytes of nonce", {{SCEP_ARC "2", PRINTABLE, "19"}, TX, {SCEP_ARC "5", OCTETS, LONG}}, 19, SCEP_BAD_REQUEST},
+	{"nonce as text", {{SCEP_ARC "2", PRINTABLE, "19"}, TX, {SCEP_ARC "5", PRINTABLE, "12345678"}}, 19, SCEP_BAD_REQUEST},
+	{"sscep's constant", {{SCEP_ARC "2", PRINTABLE, "21"}, {SCEP_ARC "7", PRINTABLE, "SSCEP transactionId"}, NONCE}, 21, -1},
+	{"base64 transaction", {{SCEP_ARC "2", PRINTABLE, "19"}, {SCEP_ARC "7", PRINTABLE, "/aGk+Zm8="}, NONCE}, 19, -1},
+	{"unknown attribute", {{SCEP_ARC "2", PRINTABLE, "19"}, TX, NONCE, {"1.2.3.4", PRINTABLE, "x"}}, 19, -1},
+	{"type twice, sorted by DER", {{SCEP_ARC "2", PRINTABLE, "19"}, {SCEP_ARC "2", PRINTABLE, "17"}, TX, NONCE}, 17, SCEP_BAD_REQUEST},
+	{"transaction twice", {{SCEP_ARC "2", PRINTABLE, "19"}, TX, TX, NONCE}, 19, SCEP_BAD_REQUEST},
+	{"nonce twice", {{SCEP_ARC "2", PRINTABLE, "19"}, TX, NONCE, NONCE}, 19, SCEP_BAD_REQUEST},
+	{"no transaction", {{SCEP_ARC "2", PRINTABLE, "19"}, NONCE}, 0, -2},
+	{"transaction with NUL", {{SCEP_ARC "2", PRINTABLE, "19"}, {SCEP_ARC "7", PRINTABLE, "a\0b", 3}, NONCE}, 0, -2},
+	{"transaction with LF", {{SCEP_ARC "2", PRINTABLE, "19"}, {SCEP_ARC "7", PRINTABLE, "a\nb"}, NONCE}, 0, -2},
+	{"transaction of bytes", {{SCEP_ARC "2", PRINTABLE, "19"}, {SCEP_ARC "7", OCTETS, "a"}, NONCE}, 0, -2},
+};
+
+static void test_attributes(void)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(GBytes) bytes = plain_message(cases[i].attributes);
+		g_autoptr(scep_request) request = scep_request_parse(DATA(bytes), &error);
+
+		g_test_message("%s", cases[i].name);
+		if (cases[i].fail_info == -2) {
+			g_assert_null(request);
+			g_assert_error(error, POM_ERROR, POM_ERR_SCEP_MESSAGE);
+			continue;
+		}
+		g_assert_no_error(error);
+		g_assert_cmpint(request->message_type, ==, cases[i].message_type);
+		g_assert_cmpint(request->fail_info, ==, cases[i].fail_info);
+		g_assert_true((request->refusal != NULL) == (cases[i].fail_info != -1));
+		g_assert_true((request->enveloped != NULL) == (cases[i].fail_info == -1));
+	}
+}
+
+static void test_challenge_attribute(void)
+{
+	static const struct attribute attributes[] = {{SCEP_ARC "2", PRINTABLE, "19"}, TX, NONCE, {"1.2.840.113549.1.9.7", PRINTABLE, "secret"}, {NULL}};
+	g_autoptr(GBytes) bytes = plain_message(attributes);
+	g_autoptr(scep_request) request = scep_request_parse(DATA(bytes), NULL);
+
+	g_assert_cmpint(request->fail_info, ==, SCEP_FAIL_INFO_NONE);
+	g_assert_cmpstr(request->challenge_attribute, ==, "secret");
+}
+
+static void assert_refused(GBytes *bytes, enum scep_fail_info fail_info)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(scep_request) request = scep_request_parse(DATA(bytes), &error);
+
+	g_assert_no_error(error);
+	g_assert_cmpint(request->fail_info, ==, fail_info);
+	g_assert_nonnull(request->refusal);
+	g_assert_null(request->enveloped);
+	g_assert_nonnull(request->signer);
+	g_assert_cmpstr(request->transaction_id, ==, apple[1].data);
+	g_assert_cmpint(request->message_type, ==, 19);
+}
+
+static void test_refused(void)
+{
+	EVP_PKEY *key = testkit_rsa(1024);
+	g_autoptr(X509) cert = device_cert(), weak = testkit_cert(testkit_rsa(512), "weak", 2, NULL, NULL);
+	g_autoptr(GBytes) inner = envelope(EVP_aes_128_cbc()), gcm = envelope(EVP_aes_128_gcm()), junk = g_bytes_new_static("junk", 4);
+	g_autoptr(GBytes) good = message(inner, apple, EVP_sha256(), key, cert, false), md5 = message(inner, apple, EVP_md5(), key, cert, false);
+	g_autoptr(GBytes) bad_signature = testkit_flip(good, -1), bad_digest = testkit_replace(good, "12345678", "12345679", 8);
+	g_autoptr(GBytes) weak_key = message(inner, apple, EVP_sha256(), testkit_rsa(512), weak, false);
+	g_autoptr(GBytes) with_gcm = message(gcm, apple, EVP_sha256(), key, cert, false), with_junk = message(junk, apple, EVP_sha256(), key, cert, false);
+	g_autoptr(GBytes) empty = message(NULL, apple, EVP_sha256(), key, cert, false);
+
+	assert_refused(bad_signature, SCEP_BAD_MESSAGE_CHECK);
+	assert_refused(bad_digest, SCEP_BAD_MESSAGE_CHECK);
+	assert_refused(md5, SCEP_BAD_ALG);
+	assert_refused(weak_key, SCEP_BAD_ALG);
+	assert_refused(with_gcm, SCEP_BAD_ALG);
+	assert_refused(with_junk, SCEP_BAD_REQUEST);
+	assert_refused(empty, SCEP_BAD_REQUEST);
+}
+
+static void test_no_answer_possible(void)
+{
+	EVP_PKEY *key = testkit_rsa(1024);
+	g_autoptr(X509) cert = device_cert();
+	g_autoptr(GBytes) no_cert = testkit_sign(cert, key, EVP_sha256(), TESTKIT_NO_CERTIFICATE, "x"), bare = testkit_sign(cert, key, EVP_sha256(), TESTKIT_NO_ATTRIBUTES, "x");
+	g_autoptr(GBytes) inner = envelope(EVP_aes_128_cbc()), large = g_bytes_new_take(g_malloc0(70000), 70000), none = g_bytes_new("", 0);
+	struct {
+		GBytes *bytes;
+		int code;
+	} table[] = {{no_cert, POM_ERR_CMS_MALFORMED}, {bare, POM_ERR_SCEP_MESSAGE}, {inner, POM_ERR_CMS_MALFORMED}, {large, POM_ERR_CMS_LIMIT}, {none, POM_ERR_CMS_MALFORMED}};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
+		g_autoptr(GError) error = NULL;
+
+		g_assert_null(scep_request_parse(DATA(table[i].bytes), &error));
+		g_assert_error(error, POM_ERROR, table[i].code);
+	}
+}
+
+/* The whole way of a reply: our attributes, signed with OpenSSL's EVP, read back by our client's parser. */
+static GBytes *reply(const struct scep_request *request, enum scep_status status, enum scep_fail_info fail_info, const char *text, GBytes *content)
+{
+	static const uint8_t nonce[16] = "server's nonce!";
+	EVP_PKEY *key = testkit_rsa(2048);
+	g_autoptr(X509) ca = testkit_cert(key, "CA", 7, NULL, NULL);
+	g_autoptr(GBytes) ca_der = cert_format_der(ca);
+	g_autoptr(GPtrArray) extra = scep_reply_attributes(request, status, fail_info, text, nonce);
+	gsize len = content ? g_bytes_get_size(content) : 0;
+	const void *data = content ? g_bytes_get_data(content, NULL) : NULL;
+	g_autoptr(GBytes) attrs = cms_signed_attrs_format(data, len, content != NULL, NID_sha256, 1795292100, (GBytes *const *)extra->pdata, extra->len);
+	g_autoptr(EVP_MD_CTX) ctx = EVP_MD_CTX_new();
+	uint8_t signature[512];
+	size_t signature_len = sizeof(signature);
+
+	EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key);
+	g_assert_true(EVP_DigestSign(ctx, signature, &signature_len, DATA(attrs)) == 1);
+	return cms_signed_format(data, len, ca, NID_sha256, attrs, signature, signature_len, &ca_der, 1, NULL);
+}
+
+static void test_reply(void)
+{
+	static const struct {
+		enum scep_status status;
+		enum scep_fail_info fail_info;
+		const char *text;
+		bool has_content, good;
+	} replies[] = {
+		{SCEP_SUCCESS, SCEP_FAIL_INFO_NONE, NULL, true, true}, {SCEP_PENDING, SCEP_FAIL_INFO_NONE, NULL, false, true},
+		{SCEP_FAILURE, SCEP_BAD_REQUEST, "no", false, true}, {SCEP_FAILURE, SCEP_BAD_ALG, NULL, false, true},
+		{SCEP_SUCCESS, SCEP_FAIL_INFO_NONE, NULL, false, false}, {SCEP_PENDING, SCEP_FAIL_INFO_NONE, NULL, true, false}, {SCEP_FAILURE, SCEP_BAD_REQUEST, "no", true, false},
+	};
+	g_autoptr(GBytes) bytes = plain_message(apple), inner = envelope(EVP_aes_256_cbc());
+	g_autoptr(scep_request) request = scep_request_parse(DATA(bytes), NULL);
+
+	for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(GBytes) made = reply(request, replies[i].status, replies[i].fail_info, replies[i].text, replies[i].has_content ? inner : NULL);
+		g_autoptr(scep_reply) read = scep_reply_parse(DATA(made), &error);
+
+		if (!replies[i].good) {
+			g_assert_null(read);
+			g_assert_error(error, POM_ERROR, POM_ERR_SCEP_MESSAGE);
+			continue;
+		}
+		g_assert_no_error(error);
+		g_assert_cmpint(read->message_type, ==, 3);
+		g_assert_cmpint(read->status, ==, replies[i].status);
+		g_assert_cmpint(read->fail_info, ==, replies[i].fail_info);
+		g_assert_cmpstr(read->fail_info_text, ==, replies[i].text);
+		g_assert_cmpstr(read->transaction_id, ==, request->transaction_id);
+		g_assert_true(g_bytes_equal(read->recipient_nonce, request->sender_nonce));
+		g_assert_cmpmem(g_bytes_get_data(read->sender_nonce, NULL), g_bytes_get_size(read->sender_nonce), "server's nonce!", 16);
+		g_assert_true((read->enveloped != NULL) == replies[i].has_content);
+		g_autoptr(GBytes) bad = testkit_flip(made, -1);
+
+		g_assert_null(scep_reply_parse(DATA(bad), &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_CMS_SIGNATURE);
+	}
+	g_assert_null(scep_reply_parse(DATA(bytes), NULL)); /* a request is no reply */
+}
+
+static void test_get_message(void)
+{
+	static const struct {
+		const char *raw, *bytes; /* NULL: refused */
+	} table[] = {
+		{"YWJj", "abc"}, {"YQ==", "a"}, {"YQ%3D%3D", "a"}, {"YQ%3d%3d", "a"}, {"YQ", "a"}, {"YW%0AJj", "abc"}, {"YW\r\nJj", "abc"}, {"Pj4+Pz8/", ">>>???"},
+		{"Pj4%2BPz8%2F", ">>>???"}, {"Pj4 Pz8/", ">>>???"}, {"Pj4-Pz8_", ">>>???"}, {"Pj4%20Pz8/", ">>>???"},
+		{"", NULL}, {"Y", NULL}, {"YQ=", NULL}, {"YQ===", NULL}, {"YQ==YQ==", NULL}, {"YR==", NULL}, {"%", NULL}, {"%4", NULL}, {"%zz", NULL}, {"%253D", NULL}, {"YW*j", NULL}, {"%00", NULL},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
+		g_autoptr(GError) error = NULL;
+		g_autofree char *exact = g_memdup2(table[i].raw, strlen(table[i].raw) + 1);
+		g_autoptr(GBytes) bytes = scep_get_message_parse(exact, strlen(exact), &error);
+
+		g_test_message("%s", table[i].raw);
+		if (!table[i].bytes) {
+			g_assert_null(bytes);
+			g_assert_error(error, POM_ERROR, POM_ERR_SCEP_MESSAGE);
+			continue;
+		}
+		g_assert_no_error(error);
+		g_assert_cmpmem(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), table[i].bytes, strlen(table[i].bytes));
+	}
+	g_autofree char *large = g_strnfill(4 * SCEP_MESSAGE_MAX + 1, 'A'), *over = g_strnfill(SCEP_MESSAGE_MAX / 3 * 4 + 8, 'A');
+
+	g_assert_null(scep_get_message_parse(large, strlen(large), NULL));
+	g_assert_null(scep_get_message_parse(over, strlen(over), NULL));
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/scep/request", test_request);
+	g_test_add_func("/scep/attributes", test_attributes);
+	g_test_add_func("/scep/challenge-attribute", test_challenge_attribute);
+	g_test_add_func("/scep/refused", test_refused);
+	g_test_add_func("/scep/no-answer-possible", test_no_answer_possible);
+	g_test_add_func("/scep/reply", test_reply);
+	g_test_add_func("/scep/get-message", test_get_message);
+	return g_test_run();
+}
