@@ -223,7 +223,7 @@ static void test_name(void)
 		g_autoptr(GError) error = NULL;
 		g_autoptr(GBytes) name = cert_name_format(&error, cases[i].attribute, cases[i].value, NULL);
 
-		g_test_message("%s=%s", cases[i].attribute, cases[i].value);
+		g_test_message("case %zu", i);
 		g_assert_true((name != NULL) == cases[i].good);
 		g_assert_true(name || g_error_matches(error, POM_ERROR, POM_ERR_CERT_MALFORMED));
 	}
