@@ -1,0 +1,26 @@
+/* Certificates (DER and PEM) and requests. */
+#include "codec/cert.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void use_cert(X509 *cert)
+{
+	g_autoptr(cert_info) info = cert_info_new(cert, NULL);
+	g_autoptr(GBytes) der = cert_format_der(cert);
+	g_autofree char *uid = cert_subject_uid(cert), *cn = cert_subject_cn(cert), *pem = cert_format_pem(cert);
+
+	g_assert(der && pem);
+	g_assert(!info || (g_utf8_validate(info->subject, -1, NULL) && g_utf8_validate(info->issuer, -1, NULL)));
+	cert_is_issued_by(cert, cert);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	g_autoptr(GPtrArray) certs = cert_parse_all(data, size, NULL);
+	g_autoptr(csr) csr = csr_parse(data, size, NULL);
+
+	for (guint i = 0; certs && i < certs->len; i++)
+		use_cert(certs->pdata[i]);
+	g_assert(!csr || (csr->spki && csr->subject && csr->subject_der && csr->key_bits > 0));
+	return 0;
+}
