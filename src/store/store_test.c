@@ -1,0 +1,394 @@
+/* The use cases over a real SQLite file: an enrollment's life, the queue, the outbox. */
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "store/store.h"
+
+static int64_t now = 1700000000000;
+static const struct pom_clock test_clock = {pom_clock_fixed_now_ms, &now};
+
+struct fixture {
+	char *dir, *url;
+	struct store *store;
+};
+
+static void set_up(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(GError) error = NULL;
+
+	f->dir = g_dir_make_tmp("pomona-store-XXXXXX", NULL);
+	f->url = g_strdup_printf("sqlite:%s/s.db", f->dir);
+	f->store = store_open(f->url, &test_clock, pom_random_system(), &error);
+	g_assert_no_error(error);
+}
+
+static void tear_down(struct fixture *f, gconstpointer data)
+{
+	static const char *const names[] = {"s.db", "s.db-wal", "s.db-shm"};
+
+	store_close(f->store);
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autofree char *path = g_build_filename(f->dir, names[i], NULL);
+
+		g_unlink(path);
+	}
+	g_rmdir(f->dir);
+	g_free(f->dir);
+	g_free(f->url);
+}
+
+static void hash_of(char c, uint8_t out[32])
+{
+	memset(out, c, 32);
+}
+
+static void add_link(struct fixture *f, const char *id, char hash)
+{
+	g_autoptr(GBytes) sealed = g_bytes_new("s", 1);
+	g_autofree char *challenge = g_strconcat("c-", id, NULL);
+	struct link_new link = {.id = id, .user_name = "Ann", .challenge_id = challenge, .common_name = "cn", .secret_sealed = sealed, .created_ms = now, .expires_ms = now + 1000};
+
+	hash_of(hash, link.token_hash);
+	hash_of(hash, link.secret_hash);
+	g_assert_true(store_link_add(f->store, &link, NULL));
+}
+
+/* A certificate of LINK with this serial, key and DER byte; issued. */
+static bool issue(struct fixture *f, const char *link, const char *serial, char key, int64_t version)
+{
+	g_autofree char *challenge = g_strconcat("c-", link, NULL);
+	g_autoptr(GBytes) der = g_bytes_new(serial, strlen(serial));
+	struct certificate_new row = {serial, "ca", "cn", link, challenge, "tx", {0}, now - 1, now + 100000000, now, true};
+
+	hash_of(key, row.spki_sha256);
+	return store_certificate_reserve(f->store, &row, version, NULL) && store_certificate_issue(f->store, serial, der, NULL);
+}
+
+static void cert_hash(const char *serial, uint8_t out[32])
+{
+	cert_sha256(serial, strlen(serial), out);
+}
+
+static const char *const topics[] = {"com.apple.mgmt.t", NULL};
+
+/* Sends a message as the holder of certificate SERIAL; the refusal's code, or -1. */
+static int send(struct fixture *f, enum checkin_type type, const char *serial, const char *udid, const char *user, char *ret_id)
+{
+	struct checkin_message m = {.type = type, .who = {udid, user, *user ? ENROLLMENT_USER : ENROLLMENT_DEVICE}, .topic = topics[0], .token = "tok", .token_len = 3, .push_magic = "magic",
+	                            .serial = "SER", .os_version = serial, .bootstrap_token = "b", .bootstrap_token_len = 1};
+	g_autoptr(GBytes) bootstrap = g_bytes_new(serial, strlen(serial));
+	struct checkin_load load;
+	struct checkin_plan plan;
+	g_autoptr(GError) error = NULL;
+	uint8_t hash[32];
+	struct pom_id fresh = pom_id_new(&test_clock, pom_random_system()), fresh_user = pom_id_new(&test_clock, pom_random_system());
+	int code = -1;
+
+	now++;
+	cert_hash(serial, hash);
+	g_assert_true(store_checkin_load(f->store, hash, &m.who, &load, NULL));
+	load.facts.topics = topics;
+	if (!checkin_decide(&m, &load.facts, now, &plan, &error)) {
+		code = error->code;
+	} else {
+		struct checkin_write w = {&m, &load.facts, &plan, load.facts.device.known ? load.facts.device.id : fresh.text,
+		                          load.facts.user.known ? load.facts.user.id : fresh_user.text, NULL, bootstrap, now};
+		bool ok = store_checkin_apply(f->store, &w, &error);
+
+		g_assert_no_error(error);
+		g_assert_true(ok);
+		if (ret_id)
+			g_strlcpy(ret_id, *user ? w.user_id : w.enrollment_id, 40);
+	}
+	checkin_load_clear(&load);
+	return code;
+}
+
+static void enroll(struct fixture *f, const char *link, const char *serial, const char *udid, char *ret_id)
+{
+	add_link(f, link, *link);
+	g_assert_true(issue(f, link, serial, 'k', 0));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, serial, udid, "", ret_id), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, serial, udid, "", NULL), ==, -1);
+}
+
+static char *next_uuid(struct fixture *f, const char *id, int64_t epoch, bool deferred, const char *except)
+{
+	GBytes *body = NULL;
+
+	g_assert_true(store_command_next(f->store, id, epoch, deferred, except, &body, NULL));
+	return body ? g_bytes_unref_to_data(body, &(gsize){0}) : NULL;
+}
+
+static bool add_command(struct fixture *f, const char *id, const char *uuid, GError **error)
+{
+	g_autoptr(GBytes) body = g_bytes_new(uuid, strlen(uuid) + 1);
+	g_autofree char *type = g_strdup("DeviceInformation");
+	struct command command = {type, body};
+
+	now++;
+	return store_command_add(f->store, id, uuid, &command, now, error);
+}
+
+static void test_links(struct fixture *f, gconstpointer data)
+{
+	struct link_load load;
+	uint8_t hash[32];
+	char id[40];
+
+	add_link(f, "L1", 'a');
+	hash_of('a', hash);
+	g_assert_true(store_link_load(f->store, hash, &load, NULL));
+	g_assert_true(load.facts.known);
+	g_assert_cmpstr(load.facts.user_name, ==, "Ann");
+	link_load_clear(&load);
+	/* Three keys at most get a certificate; a stale version is refused. */
+	g_assert_true(issue(f, "L1", "01", 'x', 0));
+	g_assert_false(issue(f, "L1", "02", 'y', 0));
+	g_assert_true(issue(f, "L1", "02", 'y', 1));
+	/* The first one, never used, was revoked by the second. */
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", NULL), ==, POM_ERR_CERT_REVOKED);
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "02", "U1", "", id), ==, -1);
+	g_assert_true(store_link_load(f->store, hash, &load, NULL));
+	g_assert_cmpint(load.facts.consumed_ms, >, 0);
+	link_load_clear(&load);
+	hash_of('z', hash);
+	g_assert_true(store_link_load(f->store, hash, &load, NULL));
+	g_assert_false(load.facts.known);
+	link_load_clear(&load);
+}
+
+static void test_scep_facts(struct fixture *f, gconstpointer data)
+{
+	struct scep_load load;
+	uint8_t secret[32], key[32];
+
+	add_link(f, "L1", 'a');
+	issue(f, "L1", "01", 'x', 0);
+	hash_of('a', secret);
+	hash_of('x', key);
+	g_assert_true(store_scep_load(f->store, secret, key, &load, NULL));
+	g_assert_true(load.challenge.known && load.challenge.has_same_key && load.challenge.same_key_usable);
+	g_assert_cmpint(load.challenge.n_keys, ==, 1);
+	g_assert_nonnull(load.same_key_der);
+	scep_load_clear(&load);
+	hash_of('y', key);
+	g_assert_true(store_scep_load(f->store, secret, key, &load, NULL));
+	g_assert_false(load.challenge.has_same_key);
+	scep_load_clear(&load);
+}
+
+/* A new certificate for a live device: the old epoch works until the TokenUpdate, and its secrets stay its own. */
+static void test_epochs(struct fixture *f, gconstpointer data)
+{
+	char id[40], id2[40];
+	GBytes *token = NULL;
+	g_autofree char *body = NULL;
+
+	enroll(f, "L1", "01", "U1", id);
+	g_assert_cmpint(send(f, CHECKIN_SET_BOOTSTRAP_TOKEN, "01", "U1", "", NULL), ==, -1);
+	g_assert_true(add_command(f, id, "cmd-old", NULL));
+	add_link(f, "M2", 'M');
+	issue(f, "M2", "02", 'q', 0);
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "02", "U1", "", id2), ==, -1);
+	g_assert_cmpstr(id, ==, id2);
+	body = next_uuid(f, id, 1, true, NULL);
+	g_assert_cmpstr(body, ==, "cmd-old");
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_true(store_bootstrap_token_get(f->store, id, 2, &token, NULL));
+	g_assert_null(token);
+	g_assert_cmpint(send(f, CHECKIN_CHECK_OUT, "02", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	add_link(f, "N3", 'N');
+	issue(f, "N3", "03", 'r', 0);
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "03", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "03", "U1", "", NULL), ==, -1);
+	/* Now the old one is out, its queue cleared, its certificate revoked. */
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, POM_ERR_CERT_REVOKED);
+	g_assert_null(next_uuid(f, id, 3, true, NULL));
+	g_assert_true(store_bootstrap_token_get(f->store, id, 3, &token, NULL));
+	g_assert_null(token);
+	struct command_row row;
+	GBytes *result;
+	g_autoptr(store_load) load = NULL;
+	g_assert_true(store_command_get(f->store, "cmd-old", &row, &result, &load, NULL));
+	g_assert_cmpstr(row.status, ==, "Cleared");
+	struct enrollment_row e;
+	g_autoptr(store_load) e_load = NULL;
+	g_assert_true(store_enrollment_get(f->store, "U1", &e, &e_load, NULL));
+	g_assert_cmpstr(e.os_version, ==, "03");
+	g_assert_cmpint(e.active_epoch, ==, 3);
+}
+
+static void test_same_certificate(struct fixture *f, gconstpointer data)
+{
+	char id[40];
+
+	enroll(f, "L1", "01", "U1", id);
+	g_assert_true(add_command(f, id, "c1", NULL));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_null(next_uuid(f, id, 2, true, NULL));
+	g_assert_cmpint(send(f, CHECKIN_CHECK_OUT, "01", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, POM_ERR_ENROLLMENT_ENDED);
+	g_assert_false(add_command(f, id, "c2", NULL));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_true(add_command(f, id, "c3", NULL));
+}
+
+static void test_users(struct fixture *f, gconstpointer data)
+{
+	char id[40], user[40];
+	g_autofree char *body = NULL;
+
+	enroll(f, "L1", "01", "U1", id);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "ann", user), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "ann", NULL), ==, -1);
+	g_assert_true(add_command(f, user, "cu", NULL));
+	body = next_uuid(f, user, 1, true, NULL);
+	g_assert_cmpstr(body, ==, "cu");
+	g_assert_null(next_uuid(f, id, 1, true, NULL));
+	g_assert_cmpint(send(f, CHECKIN_CHECK_OUT, "01", "U1", "", NULL), ==, -1);
+	g_assert_false(add_command(f, user, "cu2", NULL));
+}
+
+static struct command_row find(struct fixture *f, const char *uuid, store_load **load)
+{
+	struct command_row row;
+	GBytes *result = NULL;
+
+	g_assert_true(store_command_get(f->store, uuid, &row, &result, load, NULL));
+	g_clear_pointer(&result, g_bytes_unref);
+	return row;
+}
+
+static void test_queue(struct fixture *f, gconstpointer data)
+{
+	static char large[5000];
+	char id[40];
+	g_autoptr(GError) error = NULL;
+	g_autoptr(store_load) l1 = NULL, l2 = NULL, l3 = NULL;
+	g_autoptr(GBytes) result = NULL;
+	struct command_row row;
+
+	enroll(f, "L1", "01", "U1", id);
+	for (int i = 1; i <= 3; i++) {
+		g_autofree char *uuid = g_strdup_printf("c%d", i);
+
+		g_assert_true(add_command(f, id, uuid, NULL));
+	}
+	g_assert_false(add_command(f, id, "c1", &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CONFLICT);
+	g_autofree char *a = next_uuid(f, id, 1, true, NULL), *b = next_uuid(f, id, 1, false, "c1");
+	g_assert_cmpstr(a, ==, "c1");
+	g_assert_cmpstr(b, ==, "c2");
+	/* NotNow steps aside, and is offered again only where it may be. */
+	row = find(f, "c1", &l1);
+	g_assert_true(store_command_defer(f->store, &row, now, now + 5, NULL));
+	g_autofree char *c = next_uuid(f, id, 1, false, NULL), *d = next_uuid(f, id, 1, true, NULL);
+	g_assert_cmpstr(c, ==, "c2");
+	g_assert_cmpstr(d, ==, "c1");
+	/* A result, large enough to be packed, comes back as it was; twice is once. */
+	memset(large, 'r', sizeof(large) - 1);
+	row = find(f, "c2", &l2);
+	for (int i = 0; i < 2; i++)
+		g_assert_true(store_command_finish(f->store, &row, i ? "Error" : "Acknowledged", large, sizeof(large) - 1, now, NULL));
+	g_assert_true(store_command_get(f->store, "c2", &row, &result, &l3, NULL));
+	g_assert_cmpstr(row.status, ==, "Acknowledged");
+	g_assert_cmpmem(g_bytes_get_data(result, NULL), g_bytes_get_size(result), large, sizeof(large) - 1);
+	g_assert_true(store_command_cancel(f->store, "c3", now, NULL));
+	g_clear_error(&error);
+	g_assert_false(store_command_cancel(f->store, "c2", now, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CONFLICT);
+	g_clear_error(&error);
+	g_assert_false(store_command_cancel(f->store, "cx", now, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_NOT_FOUND);
+	g_clear_error(&error);
+	g_assert_false(add_command(f, "nobody", "c9", &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_NOT_FOUND);
+}
+
+static void test_outbox(struct fixture *f, gconstpointer data)
+{
+	char id[40];
+	g_autoptr(store_load) load = NULL, load2 = NULL, load3 = NULL;
+	int64_t next, n;
+
+	enroll(f, "L1", "01", "U1", id);
+	g_assert_true(add_command(f, id, "c1", NULL));
+	g_assert_true(add_command(f, id, "c2", NULL));
+	g_autoptr(GArray) due = store_push_due(f->store, now, 10, &load, NULL);
+	g_assert_cmpuint(due->len, ==, 1);
+	const struct push_row *row = &g_array_index(due, struct push_row, 0);
+	g_assert_cmpstr(row->push_magic, ==, "magic");
+	g_assert_cmpstr(row->topic, ==, topics[0]);
+	struct push_outcome o = {(char *)id, (char *)row->generation, row->push_token, row->epoch, 1, now + 500, now, PUSH_RETRY};
+	g_assert_true(store_push_apply(f->store, &o, 1, NULL));
+	g_assert_true(store_push_backlog(f->store, &next, &n, NULL));
+	g_assert_cmpint(n, ==, 1);
+	g_assert_cmpint(next, ==, now + 500);
+	/* Asked for again while it was under way: the answer to the old push does not remove the new wish. */
+	g_assert_true(add_command(f, id, "c3", NULL));
+	o.result = PUSH_DONE;
+	g_assert_true(store_push_apply(f->store, &o, 1, NULL));
+	g_autoptr(GArray) again = store_push_due(f->store, now, 10, &load2, NULL);
+	g_assert_cmpuint(again->len, ==, 1);
+	o.generation = (char *)g_array_index(again, struct push_row, 0).generation;
+	o.result = PUSH_TOKEN_DEAD;
+	o.dead_ms = now + 1;
+	g_assert_true(store_push_apply(f->store, &o, 1, NULL));
+	g_assert_true(add_command(f, id, "c4", NULL));
+	g_autoptr(GArray) dead = store_push_due(f->store, now, 10, &load3, NULL);
+	g_assert_cmpint(g_array_index(dead, struct push_row, 0).dead_ms, ==, o.dead_ms);
+}
+
+static void test_last_seen(struct fixture *f, gconstpointer data)
+{
+	char id[40];
+	struct enrollment_row row;
+	g_autoptr(store_load) load = NULL;
+
+	enroll(f, "L1", "01", "U1", id);
+	store_seen(f->store, id, now + 50);
+	store_seen(f->store, id, now + 40);
+	g_assert_cmpint(store_last_seen(f->store, id, 1), ==, now + 50);
+	g_assert_true(store_flush_last_seen(f->store, NULL));
+	g_assert_true(store_enrollment_get(f->store, id, &row, &load, NULL));
+	g_assert_cmpint(row.last_seen_ms, ==, now + 50);
+}
+
+static void test_tokens(struct fixture *f, gconstpointer data)
+{
+	uint8_t hash[32];
+	char *name = NULL;
+	bool found;
+
+	hash_of('t', hash);
+	g_assert_true(store_token_add(f->store, "T1", "name", hash, now, NULL));
+	g_assert_true(store_token_find(f->store, hash, &name, NULL));
+	g_assert_cmpstr(name, ==, "name");
+	g_free(name);
+	g_assert_true(store_token_revoke(f->store, "T1", now, &found, NULL));
+	g_assert_true(found);
+	g_assert_true(store_token_revoke(f->store, "T1", now, &found, NULL));
+	g_assert_false(found);
+	g_assert_true(store_token_find(f->store, hash, &name, NULL));
+	g_assert_null(name);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+#define ADD(name, fn) g_test_add("/store/" name, struct fixture, NULL, set_up, fn, tear_down)
+	ADD("links", test_links);
+	ADD("scep-facts", test_scep_facts);
+	ADD("epochs", test_epochs);
+	ADD("same-certificate", test_same_certificate);
+	ADD("users", test_users);
+	ADD("queue", test_queue);
+	ADD("outbox", test_outbox);
+	ADD("last-seen", test_last_seen);
+	ADD("tokens", test_tokens);
+	return g_test_run();
+}
