@@ -1,0 +1,69 @@
+/* Every statement is prepared on a real PostgreSQL with the types that we declare, and its columns must have the types that we
+ * declare: the SQL text is one for both engines, long before the second driver exists. Run by tests/with_postgres.sh. */
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "store/statements.h"
+
+enum { INT8 = 20, TEXT = 25, BYTEA = 17 };
+
+static Oid oid_of(char type)
+{
+	return type == 'i' ? INT8 : type == 't' ? TEXT : BYTEA;
+}
+
+static void test_statement(PGconn *connection, const struct db_statement *s, int number)
+{
+	Oid types[DB_PARAMS_MAX];
+	PGresult *result;
+	const char *why = NULL;
+
+	for (size_t i = 0; s->params[i]; i++)
+		types[i] = oid_of(s->params[i]);
+	result = PQprepare(connection, s->name, s->sql, (int)strlen(s->params), types);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		why = PQresultErrorMessage(result);
+	if (!why) {
+		PQclear(result);
+		result = PQdescribePrepared(connection, s->name);
+		if (PQnfields(result) != (int)strlen(s->results))
+			why = "another number of columns than declared";
+		if (PQnparams(result) != (int)strlen(s->params))
+			why = "another number of parameters than declared";
+		for (int i = 0; !why && i < PQnfields(result); i++)
+			if (PQftype(result, i) != oid_of(s->results[i]))
+				why = PQfname(result, i);
+	}
+	printf("%s %d - %s\n", why ? "not ok" : "ok", number, s->name);
+	if (why)
+		printf("# %s\n", why);
+	PQclear(result);
+}
+
+int main(void)
+{
+	const char *where = g_getenv("POMONA_TEST_POSTGRES");
+	PGconn *connection;
+
+	if (!where) {
+		printf("1..0 # SKIP no POMONA_TEST_POSTGRES\n");
+		return 0;
+	}
+	connection = PQconnectdb(where);
+	printf("1..%d\n", Q_MAX + 1);
+	for (unsigned i = 0; i < store_n_migrations; i++) {
+		PGresult *result = PQexec(connection, store_migrations_postgres[i].sql);
+
+		if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+			printf("not ok 1 - migration\n# %s\n", PQerrorMessage(connection));
+			return 1;
+		}
+		PQclear(result);
+	}
+	printf("ok 1 - migrations\n");
+	for (int i = 0; i < Q_MAX; i++)
+		test_statement(connection, &store_statements[i], i + 2);
+	PQfinish(connection);
+	return 0;
+}
