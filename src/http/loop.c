@@ -91,8 +91,8 @@ void http_loop_init(struct http_loop *loop, struct http_server *server)
 {
 	struct event_config *config = event_config_new();
 
-	/* Fewer system calls per request; safe because we never duplicate a descriptor. */
-	event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST | EVENT_BASE_FLAG_NOLOCK);
+	/* Not EPOLL_USE_CHANGELIST: its late epoll_ctl can meet a descriptor that another loop has got meanwhile. */
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	*loop = (struct http_loop){.server = server, .stop = {.deliver = on_stop}, .last = &loop->first};
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);

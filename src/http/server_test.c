@@ -243,8 +243,11 @@ static void test_write_deadline(void)
 	struct test_server *test = test_server_new(&options);
 	g_autoptr(test_peer) peer = test_connect(test, "given");
 	setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+	test_send(peer, "GET /half HTTP/1.1\r\n" H "\r\n");
+	g_assert_cmpint(test_status(peer), ==, 200);
 	for (int i = 0; i < 10; i++)
 		test_send(peer, "GET /half HTTP/1.1\r\n" H "\r\n");
+	g_assert_cmpint(pom_metric_get(POM_METRIC_CONNECTIONS, NULL), ==, 1);
 	for (int i = 0; i < 100 && pom_metric_get(POM_METRIC_CONNECTIONS, NULL); i++)
 		g_usleep(100 * 1000);
 	g_assert_cmpint(pom_metric_get(POM_METRIC_CONNECTIONS, NULL), ==, 0);
@@ -346,6 +349,8 @@ static void test_connection_limit(void)
 	test = test_server_new(&options);
 	g_autoptr(test_peer) one = test_connect(test, "plain"), two = test_connect(test, "plain"), three = test_connect(test, "plain");
 	g_assert_true(test_at_end(three));
+	test_send(two, "GET /who HTTP/1.1\r\n" H "\r\n");
+	g_assert_cmpint(test_status(two), ==, 200);
 	g_autoptr(test_peer) local = test_connect(test, "unix"), full = test_connect(test, "unix");
 	test_send(local, "GET /who HTTP/1.1\r\n" H "\r\n");
 	g_assert_cmpint(test_status(local), ==, 200);
@@ -413,6 +418,18 @@ static void *stop(void *test)
 	return NULL;
 }
 
+static void await_refusal(uint16_t port)
+{
+	int fd = test_dial(port);
+
+	for (int i = 0; i < 500 && fd >= 0; i++) {
+		close(fd);
+		g_usleep(10 * 1000);
+		fd = test_dial(port);
+	}
+	g_assert_cmpint(fd, ==, -1);
+}
+
 /* Running requests finish and their replies arrive; idle connections and the listener go at once. */
 static void test_graceful_stop(void)
 {
@@ -426,7 +443,7 @@ static void test_graceful_stop(void)
 	test_await_waiting(test, 1);
 	pthread_create(&thread, NULL, stop, test);
 	g_assert_true(test_at_end(idle));
-	g_assert_cmpint(test_dial(port), ==, -1);
+	await_refusal(port);
 	test_open_gate(test);
 	g_autofree char *reply = test_reply(running);
 	assert_contains(reply, "waited");
