@@ -1,0 +1,121 @@
+/* sim: the simulator's verbs. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "cli/cli.h"
+#include "sim/sim.h"
+
+static int stop;
+
+static void on_signal(int number)
+{
+	__atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
+}
+
+static void catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int list_misbehaviors(void)
+{
+	for (const struct sim_misbehavior *m = sim_misbehaviors(); m->name; m++)
+		printf("%-24s %s\n", m->name, m->text);
+	return CLI_OK;
+}
+
+static int finish(bool ok, const GError *error)
+{
+	return ok ? CLI_OK : cli_fail(error);
+}
+
+/* The URLs of all devices: the argument, and those of --url-file. transfer full. */
+static char **read_urls(const struct cli *cli, GError **error)
+{
+	g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
+	g_autofree char *text = NULL;
+	g_auto(GStrv) lines = NULL;
+	const char *file = cli_value(cli, "url-file"), *count = cli_value(cli, "count");
+	guint64 wanted = count ? g_ascii_strtoull(count, NULL, 10) : 0, n = 1;
+
+	g_strv_builder_add(builder, cli->args[0]);
+	if (file && !g_file_get_contents(file, &text, NULL, NULL)) {
+		pom_fail(error, POM_ERR_IO, "%s cannot be read", file);
+		return NULL;
+	}
+	lines = g_strsplit(text ? text : "", "\n", -1);
+	for (int i = 0; lines[i] && (!wanted || n < wanted); i++)
+		if (*g_strstrip(lines[i])) {
+			g_strv_builder_add(builder, lines[i]);
+			n++;
+		}
+	if (n < wanted) {
+		pom_fail(error, POM_ERR_USAGE, "--count %s needs %s links, there are %" G_GUINT64_FORMAT ": give the others in --url-file", count, count, n);
+		return NULL;
+	}
+	return g_strv_builder_end(builder);
+}
+
+int cmd_sim_device(const struct cli *cli)
+{
+	const char *kind = cli_value(cli, "kind"), *polls = cli_value(cli, "polls"), *misbehave = cli_value(cli, "misbehave");
+	g_autoptr(GError) error = NULL;
+	g_auto(GStrv) urls = NULL;
+	struct sim_device_options options = {
+		.kind = sim_kind_find(kind ? kind : "iphone"), .ca_file = cli_value(cli, "ca-file"), .state_dir = cli_value(cli, "state"), .apns = cli_value(cli, "apns"),
+		.misbehave = misbehave, .polls = polls ? g_ascii_strtoll(polls, NULL, 10) : -1, .quiet = cli_flag(cli, "quiet"), .json = cli_flag(cli, "json"), .stop = &stop,
+	};
+
+	if (misbehave && !strcmp(misbehave, "list"))
+		return list_misbehaviors();
+	if (options.kind == SIM_KIND_MAX) {
+		pom_fail(&error, POM_ERR_USAGE, "--kind must be iphone, ipad, mac or appletv");
+		return cli_fail(error);
+	}
+	urls = read_urls(cli, &error);
+	if (!urls)
+		return cli_fail(error);
+	options.urls = (const char *const *)urls;
+	catch_signals();
+	return finish(sim_device_run(&options, &error), error);
+}
+
+int cmd_sim_apns(const struct cli *cli)
+{
+	char *const *fail = cli_list(cli, "fail");
+	const char *delay = cli_value(cli, "delay-ms");
+	g_autoptr(GArray) failures = g_array_new(TRUE, TRUE, sizeof(struct sim_apns_failure));
+	g_autoptr(GPtrArray) keep = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
+	g_autoptr(GError) error = NULL;
+	struct sim_apns_options options = {
+		.dir = cli_value(cli, "dir"), .listen = cli_value(cli, "listen"), .wake_listen = cli_value(cli, "wake-listen"),
+		.delay_ms = delay ? (unsigned)g_ascii_strtoull(delay, NULL, 10) : 0, .quiet = cli_flag(cli, "quiet"), .stop = &stop,
+	};
+
+	for (int i = 0; fail && fail[i]; i++) {
+		char **parts = g_strsplit(fail[i], "=", 2);
+
+		g_ptr_array_add(keep, parts);
+		if (!parts[0] || !parts[1]) {
+			pom_fail(&error, POM_ERR_USAGE, "--fail %s is not TOKEN=REASON", fail[i]);
+			return cli_fail(error);
+		}
+		struct sim_apns_failure failure = {parts[0], parts[1]};
+		g_array_append_val(failures, failure);
+	}
+	if (!options.dir) {
+		pom_fail(&error, POM_ERR_USAGE, "--dir is missing");
+		return cli_fail(error);
+	}
+	options.failures = (const struct sim_apns_failure *)(const void *)failures->data;
+	options.listen = options.listen ? options.listen : "127.0.0.1:0";
+	options.wake_listen = options.wake_listen ? options.wake_listen : "127.0.0.1:0";
+	catch_signals();
+	return finish(sim_apns_run(&options, &error), error);
+}

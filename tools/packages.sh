@@ -1,0 +1,32 @@
+# Sourced by ./start and ./check: makes sure that Debian packages are installed. need PACKAGE…
+BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libevent-dev libssl-dev libsqlite3-dev libexpat1-dev libjansson-dev
+ libnghttp2-dev libcurl4-openssl-dev zlib1g-dev libpq-dev ca-certificates"
+TEST_PACKAGES="clang libclang-rt-14-dev python3 python3-cryptography python3-asn1crypto openssl curl postgresql-15 strongswan-pki libstrongswan-standard-plugins
+ libstrongswan-extra-plugins nghttp2-client procps groff-base libxml2-utils"
+
+is_installed() { dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }
+
+need() {
+	missing=""
+	for package in "$@"; do is_installed "$package" || missing="$missing $package"; done
+	[ -n "$missing" ] || return 0
+	echo "Installing:$missing"
+	sudo=""
+	if [ "$(id -u)" != 0 ]; then sudo=$(command -v sudo) || { echo "Run this as root once, or install these packages yourself:$missing" >&2; return 1; }; fi
+	log=$(mktemp)
+	export DEBIAN_FRONTEND=noninteractive
+	# The lists of a fresh system are empty or old; no service of a test package needs to start by itself.
+	{ $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1 ||
+		{ tail -n 20 "$log" >&2; echo "The packages could not be installed." >&2; return 1; }
+	rm -f "$log"
+}
+
+# build DIR [MESON-OPTION…]: configures once, then builds; says only what goes wrong.
+build() {
+	dir=$1
+	shift
+	log=$(mktemp)
+	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; rm -rf "$dir"; return 1; }
+	ninja -C "$dir" >"$log" 2>&1 || { grep -v '^\[' "$log" | tail -n 60 >&2; return 1; }
+	rm -f "$log"
+}
