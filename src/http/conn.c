@@ -339,8 +339,7 @@ static void on_event(struct bufferevent *bev, short what, void *ctx)
 	if (what & BEV_EVENT_CONNECTED) {
 		on_handshake(conn);
 	} else if ((what & BEV_EVENT_EOF) && (conn->phase == PHASE_RUNNING || conn->phase == PHASE_WRITING)) {
-		conn->ended = true;
-		bufferevent_disable(bev, EV_READ);
+		conn->ended = true; /* libevent has stopped reading by itself */
 	} else {
 		http_conn_free(conn);
 	}

@@ -221,6 +221,24 @@ static void test_limits(void)
 	check_limit("PUT / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\nfffff\r\n@\r\n2\r\n", 0xfffff, "refused 413");
 }
 
+/* The limits are those of one request, however many a connection brings. */
+static void test_limits_begin_anew(void)
+{
+	g_autoptr(GString) raw = g_string_new(NULL);
+	g_autofree char *fill = g_strnfill(16000, 'a');
+
+	for (int i = 0; i < 3; i++) {
+		g_string_append(raw, "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n");
+		for (int j = 0; j < 90; j++)
+			g_string_append(raw, "X: y\r\n");
+		g_string_append_printf(raw, "X: %s\r\nX: %s\r\nX: %s\r\n\r\n1;%.200s\r\nx\r\n0\r\n\r\n", fill, fill, fill, fill);
+	}
+	g_autofree char *got = read_every_way("three large requests", raw->str, raw->len);
+	g_auto(GStrv) parts = g_strsplit(got, "body=x\n", -1);
+	g_assert_cmpuint(g_strv_length(parts), ==, 4);
+	g_assert_cmpstr(parts[3], ==, "");
+}
+
 /* What the head announces can be asked before the body. */
 static void test_announcement(void)
 {
@@ -247,6 +265,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/http1/malformed", test_malformed);
 	g_test_add_func("/http1/good", test_good);
 	g_test_add_func("/http1/limits", test_limits);
+	g_test_add_func("/http1/limits-begin-anew", test_limits_begin_anew);
 	g_test_add_func("/http1/announcement", test_announcement);
 	return g_test_run();
 }

@@ -110,7 +110,7 @@ static bool bind_unix(struct http_port *port, const char *path, GError **error)
 	if (port->fd < 0 || fchmod(port->fd, 0600) || bind(port->fd, (struct sockaddr *)&address, sizeof address))
 		return fail_errno(error, &port->listener);
 	port->unlink_path = g_strdup(path);
-	if (lstat(path, &port->inode) || chmod(path, 0600) || listen(port->fd, BACKLOG))
+	if (lstat(path, &port->inode) || listen(port->fd, BACKLOG))
 		return fail_errno(error, &port->listener);
 	return true;
 }

@@ -176,6 +176,8 @@ static const struct {
 	{"PUT /body HTTP/1.1\r\n" H "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n", 405, NULL, true},
 	{"POST /none HTTP/1.1\r\n" H "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n", 404, NULL, true},
 	{"POST /private HTTP/1.1\r\n" H "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n", 403, "who are you?", true},
+	{"POST /private HTTP/1.1\r\n" H "Content-Length: 11\r\n\r\n", 413, NULL, true},
+	{"POST /private HTTP/1.1\r\n" H "Expect: 200-ok\r\n\r\n", 417, NULL, true},
 	{"GET /private HTTP/1.1\r\n" H "Authorization: me\r\n\r\n", 200, NULL, false},
 	{"GET /null HTTP/1.1\r\n" H "\r\n", 500, "POM-E0001", false},
 	{"GET / HTTP/3.0\r\n" H "\r\n", 505, "POM-E7008", true},

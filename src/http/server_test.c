@@ -127,6 +127,10 @@ static void test_too_large(void)
 	assert_contains(reply, "HTTP/1.1 413 ");
 	assert_contains(reply, "Connection: close\r\n");
 	g_assert_true(test_at_end(peer));
+	for (int i = 0; i < 3; i++) {
+		g_assert_cmpint(send(peer->fd, body, 100, MSG_NOSIGNAL), ==, 100);
+		g_usleep(20 * 1000);
+	}
 	g_assert_cmpuint(test_count(test, &test->state.n_refused), ==, 1);
 	g_assert_cmpuint(test_count(test, &test->state.n_done), ==, 1);
 	g_assert_cmpuint(test_count(test, &test->state.n_handled), ==, 0);
@@ -563,6 +567,25 @@ static void test_unix_stale(void)
 	test_server_free(test);
 }
 
+/* A socket that another server has put in the place of ours is not ours to remove. */
+static void test_unix_replaced(void)
+{
+	struct test_server *test = start();
+	g_autofree char *address = g_strconcat("unix:", test->unix_path, NULL);
+	static const struct http_route none[] = {{NULL}};
+	const struct http_server_config config = {1, 1, 1, http_limits_default};
+	const struct http_listener listener = {.name = "next", .address = address, .fd = -1, .routes = none};
+	g_autoptr(GError) error = NULL;
+
+	g_assert_cmpint(g_unlink(test->unix_path), ==, 0);
+	struct http_server *next = http_server_new(&config, &listener, 1, &error);
+	g_assert_no_error(error);
+	http_server_stop(test->server, 0);
+	g_assert_true(g_file_test(test->unix_path, G_FILE_TEST_EXISTS));
+	http_server_free(next);
+	test_server_free(test);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -590,5 +613,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/server/addresses", test_addresses);
 	g_test_add_func("/server/port-in-use", test_port_in_use);
 	g_test_add_func("/server/unix-stale", test_unix_stale);
+	g_test_add_func("/server/unix-replaced", test_unix_replaced);
 	return g_test_run();
 }
