@@ -38,7 +38,7 @@ static void test_no_401(void)
 
 static void test_buf(void)
 {
-	g_auto(pom_buf_auto) buf;
+	g_auto(pom_buf_auto) buf = {0};
 
 	pom_buf_init(&buf, 10);
 	g_assert_true(pom_buf_puts(&buf, "12345"));
@@ -80,7 +80,7 @@ static void test_ids(void)
 
 static void test_metric(void)
 {
-	g_auto(pom_buf_auto) buf;
+	g_auto(pom_buf_auto) buf = {0};
 	char value[16];
 
 	pom_buf_init(&buf, 1 << 20);

@@ -50,7 +50,7 @@ static void put_value(struct pom_buf *buf, const char *value)
 void pom_log(enum pom_log_level level, const char *event, ...)
 {
 	static const char *const names[POM_LOG_LEVEL_MAX] = {"error", "warning", "notice", "info", "debug"};
-	g_auto(pom_buf_auto) buf;
+	g_auto(pom_buf_auto) buf = {0};
 	const char *name;
 	va_list args;
 

@@ -13,8 +13,8 @@
 #include "http/server_internal.h"
 
 enum {
-	DRAIN_MAX = 256 * 1024,       /* bytes taken and dropped after a refusal, so that the peer comes to read the reply */
-	DRAIN_MS = 2000,
+	DRAIN_MAX = 40 * 1024 * 1024, /* bytes taken and dropped after a refusal, so that a peer that sends first comes to read the reply */
+	DRAIN_MS = 4000,
 	AHEAD_MAX = 64 * 1024,        /* bytes kept of requests sent ahead while one is being answered */
 	BYTES_PER_MS = 16,            /* 16 KiB a second is the slowest transfer that is waited for */
 };

@@ -14,7 +14,7 @@
 #include "core/push.h"
 #include "push/apns.h"
 
-enum { TOPICS_MAX = 64, LOAD_MAX = 2000, WRITE_MAX = 500, LOOK_MS = 15000, RELOAD_MS = 1000, TOPIC_WAIT_MS = 60000 };
+enum { TOPICS_MAX = 64, LOAD_MAX = 2000, WRITE_MAX = 500, LOOK_MS = 15000, TOPIC_WAIT_MS = 60000 };
 
 struct topic {
 	struct apns *apns;
@@ -39,7 +39,7 @@ struct pusher {
 	unsigned n_topics;
 	GHashTable *underway;   /* enrollment id → itself: loaded and not yet written back */
 	GArray *outcomes;       /* struct push_outcome, to be written */
-	int64_t look_ms, reload_ms;
+	int64_t look_ms;
 	bool full_page;         /* the last look filled its page: look again when there is room */
 };
 
@@ -222,7 +222,6 @@ static void load_topics(struct pusher *pusher)
 		load_topic(pusher, &g_array_index(rows, struct push_certificate_row, i));
 	if (error)
 		pom_log(POM_LOG_ERROR, "push certificates could not be read", "why", error->message, NULL);
-	pusher->reload_ms = now_of(pusher) + RELOAD_MS;
 }
 
 /* ---- the outbox ---- */
@@ -338,7 +337,7 @@ static void *pusher_main(void *data)
 		bool woken = wait_for_work(pusher);
 		int64_t now_ms = now_of(pusher);
 
-		if ((woken || now_ms >= pusher->look_ms) && now_ms >= pusher->reload_ms)
+		if (woken || now_ms >= pusher->look_ms)
 			load_topics(pusher);
 		if (woken || now_ms >= pusher->look_ms || (pusher->full_page && g_hash_table_size(pusher->underway) < LOAD_MAX))
 			look_into_outbox(pusher, now_ms);

@@ -289,7 +289,7 @@ static struct http_response *readyz(void *ctx, const struct http_request *reques
 
 static struct http_response *metrics(void *ctx, const struct http_request *request)
 {
-	g_auto(pom_buf_auto) buf;
+	g_auto(pom_buf_auto) buf = {0};
 	g_autoptr(GError) error = NULL;
 
 	if (!is_authorized(ctx, request, &error))

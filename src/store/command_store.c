@@ -127,9 +127,10 @@ bool store_command_finish(struct store *store, const struct command_row *command
 bool store_command_defer(struct store *store, const struct command_row *command, int64_t now_ms, int64_t push_again_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(command->enrollment_id);
+	struct pom_id generation = pom_id_new(store->clock, store->random);
 
 	db_batch_add(batch, Q_COMMAND_DEFER, db_text(command->enrollment_id), db_text(command->seq), db_int(now_ms));
-	store_batch_push(store, batch, command->enrollment_id, push_again_ms);
+	db_batch_add(batch, Q_PUSH_DEFER, db_text(command->enrollment_id), db_int(push_again_ms), db_text(generation.text), db_int(now_ms));
 	return store_run(store, batch, error);
 }
 

@@ -153,6 +153,10 @@
 	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at) VALUES ($1, $2, 0, $3, $4)" \
 	  " ON CONFLICT (enrollment_id) DO UPDATE SET due_at = CASE WHEN push_outbox.due_at < excluded.due_at AND push_outbox.attempts = 0 THEN push_outbox.due_at ELSE excluded.due_at END," \
 	  " attempts = 0, generation = excluded.generation") \
+	/* The device is connected now and gets all that waits: only the later time counts. */ \
+	X(PUSH_DEFER, "titi", "", ANY, WRITE, \
+	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at) VALUES ($1, $2, 0, $3, $4)" \
+	  " ON CONFLICT (enrollment_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0, generation = excluded.generation") \
 	X(PUSH_DUE, "ii", "titibtit", ANY, READ, \
 	  "SELECT o.enrollment_id, o.attempts, o.generation, e.active_epoch, p.push_token, p.push_magic, p.push_dead_at, p.topic FROM push_outbox o" \
 	  " JOIN enrollment e ON e.id = o.enrollment_id LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \

@@ -249,7 +249,7 @@ def pem_key(key):
 def self_signed(key, subject, days=30):
     now = datetime.datetime.utcnow()
     return (x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=days)).sign(key, hashes.SHA256()))
+            .not_valid_before(now - datetime.timedelta(hours=1) - (datetime.timedelta(days=9) if days < 0 else datetime.timedelta())).not_valid_after(now + datetime.timedelta(days=days)).sign(key, hashes.SHA256()))
 
 
 def push_cert(topic=TOPIC, days=300):
