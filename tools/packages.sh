@@ -21,12 +21,13 @@ need() {
 	rm -f "$log"
 }
 
-# build DIR [MESON-OPTION…]: configures once, then builds; says only what goes wrong.
+# build DIR TARGET [MESON-OPTION…]: configures once, then builds TARGET ("all" for everything); says only what goes wrong.
 build() {
 	dir=$1
-	shift
+	target=$2
+	shift 2
 	log=$(mktemp)
 	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; rm -rf "$dir"; return 1; }
-	ninja -C "$dir" >"$log" 2>&1 || { grep -v '^\[' "$log" | tail -n 60 >&2; return 1; }
+	ninja -C "$dir" "$target" >"$log" 2>&1 || { grep -v '^\[' "$log" | tail -n 60 >&2; return 1; }
 	rm -f "$log"
 }
