@@ -1,7 +1,7 @@
 #!/bin/sh
 # The demonstration behind ./start: a real server in ./data; APNs and three devices are simulated. demo.sh [fresh]
 set -eu
-pomona=build/pomona
+pomona=${POMONA_DEMO_POMONA:-build/pomona}
 data=${POMONA_DEMO_DATA:-data}
 url=${POMONA_DEMO_URL:-https://localhost:8443}
 admin=${POMONA_DEMO_ADMIN:-127.0.0.1:8081}
