@@ -9,7 +9,7 @@ static void use_cert(X509 *cert)
 	g_autoptr(GBytes) der = cert_format_der(cert);
 	g_autofree char *uid = cert_subject_uid(cert), *cn = cert_subject_cn(cert), *pem = cert_format_pem(cert);
 
-	g_assert(der && pem);
+	g_assert(der && pem && (!uid || g_utf8_validate(uid, -1, NULL)) && (!cn || g_utf8_validate(cn, -1, NULL)));
 	g_assert(!info || (g_utf8_validate(info->subject, -1, NULL) && g_utf8_validate(info->issuer, -1, NULL)));
 	cert_is_issued_by(cert, cert);
 }

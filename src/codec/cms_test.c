@@ -577,12 +577,20 @@ static void test_walk_counts(void)
 	g_autoptr(GBytes) own = cert_format_der(cert);
 	GBytes *nine[9] = {own, own, own, own, own, own, own, own, own};
 
-	for (size_t n = 8; n <= 9; n++) {
+	for (size_t n = 9; n >= 8; n--) {
 		g_autoptr(GError) error = NULL;
 		g_autoptr(GBytes) message = cms_certs_only_format(nine, n, NULL);
 
 		g_assert_true(cms_check(DATA(message), CMS_KIND_SIGNED, 65536, &error) == (n == 8));
 		g_assert_true(n == 8 || error->code == POM_ERR_CMS_LIMIT);
+		if (n == 9)
+			continue;
+		/* A good message and one byte more. */
+		g_autofree char *longer = g_malloc0(g_bytes_get_size(message) + 1);
+
+		memcpy(longer, DATA(message));
+		g_assert_false(cms_check(longer, g_bytes_get_size(message) + 1, CMS_KIND_SIGNED, 65536, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_CMS_MALFORMED);
 	}
 	/* Two signers */
 	g_autoptr(CMS_ContentInfo) cms = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | CMS_BINARY);

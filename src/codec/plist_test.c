@@ -173,6 +173,7 @@ static const struct {
 	{P("<date>2026-11-21 20:15:00Z</date>"), POM_ERR_PLIST_VALUE, NULL},
 	{P("<date>2026-13-21T20:15:00Z</date>"), POM_ERR_PLIST_VALUE, NULL},
 	{P("<date>2026-02-29T20:15:00Z</date>"), POM_ERR_PLIST_VALUE, NULL},
+	{P("<date>1900-02-29T20:15:00Z</date>"), POM_ERR_PLIST_VALUE, NULL},
 	{P("<date>2026-11-21T24:15:00Z</date>"), POM_ERR_PLIST_VALUE, NULL},
 	{P("<date>2026-11-21T20:15:60Z</date>"), POM_ERR_PLIST_VALUE, NULL},
 	{P("<date>0000-11-21T20:15:00Z</date>"), POM_ERR_PLIST_VALUE, NULL},
