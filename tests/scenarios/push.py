@@ -1,6 +1,7 @@
 """Pushes: from a queued command over HTTP/2 to the device that waits."""
 import contextlib
 import socket
+import sqlite3
 import subprocess
 
 from harness import *
@@ -140,8 +141,9 @@ def refusals_of_apns():
             eventually(lambda: s.metric(name) == 1, f"{reason} is counted")
             expect(f"reason={reason}" in s.logs(), "and logged")
             s.stop()
-            count = subprocess.run(["sqlite3", os.path.join(s.data, "pomona.db"), "SELECT count(*), coalesce(min(attempts), 0) FROM push_outbox"], capture_output=True, text=True).stdout.strip()
-            equal(count, "1|1" if again else "0|0", f"outbox after {reason}")
+            with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db:
+                count = db.execute("SELECT count(*), coalesce(min(attempts), 0) FROM push_outbox").fetchone()
+            equal(count, (1, 1) if again else (0, 0), f"outbox after {reason}")
 
 
 @case
@@ -153,8 +155,9 @@ def not_now_is_pushed_again():
         equal(d.report(uuid, "NotNow"), (200, b""))
         equal(s.cli("command", "show", uuid)["status"], "NotNow")
         s.stop()
-        due = subprocess.run(["sqlite3", os.path.join(s.data, "pomona.db"), "SELECT due_at FROM push_outbox"], capture_output=True, text=True).stdout.strip()
-        expect(due and 60 < int(due) / 1000 - time.time() < 150, f"a push in about two minutes: {due}")
+        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db:
+            due = db.execute("SELECT due_at FROM push_outbox").fetchone()
+        expect(due and 60 < due[0] / 1000 - time.time() < 150, f"a push in about two minutes: {due}")
 
 
 if __name__ == "__main__":
