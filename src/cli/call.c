@@ -107,9 +107,9 @@ json_t *cli_call(const struct cli *cli, const char *method, const char *path, co
 json_t *cli_call_json(const struct cli *cli, const char *method, const char *path, json_t *body, GError **error)
 {
 	g_autoptr(json_t) owned = body;
-	g_autoptr(GBytes) text = body ? json_format(body) : NULL;
+	g_autoptr(GBytes) text = owned ? json_format(owned) : NULL;
 
-	return cli_call(cli, method, path, body ? "application/json" : NULL, text, error);
+	return cli_call(cli, method, path, owned ? "application/json" : NULL, text, error);
 }
 
 json_t *cli_call_all(const struct cli *cli, const char *path, GError **error)

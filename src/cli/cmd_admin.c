@@ -11,12 +11,12 @@ static int show(const struct cli *cli, json_t *reply, const GError *error)
 {
 	g_autoptr(json_t) owned = reply;
 
-	if (!reply)
+	if (!owned)
 		return cli_fail(error);
 	if (cli_flag(cli, "json"))
-		cli_print_json(reply);
+		cli_print_json(owned);
 	else
-		cli_print_object(reply);
+		cli_print_object(owned);
 	return CLI_OK;
 }
 

@@ -117,7 +117,6 @@ GBytes *cms_make_enveloped(X509 *recipient, const struct cms_recipient *like, in
 static bool names_cert(const struct cms_recipient *recipient, X509 *cert)
 {
 	const ASN1_OCTET_STRING *key_id = X509_get0_subject_key_id(cert);
-	g_autofree uint8_t *issuer = NULL;
 	uint8_t *der = NULL;
 	int len;
 	bool same;
