@@ -31,7 +31,7 @@ wait_for() {
 # field NAME: the value of "NAME" in JSON on standard input (strings and numbers on lines of their own or not).
 field() { tr ',{}' '\n\n\n' | sed -n "s/^ *\"$1\": *\"\{0,1\}\([^\"]*\)\"\{0,1\} *\$/\1/p" | head -n 1; }
 
-if [ -f "$data/pomona.conf" ]; then echo "Taking up the data in ./$data (./start --fresh begins anew)."; else echo "Making ./$data: encryption key, database, certificate authority, admin token."; fi
+if [ -f "$data/pomona.conf" ]; then echo "Taking up the data in $data (./start --fresh begins anew)."; else echo "Making $data: encryption key, database, certificate authority, admin token."; fi
 $pomona init --data "$data" --url "$url" --org "Example Organization" --json >/dev/null
 mkdir -p -m 700 "$sim"
 
@@ -95,7 +95,7 @@ done
 device=$($pomona device list --data "$data" --json | sed -n 's/^ *"id": "\(.*\)",$/\1/p' | head -n 1)
 cat <<TXT
 
-Pomona runs. Ctrl-C stops it; the data stays in ./$data.
+Pomona runs. Ctrl-C stops it; the data stays in $data.
 
   devices connect to   $url        (trust root: $data/root-ca.pem)
   admin API            http://$admin   (token: $data/admin.token)
