@@ -294,7 +294,7 @@ static bool run_loop(struct device *d, wake *w, bool at_once, GError **error)
 		if (!device_connect(d, &trouble))
 			device_say(d, "refused", json_pack("{s:i}", "status", d->last_status), "%s", trouble->message);
 	}
-	if (!trouble || (sim_stopped(d->options->stop) && d->last_status == 0))
+	if (!trouble)
 		return true;
 	g_propagate_error(error, g_steal_pointer(&trouble));
 	return false;
@@ -368,8 +368,8 @@ static bool run_job(const struct crowd *crowd, unsigned job, GError **error)
 
 	if (ok)
 		return true;
-	/* Ended by the user: nothing has gone wrong. */
-	if (sim_stopped(crowd->options->stop) && !d->last_status) {
+	/* A request that ended because it was time to end. */
+	if (sim_stopped(crowd->options->stop) && g_error_matches(*error, POM_ERROR, POM_ERR_UNREACHABLE)) {
 		g_clear_error(error);
 		return true;
 	}

@@ -83,17 +83,29 @@ static void print_json(const struct device *d, const char *step, json_t *more, c
 	printf("%.*s\n", (int)g_bytes_get_size(bytes), (const char *)g_bytes_get_data(bytes, NULL));
 }
 
+/* A server's words must not become lines or escape sequences of ours. transfer full. */
+static char *make_plain(const char *text)
+{
+	char *plain = g_utf8_make_valid(text, -1);
+
+	for (char *p = plain; *p; p++)
+		if (g_ascii_iscntrl(*p))
+			*p = ' ';
+	return plain;
+}
+
 void device_say(const struct device *d, const char *step, json_t *more, const char *format, ...)
 {
 	g_autoptr(json_t) owned = more;
-	g_autofree char *text = NULL, *title = NULL;
+	g_autofree char *raw = NULL, *text = NULL, *title = NULL;
 	va_list args;
 
 	if (d->options->quiet)
 		return;
 	va_start(args, format);
-	text = g_strdup_vprintf(format, args);
+	raw = g_strdup_vprintf(format, args);
 	va_end(args);
+	text = make_plain(raw);
 	title = device_title(d);
 	if (d->options->json)
 		print_json(d, step, owned, text);

@@ -108,7 +108,7 @@ sim_scep *sim_scep_new(bool macos, EVP_PKEY *key, const char *challenge, const c
 	g_autofree char *uuid = g_uuid_string_random(), *cn = g_ascii_strup(uuid, -1);
 
 	scep->macos = macos;
-	scep->challenge = g_strdup(challenge);
+	scep->challenge = challenge && *challenge ? g_strdup(challenge) : NULL;
 	scep->transaction = transaction_of(key);
 	EVP_PKEY_up_ref(key);
 	scep->key = key;
@@ -421,6 +421,15 @@ bool sim_scep_open(const sim_scep *scep, GBytes *reply, X509 *ca, enum sim_scep_
 
 /* ---- GetCACert ---- */
 
+/* Apple's client can envelope to RSA keys only. */
+static bool check_recipient(const struct sim_scep_ca *ca, GError **error)
+{
+	EVP_PKEY *key = X509_get0_pubkey(ca->recipient);
+
+	ERR_clear_error();
+	return (key && EVP_PKEY_is_a(key, "RSA")) || pom_fail(error, POM_ERR_SCEP_MESSAGE, "22003: the certificate of GetCACert has no RSA key, which requests are enveloped to");
+}
+
 void sim_scep_ca_clear(struct sim_scep_ca *ca)
 {
 	sim_certs_free(ca->all);
@@ -512,7 +521,7 @@ bool sim_scep_ca_parse(const char *type, GBytes *body, GBytes *fingerprint, stru
 		ok = parse_chain(body, &ca, error);
 	else
 		return pom_fail(error, POM_ERR_SCEP_MESSAGE, "22004: GetCACert answers with the media type %s", type ? type : "(none)");
-	if (ok && check_fingerprint(ca.root, fingerprint, error)) {
+	if (ok && check_recipient(&ca, error) && check_fingerprint(ca.root, fingerprint, error)) {
 		*ret = ca;
 		return true;
 	}
