@@ -30,6 +30,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 POMONA = os.environ.get("POMONA", "build/pomona")
+# What a sanitized build writes when it finds something; a case with such a line in the server's log has failed.
+SANITIZER_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
 CHECKIN = "application/x-apple-aspen-mdm-checkin"
 REPORT = "application/x-apple-aspen-mdm"
 TOPIC = "com.apple.mgmt.External.0a1b2c3d-0000-4000-8000-000000000001"
@@ -143,7 +145,15 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        reports = self.sanitizer_reports()
         shutil.rmtree(self.root, ignore_errors=True)
+        expect(not reports, "a sanitizer found something:\n" + reports)
+
+    def sanitizer_reports(self):
+        """The log from the first report of a sanitizer on, or nothing."""
+        lines = self.logs().splitlines()
+        first = next((i for i, line in enumerate(lines) if any(r in line for r in SANITIZER_REPORTS)), None)
+        return "" if first is None else "\n".join(lines[first:first + 80])
 
     def __enter__(self):
         return self
