@@ -9,6 +9,8 @@ as() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --c
 stop() { as "$bin/pg_ctl" -D "$dir/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$dir"; }
 trap stop EXIT INT TERM
 if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$dir"; fi
+# initdb wants a folder that it may enter; the command may have been named from here.
+case $1 in /*) ;; */*) command=$PWD/$1; shift; set -- "$command" "$@" ;; esac
 cd "$dir"
 as "$bin/initdb" -D "$dir/data" -U pomona -A trust -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
 as "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/server.log" -o "-c listen_addresses='' -c unix_socket_directories='$dir' -c fsync=off" start >/dev/null || { cat "$dir/server.log" >&2; exit 1; }
