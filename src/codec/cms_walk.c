@@ -104,7 +104,7 @@ static bool is_end_of_contents(const struct span *s)
 /* Walks the elements of an indefinite one up to its two zeros and over them. */
 static bool walk_indefinite(struct walk *w, struct span *s, int depth, struct span *ret_contents)
 {
-	struct element child;
+	struct element child = {0};
 
 	ret_contents->p = s->p;
 	while (!is_end_of_contents(s)) {
@@ -118,7 +118,7 @@ static bool walk_indefinite(struct walk *w, struct span *s, int depth, struct sp
 
 static bool walk_contents(struct walk *w, struct span contents, int depth)
 {
-	struct element child;
+	struct element child = {0};
 
 	while (contents.p < contents.end) {
 		if (!next(w, &contents, depth, &child))
@@ -153,7 +153,7 @@ static bool next(struct walk *w, struct span *s, int depth, struct element *ret)
 /* The walks below go over ground that has been walked: they can only find the wrong element. */
 static bool expect(struct walk *w, struct span *s, uint8_t tag, const char *what, struct span *ret_contents)
 {
-	struct element element;
+	struct element element = {0};
 
 	if (s->p == s->end)
 		return malformed(w, what);
@@ -189,8 +189,8 @@ static void refuse_algorithm(struct walk *w, const char *what)
 /* AlgorithmIdentifier: notes when it is not in the table; *ret_parameters is empty when there are none. */
 static bool check_algorithm(struct walk *w, struct span *s, const struct oid *table, size_t n, const char *what, struct span *ret_parameters)
 {
-	struct span algorithm, oid;
-	struct element parameters = {.contents = {NULL, NULL}};
+	struct span algorithm = {0}, oid = {0};
+	struct element parameters = {0};
 
 	if (!expect(w, s, TAG_SEQUENCE, what, &algorithm) || !expect(w, &algorithm, TAG_OID, what, &oid))
 		return false;
@@ -212,7 +212,7 @@ static bool check_algorithm(struct walk *w, struct span *s, const struct oid *ta
 
 static bool check_digests(struct walk *w, struct span *s)
 {
-	struct span set;
+	struct span set = {0};
 	int n = 0;
 
 	if (!expect(w, s, TAG_SET, "digestAlgorithms are missing (§5.1)", &set))
@@ -229,8 +229,8 @@ static bool check_digests(struct walk *w, struct span *s)
 /* encapContentInfo: id-data, and an OCTET STRING in one piece or several. */
 static bool check_content(struct walk *w, struct span *s)
 {
-	struct span encap, type, wrapper;
-	struct element content;
+	struct span encap = {0}, type = {0}, wrapper = {0};
+	struct element content = {0};
 
 	if (!expect(w, s, TAG_SEQUENCE, "encapContentInfo is missing (§5.2)", &encap) || !expect(w, &encap, TAG_OID, "eContentType is missing (§5.2)", &type))
 		return false;
@@ -252,7 +252,7 @@ static bool check_content(struct walk *w, struct span *s)
 /* certificates [0] or crls [1], if there: plain ones only, not too many. */
 static bool check_optional_set(struct walk *w, struct span *s, uint8_t tag, const char *what)
 {
-	struct span set, item;
+	struct span set = {0}, item = {0};
 	int n = 0;
 
 	if (!starts_with(s, tag))
@@ -271,7 +271,7 @@ static bool check_optional_set(struct walk *w, struct span *s, uint8_t tag, cons
 /* issuerAndSerialNumber or subjectKeyIdentifier [0] */
 static bool check_party(struct walk *w, struct span *s)
 {
-	struct element id;
+	struct element id = {0};
 
 	if (s->p == s->end)
 		return malformed(w, "a signer or recipient without a name");
@@ -282,7 +282,7 @@ static bool check_party(struct walk *w, struct span *s)
 
 static bool expect_octets(struct walk *w, struct span *s, const char *what)
 {
-	struct span contents;
+	struct span contents = {0};
 	uint8_t tag = starts_with(s, TAG_OCTETS_CONSTRUCTED) ? TAG_OCTETS_CONSTRUCTED : TAG_OCTETS;
 
 	return expect(w, s, tag, what, &contents);
@@ -290,14 +290,14 @@ static bool expect_octets(struct walk *w, struct span *s, const char *what)
 
 static bool skip_optional(struct walk *w, struct span *s, uint8_t tag)
 {
-	struct span contents;
+	struct span contents = {0};
 
 	return !starts_with(s, tag) || expect(w, s, tag, "", &contents);
 }
 
 static bool check_signer(struct walk *w, struct span *s)
 {
-	struct span signer, version;
+	struct span signer = {0}, version = {0};
 
 	return expect(w, s, TAG_SEQUENCE, "a SignerInfo is not a SEQUENCE (§5.3)", &signer) &&
 	       expect(w, &signer, TAG_INTEGER, "a SignerInfo without version (§5.3)", &version) && check_party(w, &signer) &&
@@ -308,7 +308,7 @@ static bool check_signer(struct walk *w, struct span *s)
 
 static bool check_signed(struct walk *w, struct span *s)
 {
-	struct span data, version, signers;
+	struct span data = {0}, version = {0}, signers = {0};
 	int n = 0;
 
 	if (!expect(w, s, TAG_SEQUENCE, "SignedData is not a SEQUENCE (§5.1)", &data) || !expect(w, &data, TAG_INTEGER, "SignedData without version (§5.1)", &version) ||
@@ -326,8 +326,8 @@ static bool check_signed(struct walk *w, struct span *s)
 
 static bool check_recipient(struct walk *w, struct span *s)
 {
-	struct span recipient, version;
-	struct element other;
+	struct span recipient = {0}, version = {0};
+	struct element other = {0};
 
 	if (!starts_with(s, TAG_SEQUENCE)) {
 		refuse_algorithm(w, "recipient that is not key transport");
@@ -341,7 +341,7 @@ static bool check_recipient(struct walk *w, struct span *s)
 
 static bool check_recipients(struct walk *w, struct span *s)
 {
-	struct span set;
+	struct span set = {0};
 	int n = 0;
 
 	if (!expect(w, s, TAG_SET, "recipientInfos are missing (§6.1)", &set))
@@ -358,7 +358,7 @@ static bool check_recipients(struct walk *w, struct span *s)
 /* The IV is all that a CBC cipher has for parameters; what an AEAD cipher has there has been a stack overflow (CVE-2025-15467). */
 static bool check_cipher(struct walk *w, struct span *s)
 {
-	struct span iv;
+	struct span iv = {0};
 
 	if (!check_algorithm(w, s, ciphers, G_N_ELEMENTS(ciphers), "contentEncryptionAlgorithm", &iv))
 		return false;
@@ -367,7 +367,7 @@ static bool check_cipher(struct walk *w, struct span *s)
 
 static bool check_encrypted_content(struct walk *w, struct span *s)
 {
-	struct span content, type;
+	struct span content = {0}, type = {0};
 
 	if (!expect(w, s, TAG_SEQUENCE, "encryptedContentInfo is missing (§6.1)", &content) || !expect(w, &content, TAG_OID, "contentType is missing (§6.1)", &type))
 		return false;
@@ -382,7 +382,7 @@ static bool check_encrypted_content(struct walk *w, struct span *s)
 
 static bool check_enveloped(struct walk *w, struct span *s)
 {
-	struct span data, version;
+	struct span data = {0}, version = {0};
 
 	return expect(w, s, TAG_SEQUENCE, "EnvelopedData is not a SEQUENCE (§6.1)", &data) &&
 	       expect(w, &data, TAG_INTEGER, "EnvelopedData without version (§6.1)", &version) && check_recipients(w, &data) &&
@@ -391,7 +391,7 @@ static bool check_enveloped(struct walk *w, struct span *s)
 
 static bool check_message(struct walk *w, struct span all, enum cms_kind kind)
 {
-	struct span info, type, body;
+	struct span info = {0}, type = {0}, body = {0};
 
 	if (!expect(w, &all, TAG_SEQUENCE, "ContentInfo is not a SEQUENCE (§3)", &info) || !expect_end(w, &all))
 		return false;

@@ -441,7 +441,7 @@ static bool take(const plist *dict, const char *path, const char *key, enum plis
 
 bool plist_take_string(const plist *dict, const char *path, const char *key, enum plist_need need, const char **ret, GError **error)
 {
-	const plist *child;
+	const plist *child = NULL;
 
 	if (!take(dict, path, key, PLIST_STRING, need, &child, error))
 		return false;
@@ -452,7 +452,7 @@ bool plist_take_string(const plist *dict, const char *path, const char *key, enu
 
 bool plist_take_integer(const plist *dict, const char *path, const char *key, enum plist_need need, int64_t *ret, GError **error)
 {
-	const plist *child;
+	const plist *child = NULL;
 
 	if (!take(dict, path, key, PLIST_INTEGER, need, &child, error))
 		return false;
@@ -463,7 +463,7 @@ bool plist_take_integer(const plist *dict, const char *path, const char *key, en
 
 bool plist_take_boolean(const plist *dict, const char *path, const char *key, enum plist_need need, bool *ret, GError **error)
 {
-	const plist *child;
+	const plist *child = NULL;
 
 	if (!take(dict, path, key, PLIST_BOOLEAN, need, &child, error))
 		return false;
@@ -474,7 +474,7 @@ bool plist_take_boolean(const plist *dict, const char *path, const char *key, en
 
 bool plist_take_data(const plist *dict, const char *path, const char *key, enum plist_need need, const void **ret, size_t *ret_len, GError **error)
 {
-	const plist *child;
+	const plist *child = NULL;
 
 	if (!take(dict, path, key, PLIST_DATA, need, &child, error))
 		return false;
@@ -485,7 +485,7 @@ bool plist_take_data(const plist *dict, const char *path, const char *key, enum 
 
 bool plist_take_child(const plist *dict, const char *path, const char *key, enum plist_type type, enum plist_need need, const plist **ret, GError **error)
 {
-	const plist *child;
+	const plist *child = NULL;
 
 	if (!take(dict, path, key, type, need, &child, error))
 		return false;

@@ -221,7 +221,7 @@ static json_t *token_new(struct server *server, const struct http_request *reque
 {
 	static const char *const keys[] = {"name", NULL};
 	g_autoptr(json_t) body = body_object(request, error);
-	const char *name;
+	const char *name = NULL;
 
 	if (!body || !check_keys(body, keys, error) || !get_text(body, "name", &name, error))
 		return NULL;
@@ -244,7 +244,7 @@ static json_t *push_cert_import(struct server *server, const struct http_request
 	static const char *const keys[] = {"files", "password", "force", NULL};
 	g_autoptr(json_t) body = body_object(request, error);
 	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
-	const char *password;
+	const char *password = NULL;
 	json_t *item;
 	size_t i;
 
