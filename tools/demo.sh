@@ -6,14 +6,17 @@ data=${POMONA_DEMO_DATA:-data}
 url=${POMONA_DEMO_URL:-https://localhost:8443}
 admin=${POMONA_DEMO_ADMIN:-127.0.0.1:8081}
 sim=$data/simulated
-pids=""
+pids="" device_pids=""
 
 if [ "${1:-}" ]; then rm -rf "$data"; fi
 
 finish() {
 	trap '' INT TERM
-	[ -z "$pids" ] || kill $pids 2>/dev/null || true
-	for pid in $pids; do wait "$pid" 2>/dev/null || true; done
+	# The devices first: they would complain about an APNs that is gone.
+	for group in "$device_pids" "$pids"; do
+		[ -z "$group" ] || kill $group 2>/dev/null || true
+		for pid in $group; do wait "$pid" 2>/dev/null || true; done
+	done
 }
 trap 'finish; exit 0' INT TERM
 trap finish EXIT
@@ -61,7 +64,7 @@ for kind in iphone mac appletv; do
 		echo "Made an enrollment link for a simulated $kind."
 	fi
 	$pomona sim device --kind "$kind" --ca-file "$data/root-ca.pem" --apns "127.0.0.1:$wake" --state "$sim/$kind" "$link" &
-	pids="$pids $!"
+	device_pids="$device_pids $!"
 done
 
 # Each device is sent a command as soon as it is enrolled; its answer shows that the whole way works.
