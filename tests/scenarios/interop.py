@@ -37,6 +37,20 @@ def strongswan_enrolls():
 
 
 @case
+def scepclient_with_single_des():
+    """micromdm's client sends single DES and SHA-1 whatever is announced: only the legacy setting serves it."""
+    for setting, works in (("true", True), ("false", False)):
+        with Server("--set", f"scep.legacy_des={setting}") as s:
+            challenge = Device(s).read_profile(s.profile(s.link())).scep["Challenge"]
+            p = subprocess.run(["scepclient", "-private-key", "k.pem", "-certificate", "c.pem", "-server-url", f"http://127.0.0.1:{s.http_port}/scep", "-challenge", challenge, "-cn", "dev"],
+                               cwd=s.root, capture_output=True, text=True, timeout=60)
+            equal((p.returncode == 0, os.path.exists(os.path.join(s.root, "c.pem"))), (works, works), p.stderr)
+            equal("legacy_des is on" in s.logs(), works, "the warning")
+            if not works:
+                expect("POM-E2003" in s.logs(), "the reason in the log")
+
+
+@case
 def openssl_accepts_the_profile():
     with Server() as s:
         path = os.path.join(s.root, "p.mobileconfig")
