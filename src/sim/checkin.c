@@ -130,7 +130,7 @@ bool device_refused(const struct device *d, const char *what, const struct sim_r
 	const char *body = g_bytes_get_data(reply->body, &len);
 	g_autofree char *excerpt = g_strndup(body ? body : "", MIN(len, EXCERPT_MAX)), *text = g_utf8_make_valid(g_strstrip(excerpt), -1);
 
-	return pom_fail(error, POM_ERR_FORBIDDEN, "the server answered %d to %s%s%s", reply->status, what, *text ? ": " : "", text);
+	return pom_fail(error, POM_ERR_CONFLICT, "the server answered %d to %s%s%s", reply->status, what, *text ? ": " : "", text);
 }
 
 static const char *name_of(const plist *message)

@@ -140,8 +140,8 @@ bool device_fetch_profile(struct device *d, GError **error)
 static bool scep_refused(const struct sim_scep_outcome *outcome, GError **error)
 {
 	if (outcome->http_status != 200)
-		return pom_fail(error, POM_ERR_FORBIDDEN, "22013: the SCEP server answered HTTP %d", outcome->http_status);
-	return pom_fail(error, POM_ERR_FORBIDDEN, "22013: the SCEP server refused the certificate request (failInfo %s)", outcome->fail_info ? outcome->fail_info : "missing");
+		return pom_fail(error, POM_ERR_CONFLICT, "22013: the SCEP server answered HTTP %d", outcome->http_status);
+	return pom_fail(error, POM_ERR_CONFLICT, "22013: the SCEP server refused the certificate request (failInfo %s)", outcome->fail_info ? outcome->fail_info : "missing");
 }
 
 bool device_get_identity(struct device *d, GError **error)
