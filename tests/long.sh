@@ -1,0 +1,25 @@
+#!/bin/sh
+# The longer runs, apart from ./check: 200 kills, and every fuzz target for a while.
+#   tests/long.sh [KILLS] [SECONDS-PER-FUZZ-TARGET]
+set -eu
+cd "$(dirname "$0")/.."
+. tools/packages.sh
+kills=${1:-200} seconds=${2:-60}
+need $BUILD_PACKAGES $TEST_PACKAGES
+
+build build pomona --buildtype=release
+POMONA=build/pomona /usr/bin/python3 tests/kill.py "$kills"
+
+CC=clang
+export CC
+build build-fuzz all -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+corpus=$(mktemp -d)
+trap 'rm -rf "$corpus"' EXIT
+for target in $(find build-fuzz/src -type f -name '*_fuzz' | sort); do
+	name=$(basename "$target" _fuzz)
+	name=${name#codec_}
+	mkdir -p "$corpus/$name"
+	echo "Fuzzing $name for $seconds s …"
+	# New inputs go into the first folder; the seeds are read only.
+	"$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$name-" "$corpus/$name" "tests/fuzz/seeds/$name" 2>&1 | grep -E 'stat::number_of_executed_units|ERROR|SUMMARY|Test unit written' || true
+done
