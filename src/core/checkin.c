@@ -35,6 +35,16 @@ static bool take_id(const plist *message, const char *path, const char *key, con
 	return true;
 }
 
+/* A text that is kept and shown. */
+static bool take_text(const plist *message, const char *path, const char *key, const char **ret, GError **error)
+{
+	if (!plist_take_string(message, path, key, PLIST_OPTIONAL, ret, error))
+		return false;
+	if (*ret && strlen(*ret) > CHECKIN_TEXT_MAX)
+		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "%s.%s is longer than %d bytes", path, key, CHECKIN_TEXT_MAX);
+	return true;
+}
+
 static bool parse_user(const plist *message, const char *path, struct checkin_identity *who, const char *enrollment_user, GError **error)
 {
 	if (who->kind == ENROLLMENT_USER_DEVICE) {
@@ -67,8 +77,7 @@ bool checkin_identity_parse(const plist *message, const char *path, struct check
 		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "the message must be a dictionary");
 	if (!take_id(message, path, "UDID", &udid, error) || !take_id(message, path, "EnrollmentID", &enrollment_id, error) ||
 	    !take_id(message, path, "UserID", &who.user_id, error) || !take_id(message, path, "EnrollmentUserID", &enrollment_user, error) ||
-	    !plist_take_string(message, path, "UserShortName", PLIST_OPTIONAL, &who.user_short_name, error) ||
-	    !plist_take_string(message, path, "UserLongName", PLIST_OPTIONAL, &who.user_long_name, error))
+	    !take_text(message, path, "UserShortName", &who.user_short_name, error) || !take_text(message, path, "UserLongName", &who.user_long_name, error))
 		return false;
 	if (!udid && !enrollment_id)
 		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "%s has neither UDID nor EnrollmentID", path);
@@ -91,7 +100,7 @@ static bool parse_authenticate(const plist *message, struct checkin_message *m, 
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++)
-		if (!plist_take_string(message, "Authenticate", keys[i].key, PLIST_OPTIONAL, keys[i].ret, error))
+		if (!take_text(message, "Authenticate", keys[i].key, keys[i].ret, error))
 			return false;
 	return plist_take_string(message, "Authenticate", "Topic", PLIST_REQUIRED, &m->topic, error);
 }
@@ -112,8 +121,17 @@ static bool parse_token_update(const plist *message, struct checkin_message *m, 
 		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "TokenUpdate.Token must have 1 to %d bytes", CHECKIN_TOKEN_MAX);
 	if (!*m->push_magic || strlen(m->push_magic) > CHECKIN_TOKEN_MAX)
 		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "TokenUpdate.PushMagic must have 1 to %d bytes", CHECKIN_TOKEN_MAX);
-	if (m->unlock_token_len > CHECKIN_UNLOCK_TOKEN_MAX)
-		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "TokenUpdate.UnlockToken is larger than %d bytes", CHECKIN_UNLOCK_TOKEN_MAX);
+	if (m->unlock_token_len > CHECKIN_SECRET_MAX)
+		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "TokenUpdate.UnlockToken is larger than %d bytes", CHECKIN_SECRET_MAX);
+	return true;
+}
+
+static bool parse_bootstrap_token(const plist *message, struct checkin_message *m, GError **error)
+{
+	if (!plist_take_data(message, "SetBootstrapToken", "BootstrapToken", PLIST_OPTIONAL, &m->bootstrap_token, &m->bootstrap_token_len, error))
+		return false;
+	if (m->bootstrap_token_len > CHECKIN_SECRET_MAX)
+		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "SetBootstrapToken.BootstrapToken is larger than %d bytes", CHECKIN_SECRET_MAX);
 	return true;
 }
 
@@ -125,7 +143,7 @@ static bool parse_by_type(const plist *message, struct checkin_message *m, GErro
 	case CHECKIN_TOKEN_UPDATE:
 		return parse_token_update(message, m, error);
 	case CHECKIN_SET_BOOTSTRAP_TOKEN:
-		return plist_take_data(message, "SetBootstrapToken", "BootstrapToken", PLIST_OPTIONAL, &m->bootstrap_token, &m->bootstrap_token_len, error);
+		return parse_bootstrap_token(message, m, error);
 	case CHECKIN_USER_AUTHENTICATE:
 		return plist_take_string(message, "UserAuthenticate", "DigestResponse", PLIST_OPTIONAL, &m->digest_response, error);
 	case CHECKIN_CHECK_OUT:
@@ -252,6 +270,18 @@ static bool is_repeated_check_out(const struct checkin_message *message, const s
 	       !strcmp(certificate->enrollment_id, facts->device.id) && certificate->epoch == facts->device.last_epoch;
 }
 
+static void decide_check_out(const struct checkin_message *message, const struct checkin_facts *facts, int64_t epoch, struct checkin_plan *plan)
+{
+	if (*message->who.user_part) {
+		plan->action = facts->user.known && facts->user.active_epoch == epoch ? CHECKIN_DO_USER_CHECK_OUT : CHECKIN_DO_NOTHING;
+		return;
+	}
+	plan->action = CHECKIN_DO_CHECK_OUT;
+	plan->ends_epoch = epoch;
+	/* Whoever holds a link can get a pending epoch: it must not end the active one. */
+	plan->ends_enrollment = epoch == facts->device.active_epoch || !facts->device.active_epoch;
+}
+
 bool checkin_decide(const struct checkin_message *message, const struct checkin_facts *facts, int64_t now_ms, struct checkin_plan *ret, GError **error)
 {
 	struct checkin_plan plan = {.action = CHECKIN_DO_NOTHING};
@@ -270,10 +300,7 @@ bool checkin_decide(const struct checkin_message *message, const struct checkin_
 	case CHECKIN_TOKEN_UPDATE:
 		return decide_token_update(message, facts, epoch, ret, error);
 	case CHECKIN_CHECK_OUT:
-		plan.action = CHECKIN_DO_CHECK_OUT;
-		plan.ends_epoch = epoch;
-		/* Whoever holds a link can get a pending epoch: it must not end the active one. */
-		plan.ends_enrollment = epoch == facts->device.active_epoch || !facts->device.active_epoch;
+		decide_check_out(message, facts, epoch, &plan);
 		break;
 	case CHECKIN_SET_BOOTSTRAP_TOKEN:
 		plan.action = CHECKIN_DO_SET_BOOTSTRAP;

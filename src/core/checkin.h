@@ -47,7 +47,7 @@ struct checkin_message {
 	const char *digest_response; /* UserAuthenticate */
 };
 
-enum { CHECKIN_ID_MAX = 255, CHECKIN_TOKEN_MAX = 4096, CHECKIN_UNLOCK_TOKEN_MAX = 1 << 20 };
+enum { CHECKIN_ID_MAX = 255, CHECKIN_TEXT_MAX = 1024, CHECKIN_TOKEN_MAX = 4096, CHECKIN_SECRET_MAX = 1 << 20 };
 
 /* The identifiers of any message or command report: UDID before EnrollmentID, UserID (all F: the UserShortName) after.
  * POM_ERR_CHECKIN_MALFORMED naming the key. */
@@ -97,6 +97,7 @@ enum checkin_action {
 	CHECKIN_DO_TOKEN,       /* later TokenUpdate */
 	CHECKIN_DO_USER_TOKEN,  /* TokenUpdate on a user channel, made if it is new */
 	CHECKIN_DO_CHECK_OUT,
+	CHECKIN_DO_USER_CHECK_OUT, /* only the user channel ends */
 	CHECKIN_DO_SET_BOOTSTRAP,
 	CHECKIN_DO_GET_BOOTSTRAP,
 };

@@ -16,7 +16,8 @@ struct report {
 /* POM_ERR_COMMAND_STATUS when Status is missing or unknown, POM_ERR_CHECKIN_MALFORMED when CommandUUID is missing where it is needed. */
 bool report_parse(const plist *message, struct report *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* What the store knows about the command that a report names. */
+/* What the store knows about the command that a report names. One of another epoch of the same enrollment is another's, too: the holder
+ * of a link must not be able to answer for the live device. */
 enum command_where { COMMAND_NOWHERE, COMMAND_PENDING, COMMAND_DONE, COMMAND_OF_ANOTHER };
 
 enum report_action { REPORT_DO_NOTHING, REPORT_DO_FINISH, REPORT_DO_DEFER };

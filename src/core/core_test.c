@@ -146,6 +146,7 @@ static const struct decision decisions[] = {
 	{"CheckOut", CHECKIN_CHECK_OUT, CERTIFICATE_ISSUED, "E1", 1, true, "E1", ENROLLMENT_ENROLLED, 1, 0, 1, "", NULL, -1, CHECKIN_DO_CHECK_OUT, 1, 1, false, true},
 	{"CheckOut of the pending epoch leaves the active one", CHECKIN_CHECK_OUT, CERTIFICATE_ISSUED, "E1", 2, true, "E1", ENROLLMENT_ENROLLED, 1, 2, 2, "", NULL, -1, CHECKIN_DO_CHECK_OUT, 2, 2, false, false},
 	{"CheckOut again", CHECKIN_CHECK_OUT, CERTIFICATE_ISSUED, "E1", 1, true, "E1", ENROLLMENT_ENDED, 0, 0, 1, "", NULL, -1, CHECKIN_DO_NOTHING, 0, 0, false, false},
+	{"a user's CheckOut leaves the device", CHECKIN_CHECK_OUT, CERTIFICATE_ISSUED, "E1", 1, true, "E1", ENROLLMENT_ENROLLED, 1, 0, 1, "u", NULL, -1, CHECKIN_DO_NOTHING, 1, 0, false, false},
 	{"UserAuthenticate is declined", CHECKIN_USER_AUTHENTICATE, CERTIFICATE_ISSUED, "E1", 1, true, "E1", ENROLLMENT_ENROLLED, 1, 0, 1, "u", NULL, POM_ERR_USER_DECLINED},
 	{"bootstrap token of the own epoch", CHECKIN_GET_BOOTSTRAP_TOKEN, CERTIFICATE_ISSUED, "E1", 2, true, "E1", ENROLLMENT_ENROLLED, 1, 2, 2, "", NULL, -1, CHECKIN_DO_GET_BOOTSTRAP, 2, 0, false, false},
 	{"SetBootstrapToken with an ended epoch", CHECKIN_SET_BOOTSTRAP_TOKEN, CERTIFICATE_ISSUED, "E1", 1, true, "E1", ENROLLMENT_ENROLLED, 2, 0, 2, "", NULL, POM_ERR_ENROLLMENT_ENDED},
@@ -177,6 +178,46 @@ static void test_decisions(void)
 		g_assert_cmpint(plan.ends_epoch, ==, d->ends);
 		g_assert_cmpint(plan.ends_at_once, ==, d->at_once);
 		g_assert_cmpint(plan.ends_enrollment, ==, d->ends_enrollment);
+	}
+}
+
+static void test_user_check_out(void)
+{
+	struct checkin_message message = {.type = CHECKIN_CHECK_OUT, .who = {"U1", "u", ENROLLMENT_USER}, .topic = topics[0]};
+	struct checkin_facts facts = {
+		.certificate = {true, CERTIFICATE_ISSUED, "01", "E1", 1, "L1", true, 0, 2 * NOW},
+		.device = {true, "E1", ENROLLMENT_ENROLLED, 1, 1, 0, 1, topics[0], NULL},
+		.user = {true, "E2", ENROLLMENT_ENROLLED, 1, 1, 0, 1, topics[0], NULL},
+		.topics = topics,
+	};
+	struct checkin_plan plan;
+
+	g_assert_true(checkin_decide(&message, &facts, NOW, &plan, NULL));
+	g_assert_cmpint(plan.action, ==, CHECKIN_DO_USER_CHECK_OUT);
+	g_assert_cmpint(plan.ends_epoch, ==, 0);
+	g_assert_false(plan.ends_enrollment);
+}
+
+/* Texts that are kept have a maximum, so that no device can fill the database with its name. */
+static void test_long_texts(void)
+{
+	static const struct { const char *type, *rest, *key, *element; size_t len; } cases[] = {
+		{"Authenticate", TOPIC, "DeviceName", "string", CHECKIN_TEXT_MAX + 1}, {"Authenticate", TOPIC, "IMEI", "string", CHECKIN_TEXT_MAX + 1},
+		{"TokenUpdate", TOPIC TOKENS, "UserLongName", "string", CHECKIN_TEXT_MAX + 1}, {"TokenUpdate", TOPIC TOKENS, "UnlockToken", "data", CHECKIN_SECRET_MAX * 4 / 3 + 4},
+		{"SetBootstrapToken", "", "BootstrapToken", "data", CHECKIN_SECRET_MAX / 3 * 4 + 8},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *value = g_strnfill(cases[i].len / 4 * 4 + 4, 'A');
+		g_autofree char *xml = g_strdup_printf("<key>MessageType</key><string>%s</string>" ID "%s<key>%s</key><%s>%s</%s>", cases[i].type, cases[i].rest, cases[i].key,
+		                                       cases[i].element, value, cases[i].element);
+		g_autoptr(plist) tree = parse_xml(xml);
+		g_autoptr(GError) error = NULL;
+		struct checkin_message message;
+
+		g_test_message("%s.%s", cases[i].type, cases[i].key);
+		g_assert_false(checkin_message_parse(tree, &message, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_CHECKIN_MALFORMED);
 	}
 }
 
@@ -431,6 +472,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/checkin/identities", test_identities);
 	g_test_add_func("/core/checkin/decisions", test_decisions);
 	g_test_add_func("/core/checkin/validity", test_validity);
+	g_test_add_func("/core/checkin/user-check-out", test_user_check_out);
+	g_test_add_func("/core/checkin/long-texts", test_long_texts);
 	g_test_add_func("/core/command/reports", test_reports);
 	g_test_add_func("/core/command/build", test_commands);
 	g_test_add_func("/core/scep/challenge", test_scep);

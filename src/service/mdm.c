@@ -31,14 +31,19 @@ static bool apply(struct service *service, const struct checkin_message *m, cons
 	struct pom_id device_id = pom_id_new(service->clock, service->random), user_id = pom_id_new(service->clock, service->random);
 	const char *enrollment_id = facts->device.known ? facts->device.id : device_id.text;
 	g_autoptr(GBytes) unlock = NULL, bootstrap = NULL;
+	bool push = false;
 
 	if (m->unlock_token && m->unlock_token_len)
 		unlock = seal_epoch(service, enrollment_id, plan->epoch, "unlock_token", m->unlock_token, m->unlock_token_len);
 	if (m->bootstrap_token && m->bootstrap_token_len)
 		bootstrap = seal_epoch(service, enrollment_id, plan->epoch, "bootstrap_token", m->bootstrap_token, m->bootstrap_token_len);
 	set_subject(subject, &m->who, enrollment_id);
-	return store_checkin_apply(service->store,
-	                           &(struct checkin_write){m, facts, plan, enrollment_id, facts->user.known ? facts->user.id : user_id.text, unlock, bootstrap, now_ms}, error);
+	const struct checkin_write write = {m, facts, plan, enrollment_id, facts->user.known ? facts->user.id : user_id.text, unlock, bootstrap, now_ms};
+	if (!store_checkin_apply(service->store, &write, &push, error))
+		return false;
+	if (push && service->wake_push)
+		service->wake_push(service->wake_ctx);
+	return true;
 }
 
 static bool answer_bootstrap_token(struct service *service, const char *enrollment_id, int64_t epoch, struct device_reply *ret, GError **error)
@@ -100,6 +105,7 @@ bool service_checkin(struct service *service, const struct device_proof *proof, 
 	struct checkin_message message;
 	struct device_reply reply = {200, NULL};
 	g_autoptr(plist) tree = NULL;
+	GError *inner = NULL;
 	uint8_t sha256[32];
 	bool again = true, ok = false;
 
@@ -109,11 +115,11 @@ bool service_checkin(struct service *service, const struct device_proof *proof, 
 	if (!tree || !checkin_message_parse(tree, &message, error))
 		return false;
 	for (int i = 0; i < CONFLICT_TRIES && again && !ok; i++) {
-		g_clear_error(error);
-		ok = checkin_once(service, sha256, &message, subject, &reply, &again, error);
+		g_clear_error(&inner);
+		ok = checkin_once(service, sha256, &message, subject, &reply, &again, &inner);
 	}
 	if (!ok)
-		return false;
+		return service_fail_again(error, inner);
 	g_strlcpy(subject->detail, checkin_type_name(message.type), sizeof(subject->detail));
 	pom_metric_add(POM_METRIC_CHECKIN, checkin_type_name(message.type), 1);
 	*ret = reply;

@@ -3,7 +3,7 @@
 
 #include "service/service.h"
 
-bool service_load_topics(struct service *service, GError **error)
+static bool load_topics(struct service *service, GError **error)
 {
 	g_autoptr(store_load) load = NULL;
 	g_autoptr(GArray) rows = store_push_certificate_list(service->store, &load, error);
@@ -20,6 +20,16 @@ bool service_load_topics(struct service *service, GError **error)
 	service->topics = (char **)g_ptr_array_free(topics, FALSE);
 	pthread_rwlock_unlock(&service->topics_lock);
 	return true;
+}
+
+bool service_load_topics(struct service *service, GError **error)
+{
+	bool ok;
+
+	pthread_mutex_lock(&service->load_lock);
+	ok = load_topics(service, error);
+	pthread_mutex_unlock(&service->load_lock);
+	return ok;
 }
 
 /* The key among the files: the first that is one. */

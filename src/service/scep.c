@@ -8,7 +8,7 @@
 #include "core/ca.h"
 #include "service/service.h"
 
-enum { RESERVE_TRIES = 8 };
+enum { RESERVE_TRIES = 8, RETRY_US = 10000 };
 
 GBytes *service_scep_caps(struct service *service)
 {
@@ -135,6 +135,7 @@ static GBytes *process(struct service *service, const struct scep_request *reque
 {
 	g_autoptr(GBytes) content = cms_open_enveloped(service->issuing->signer, service->issuing->cert, enveloped, service->random, error);
 	g_autoptr(csr) csr = NULL;
+	GError *inner = NULL;
 	bool again = true;
 	GBytes *der = NULL;
 
@@ -146,10 +147,14 @@ static GBytes *process(struct service *service, const struct scep_request *reque
 		return NULL;
 	*ret_refused = false;
 	for (int i = 0; i < RESERVE_TRIES && again && !der; i++) {
+		/* Two requests with one key take the row from each other: the later each time waits longer for the other to finish. */
+		g_usleep((gulong)i * RETRY_US);
 		again = false;
-		g_clear_error(error);
-		der = decide_and_issue(service, csr, request, ret_refused, &again, error);
+		g_clear_error(&inner);
+		der = decide_and_issue(service, csr, request, ret_refused, &again, &inner);
 	}
+	if (!der)
+		service_fail_again(error, inner);
 	return der;
 }
 

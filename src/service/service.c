@@ -21,6 +21,17 @@ int64_t service_now_ms(const struct service *service)
 	return pom_clock_now_ms(service->clock);
 }
 
+bool service_fail_again(GError **error, GError *inner)
+{
+	if (!g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
+		g_propagate_error(error, inner);
+		return false;
+	}
+	pom_fail(error, POM_ERR_BUSY, "too many changes at the same time: %s", inner->message);
+	g_error_free(inner);
+	return false;
+}
+
 /* Opens a stored authority with its key. */
 static struct authority *authority_load(const struct authority_row *row, const struct seal *seal, GError **error)
 {
@@ -76,6 +87,7 @@ struct service *service_new(struct store *store, const struct seal *seal, struct
 	service->seal = *seal;
 	service->settings = settings;
 	service->identities = identity_cache_new();
+	pthread_mutex_init(&service->load_lock, NULL);
 	pthread_rwlock_init(&service->topics_lock, NULL);
 	if (!load_authorities(service, error) || !service_load_topics(service, error)) {
 		service_free(service);
@@ -96,6 +108,7 @@ void service_free(struct service *service)
 	g_free(service->settings.url);
 	g_free(service->settings.organization);
 	pthread_rwlock_destroy(&service->topics_lock);
+	pthread_mutex_destroy(&service->load_lock);
 	explicit_bzero(&service->seal, sizeof(service->seal));
 	g_free(service);
 }

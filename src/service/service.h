@@ -43,6 +43,7 @@ struct service {
 	struct service_settings settings;
 	struct authority *root, *issuing, *profile_signer;
 	struct identity_cache *identities;
+	pthread_mutex_t load_lock;  /* one loads topics at a time, so that an older list never replaces a newer one; taken before topics_lock */
 	pthread_rwlock_t topics_lock;
 	char **topics;             /* of our push certificates */
 	void (*wake_push)(void *ctx); /* called after something was put into the outbox; may be NULL */
@@ -61,6 +62,8 @@ struct service *service_new(struct store *store, const struct seal *seal, struct
                             const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void service_free(struct service *service);
 int64_t service_now_ms(const struct service *service);
+/* Hands INNER (transfer full) on as ERROR; a conflict that did not go away becomes POM_ERR_BUSY, so that a device comes again. False. */
+bool service_fail_again(GError **error, GError *inner);
 
 /* ---- authorities ---- */
 struct ca_options { const char *organization; unsigned root_bits, issuing_bits; };

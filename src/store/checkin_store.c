@@ -46,7 +46,7 @@ void checkin_load_clear(struct checkin_load *load)
 	g_clear_pointer(&load->load, store_load_free);
 }
 
-/* An epoch ends: its row, its certificates (but KEEP_SERIAL), its queue. */
+/* An epoch ends: its row, its certificates (but KEEP_SERIAL), its queue and those of the users in it. */
 static void add_end_epoch(struct db_batch *batch, const struct checkin_write *w, int64_t epoch, const char *reason, const char *keep_serial)
 {
 	db_batch_add(batch, Q_EPOCH_END, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms), db_text(reason));
@@ -54,6 +54,17 @@ static void add_end_epoch(struct db_batch *batch, const struct checkin_write *w,
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_EPOCH, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms), db_text(keep_serial));
 	db_batch_add(batch, Q_COMMAND_CLEAR_DONE, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms));
 	db_batch_add(batch, Q_COMMAND_CLEAR, db_text(w->enrollment_id), db_int(epoch));
+	db_batch_add(batch, Q_COMMAND_CLEAR_USERS_DONE, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms));
+	db_batch_add(batch, Q_COMMAND_CLEAR_USERS, db_text(w->enrollment_id), db_int(epoch));
+}
+
+/* Commands that came before the channel had a token, or while its token was dead, were not pushed: now they are. Its place in
+ * the batch tells whether. */
+static unsigned add_push_for_waiting(struct store *store, struct db_batch *batch, const char *id, const struct checkin_write *w)
+{
+	struct pom_id generation = pom_id_new(store->clock, store->random);
+
+	return db_batch_add(batch, Q_PUSH_ASK_FOR_WAITING, db_text(id), db_int(w->now_ms), db_text(generation.text), db_int(w->now_ms), db_int(w->plan->epoch));
 }
 
 /* What the device says of itself stays with the epoch. It becomes the enrollment's at once when no other epoch is live, else at
@@ -119,10 +130,17 @@ static void add_activate(struct store *store, struct db_batch *batch, const stru
 	store_batch_event(store, batch, w->enrollment_id, "Enrolled", NULL, w->now_ms);
 }
 
+static void add_touch(struct db_batch *batch, const struct checkin_write *w)
+{
+	db_batch_add(batch, Q_ENROLLMENT_TOUCH, db_text(w->enrollment_id), db_int(w->facts->device.version), db_int(w->now_ms));
+}
+
 static void add_user_token(struct store *store, struct db_batch *batch, const struct checkin_write *w)
 {
 	const struct checkin_message *m = w->message;
 
+	/* A user channel lives and ends with its device: only while that is as it was read. */
+	add_touch(batch, w);
 	db_batch_add(batch, Q_USER_PUT, db_text(w->user_id), db_text(m->who.device_id), db_text(m->who.user_part), db_text(w->enrollment_id), db_int(m->who.kind),
 	             db_int(w->plan->epoch), db_text(m->who.user_short_name), db_text(m->who.user_long_name), db_int(w->now_ms));
 	db_batch_add(batch, Q_EPOCH_USER_TOKEN, db_text(w->user_id), db_int(w->plan->epoch), db_text(m->topic), db_blob(m->token, m->token_len), db_text(m->push_magic),
@@ -147,15 +165,27 @@ static void add_check_out(struct store *store, struct db_batch *batch, const str
 	store_batch_event(store, batch, w->enrollment_id, "CheckOut", NULL, w->now_ms);
 }
 
-static void add_touch(struct db_batch *batch, const struct checkin_write *w)
+static void add_user_check_out(struct store *store, struct db_batch *batch, const struct checkin_write *w)
 {
-	db_batch_add(batch, Q_ENROLLMENT_TOUCH, db_text(w->enrollment_id), db_int(w->facts->device.version), db_int(w->now_ms));
+	add_touch(batch, w);
+	db_batch_add(batch, Q_USER_END, db_text(w->user_id), db_int(w->plan->epoch), db_int(w->now_ms));
+	db_batch_add(batch, Q_COMMAND_CLEAR_DONE, db_text(w->user_id), db_int(w->plan->epoch), db_int(w->now_ms));
+	db_batch_add(batch, Q_COMMAND_CLEAR, db_text(w->user_id), db_int(w->plan->epoch));
+	db_batch_add(batch, Q_PUSH_FORGET, db_text(w->user_id));
+	store_batch_event(store, batch, w->user_id, "CheckOut", NULL, w->now_ms);
 }
 
-bool store_checkin_apply(struct store *store, const struct checkin_write *w, GError **error)
+static void add_bootstrap_token(struct store *store, struct db_batch *batch, const struct checkin_write *w)
 {
-	g_autoptr(db_batch) batch = db_batch_new(w->enrollment_id);
+	add_touch(batch, w);
+	db_batch_add(batch, Q_EPOCH_BOOTSTRAP_SET, db_text(w->enrollment_id), db_int(w->plan->epoch), db_bytes(w->bootstrap_token_sealed));
+	store_batch_event(store, batch, w->enrollment_id, w->bootstrap_token_sealed ? "SetBootstrapToken" : "BootstrapTokenDeleted", NULL, w->now_ms);
+}
 
+/* Fills BATCH; false when the plan writes nothing. *RET_PUSH: the place of the statement that may ask for a push, else -1. */
+static bool add_plan(struct store *store, struct db_batch *batch, const struct checkin_write *w, int *ret_push)
+{
+	*ret_push = -1;
 	switch (w->plan->action) {
 	case CHECKIN_DO_CREATE:
 	case CHECKIN_DO_NEW_EPOCH:
@@ -167,27 +197,43 @@ bool store_checkin_apply(struct store *store, const struct checkin_write *w, GEr
 		break;
 	case CHECKIN_DO_ACTIVATE:
 		add_activate(store, batch, w);
+		*ret_push = (int)add_push_for_waiting(store, batch, w->enrollment_id, w);
 		break;
 	case CHECKIN_DO_TOKEN:
 		add_touch(batch, w);
 		add_token(batch, w);
+		*ret_push = (int)add_push_for_waiting(store, batch, w->enrollment_id, w);
 		break;
 	case CHECKIN_DO_USER_TOKEN:
 		add_user_token(store, batch, w);
+		*ret_push = (int)add_push_for_waiting(store, batch, w->user_id, w);
 		break;
 	case CHECKIN_DO_CHECK_OUT:
 		add_check_out(store, batch, w);
 		break;
+	case CHECKIN_DO_USER_CHECK_OUT:
+		add_user_check_out(store, batch, w);
+		break;
 	case CHECKIN_DO_SET_BOOTSTRAP:
-		add_touch(batch, w);
-		db_batch_add(batch, Q_EPOCH_BOOTSTRAP_SET, db_text(w->enrollment_id), db_int(w->plan->epoch), db_bytes(w->bootstrap_token_sealed));
-		store_batch_event(store, batch, w->enrollment_id, w->bootstrap_token_sealed ? "SetBootstrapToken" : "BootstrapTokenDeleted", NULL, w->now_ms);
+		add_bootstrap_token(store, batch, w);
 		break;
 	case CHECKIN_DO_NOTHING:
 	case CHECKIN_DO_GET_BOOTSTRAP:
-		return true;
+		return false;
 	}
-	return store_run(store, batch, error);
+	return true;
+}
+
+bool store_checkin_apply(struct store *store, const struct checkin_write *w, bool *ret_push, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(w->enrollment_id);
+	int push;
+
+	if (add_plan(store, batch, w, &push) && !store_run(store, batch, error))
+		return false;
+	if (ret_push)
+		*ret_push = push >= 0 && db_rows(batch, (unsigned)push) > 0;
+	return true;
 }
 
 bool store_bootstrap_token_get(struct store *store, const char *enrollment_id, int64_t epoch, GBytes **ret, GError **error)
@@ -248,8 +294,12 @@ bool store_flush_last_seen(struct store *store, GError **error)
 
 		for (guint k = i; k < MIN(n, i + FLUSH_MAX); k++)
 			db_batch_add(batch, Q_LAST_SEEN, db_text(ids[k]), db_int(*(int64_t *)g_hash_table_lookup(seen, ids[k])));
-		if (!store_run(store, batch, error))
+		if (!store_run(store, batch, error)) {
+			/* They are still the newest known: later. */
+			for (guint k = i; k < n; k++)
+				store_seen(store, ids[k], *(int64_t *)g_hash_table_lookup(seen, ids[k]));
 			return false;
+		}
 	}
 	return true;
 }

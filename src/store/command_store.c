@@ -14,6 +14,8 @@ static void read_pending(const struct db_batch *batch, unsigned i, const char *u
 	};
 }
 
+enum { TARGET_TRIES = 8 };
+
 /* The channel that a report is for: the user's, when it names one. */
 static const struct enrollment_facts *channel(const struct report_load *load, const struct report *report)
 {
@@ -31,9 +33,11 @@ static bool load_command(struct store *store, const struct report *report, struc
 		return false;
 	load->where = db_rows(batch, 0) ? COMMAND_PENDING : db_rows(batch, 1) ? COMMAND_DONE : COMMAND_NOWHERE;
 	owner = load->where == COMMAND_PENDING ? db_get_text(batch, 0, 0, 0) : db_get_text(batch, 1, 0, 0);
+	read_pending(batch, 0, report->command_uuid, &load->command);
 	if (owner && (!mine || strcmp(owner, mine)))
 		load->where = COMMAND_OF_ANOTHER;
-	read_pending(batch, 0, report->command_uuid, &load->command);
+	if (load->where == COMMAND_PENDING && load->command.epoch != load->facts.certificate.epoch)
+		load->where = COMMAND_OF_ANOTHER;
 	load->command_load = g_steal_pointer(&batch);
 	return true;
 }
@@ -171,29 +175,59 @@ static int64_t target_epoch(const struct db_batch *batch, const char *enrollment
 	return active ? active : pending;
 }
 
-bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, int64_t now_ms, GError **error)
+/* One try; *RET_EPOCH the epoch that it was for. */
+static bool add_command(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, int64_t now_ms, int64_t *ret_epoch, GError **error)
 {
 	g_autoptr(db_batch) target = db_batch_new(NULL);
 	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
 	struct pom_id seq = pom_id_new(store->clock, store->random);
-	int64_t epoch;
-	g_autoptr(GError) inner = NULL;
 
 	db_batch_add(target, Q_COMMAND_TARGET, db_text(enrollment_id));
 	if (!store_run(store, target, error))
 		return false;
-	epoch = target_epoch(target, enrollment_id, error);
-	if (!epoch)
+	*ret_epoch = target_epoch(target, enrollment_id, error);
+	if (!*ret_epoch)
 		return false;
-	db_batch_add(batch, Q_COMMAND_ADD, db_text(enrollment_id), db_text(seq.text), db_text(uuid), db_int(epoch), db_text(command->request_type),
+	db_batch_add(batch, Q_COMMAND_ADD, db_text(enrollment_id), db_text(seq.text), db_text(uuid), db_int(*ret_epoch), db_text(command->request_type),
 	             db_bytes(command->body), db_int(now_ms));
 	store_batch_push(store, batch, enrollment_id, now_ms);
-	if (store_run(store, batch, &inner))
-		return true;
-	if (g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT))
-		return pom_fail(error, POM_ERR_CONFLICT, "there is already a command with CommandUUID %s", uuid);
-	g_propagate_error(error, g_steal_pointer(&inner));
-	return false;
+	return store_run(store, batch, error);
+}
+
+/* Whether UUID names a command already, pending or done. */
+static bool is_taken(struct store *store, const char *uuid, bool *ret_taken, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_COMMAND_FIND, db_text(uuid));
+	db_batch_add(batch, Q_COMMAND_DONE_FIND, db_text(uuid));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_taken = db_rows(batch, 0) || db_rows(batch, 1);
+	return true;
+}
+
+bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, int64_t now_ms, GError **error)
+{
+	int64_t epoch;
+	bool taken;
+
+	for (int i = 0; i < TARGET_TRIES; i++) {
+		g_autoptr(GError) inner = NULL;
+
+		if (add_command(store, enrollment_id, uuid, command, now_ms, &epoch, &inner))
+			return true;
+		if (!g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
+			g_propagate_error(error, g_steal_pointer(&inner));
+			return false;
+		}
+		if (!is_taken(store, uuid, &taken, error))
+			return false;
+		if (taken)
+			return pom_fail(error, POM_ERR_CONFLICT, "there is already a command with CommandUUID %s", uuid);
+		/* Else the device began a new epoch at this moment: look again. */
+	}
+	return pom_fail(error, POM_ERR_BUSY, "enrollment %s is changing too fast: try again", enrollment_id);
 }
 
 bool store_command_get(struct store *store, const char *uuid, struct command_row *ret, GBytes **ret_result, store_load **ret_load, GError **error)

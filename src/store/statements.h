@@ -47,9 +47,9 @@
 	X(CHALLENGE_CLOSE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET closed_at = $2, version = version + 1 WHERE link_id = $1") \
 	X(CHALLENGE_BY_SECRET, "bb", "tttiiiiiiitiib", ANY, READ, \
 	  "SELECT c.id, c.link_id, c.common_name, c.max_keys, c.may_enroll, c.version, c.expires_at, c.closed_at, c.revoked_at," \
-	  " (SELECT count(*) FROM certificate n WHERE n.challenge_id = c.id), s.serial, s.issued_at, s.state, s.der" \
+	  " (SELECT count(DISTINCT n.spki_sha256) FROM certificate n WHERE n.challenge_id = c.id), s.serial, s.issued_at, s.state, s.der" \
 	  " FROM challenge c LEFT JOIN certificate s ON s.challenge_id = c.id AND s.spki_sha256 = $2 WHERE c.secret_hash = $1" \
-	  " ORDER BY s.issued_at DESC LIMIT 1") \
+	  " ORDER BY CASE WHEN s.der IS NULL THEN 1 ELSE 0 END, s.issued_at DESC LIMIT 1") \
 	X(CHALLENGE_USE, "ti", "", ONE, WRITE, "UPDATE challenge SET version = version + 1 WHERE id = $1 AND version = $2") \
 	/* certificates */ \
 	X(CERTIFICATE_RESERVE, "ttbtiitttii", "", ONE, WRITE, \
@@ -58,7 +58,7 @@
 	X(CERTIFICATE_REVOKE_UNBOUND, "tit", "", ANY, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = 'superseded' WHERE link_id = $1 AND enrollment_id IS NULL AND serial <> $3 AND state <> 2") \
 	X(CERTIFICATE_ISSUE, "tbb", "", ONE, WRITE, \
-	  "UPDATE certificate SET sha256 = $2, der = $3, state = CASE state WHEN 0 THEN 1 ELSE state END WHERE serial = $1") \
+	  "UPDATE certificate SET sha256 = $2, der = $3, state = 1 WHERE serial = $1 AND state = 0") \
 	X(CERTIFICATE_BIND, "ttii", "", ONE, WRITE, \
 	  "UPDATE certificate SET enrollment_id = $2, epoch = $3, bound_at = $4 WHERE serial = $1 AND state = 1 AND (enrollment_id IS NULL OR enrollment_id = $2)") \
 	X(CERTIFICATE_REVOKE_EPOCH, "tiit", "", ANY, WRITE, \
@@ -102,6 +102,8 @@
 	  "UPDATE enrollment SET version = version + 1, pending_epoch = 0, last_seen = $3 WHERE id = $1 AND version = $2") \
 	X(ENROLLMENT_END_USERS, "tii", "", ANY, WRITE, \
 	  "UPDATE enrollment SET version = version + 1, active_epoch = 0, state = 2, ended_at = $3 WHERE parent_id = $1 AND active_epoch <> $2 AND state <> 2") \
+	X(USER_END, "tii", "", ANY, WRITE, \
+	  "UPDATE enrollment SET version = version + 1, active_epoch = 0, state = 2, ended_at = $3 WHERE id = $1 AND active_epoch = $2") \
 	X(USER_PUT, "ttttiitti", "", ANY, WRITE, \
 	  "INSERT INTO enrollment (id, device_id, user_part, parent_id, kind, state, version, active_epoch, pending_epoch, last_epoch, user_short_name, user_long_name," \
 	  " created_at, authenticated_at, enrolled_at, ended_at, last_seen) VALUES ($1, $2, $3, $4, $5, 1, 1, $6, 0, $6, $7, $8, $9, $9, $9, 0, $9)" \
@@ -122,6 +124,9 @@
 	X(EPOCH_BOOTSTRAP_GET, "ti", "b", ANY, READ, "SELECT bootstrap_token FROM epoch WHERE enrollment_id = $1 AND epoch = $2") \
 	X(LAST_SEEN, "ti", "", ANY, WRITE, "UPDATE enrollment SET last_seen = $2 WHERE id = $1 AND last_seen < $2") \
 	X(EVENT_ADD, "ttitt", "", ONE, WRITE, "INSERT INTO event (enrollment_id, id, at, kind, detail) VALUES ($1, $2, $3, $4, $5)") \
+	/* What a device can cause without end must not grow without end. */ \
+	X(EVENT_TRIM, "t", "", ANY, WRITE, \
+	  "DELETE FROM event WHERE enrollment_id = $1 AND id <= (SELECT o.id FROM event o WHERE o.enrollment_id = $1 ORDER BY o.id DESC LIMIT 1 OFFSET 500)") \
 	X(EVENT_LIST, "tti", "titt", ANY, READ, "SELECT id, at, kind, detail FROM event WHERE enrollment_id = $1 AND id > $2 ORDER BY id LIMIT $3") \
 	/* commands */ \
 	X(COMMAND_NEXT, "tiit", "tbti", ANY, READ, \
@@ -129,8 +134,12 @@
 	X(COMMAND_FIND, "t", "tittii", ANY, READ, "SELECT enrollment_id, epoch, seq, request_type, created_at, n_not_now FROM command WHERE uuid = $1") \
 	X(COMMAND_DONE_FIND, "t", "ttiitiib", ANY, READ, \
 	  "SELECT enrollment_id, request_type, created_at, finished_at, status, epoch, packed, result FROM command_done WHERE uuid = $1") \
+	/* Only into the epoch that takes commands now, and never with the UUID of a finished command: its result could not be kept. */ \
 	X(COMMAND_ADD, "tttitbi", "", ONE, WRITE, \
-	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0)") \
+	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now)" \
+	  " SELECT e.id, $2, $3, $4, $5, $6, $7, 0, 0 FROM enrollment e" \
+	  " WHERE e.id = $1 AND CASE e.active_epoch WHEN 0 THEN e.pending_epoch ELSE e.active_epoch END = $4" \
+	  " AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3)") \
 	X(COMMAND_REMOVE, "tt", "", ANY, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND seq = $2") \
 	X(COMMAND_TAKE, "tt", "", ONE, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND seq = $2") \
 	X(COMMAND_DEFER, "tti", "", ANY, WRITE, "UPDATE command SET not_now_at = $3, n_not_now = n_not_now + 1 WHERE enrollment_id = $1 AND seq = $2") \
@@ -141,6 +150,13 @@
 	  "INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed)" \
 	  " SELECT enrollment_id, uuid, seq, epoch, request_type, created_at, $3, 'Cleared', 0 FROM command WHERE enrollment_id = $1 AND epoch = $2") \
 	X(COMMAND_CLEAR, "ti", "", ANY, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND epoch = $2") \
+	/* The same for the user channels of a device: they live in its epoch. */ \
+	X(COMMAND_CLEAR_USERS_DONE, "tii", "", ANY, WRITE, \
+	  "INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed)" \
+	  " SELECT c.enrollment_id, c.uuid, c.seq, c.epoch, c.request_type, c.created_at, $3, 'Cleared', 0 FROM command c JOIN enrollment e ON e.id = c.enrollment_id" \
+	  " WHERE e.parent_id = $1 AND c.epoch = $2") \
+	X(COMMAND_CLEAR_USERS, "ti", "", ANY, WRITE, \
+	  "DELETE FROM command WHERE epoch = $2 AND enrollment_id IN (SELECT e.id FROM enrollment e WHERE e.parent_id = $1)") \
 	X(COMMAND_TARGET, "t", "tiiiiib", ANY, READ, \
 	  "SELECT e.id, e.kind, e.state, e.active_epoch, e.pending_epoch, p.push_dead_at, p.push_token FROM enrollment e" \
 	  " LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.id = $1") \
@@ -153,6 +169,11 @@
 	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at) VALUES ($1, $2, 0, $3, $4)" \
 	  " ON CONFLICT (enrollment_id) DO UPDATE SET due_at = CASE WHEN push_outbox.due_at < excluded.due_at AND push_outbox.attempts = 0 THEN push_outbox.due_at ELSE excluded.due_at END," \
 	  " attempts = 0, generation = excluded.generation") \
+	/* Asks only when commands of the epoch wait; gives a row when it has asked. */ \
+	X(PUSH_ASK_FOR_WAITING, "titii", "t", ANY, WRITE, \
+	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at)" \
+	  " SELECT c.enrollment_id, $2, 0, $3, $4 FROM command c WHERE c.enrollment_id = $1 AND c.epoch = $5 LIMIT 1" \
+	  " ON CONFLICT (enrollment_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0, generation = excluded.generation RETURNING enrollment_id") \
 	/* The device is connected now and gets all that waits: only the later time counts. */ \
 	X(PUSH_DEFER, "titi", "", ANY, WRITE, \
 	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at) VALUES ($1, $2, 0, $3, $4)" \

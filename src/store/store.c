@@ -68,6 +68,7 @@ void store_batch_event(struct store *store, struct db_batch *batch, const char *
 	struct pom_id id = pom_id_new(store->clock, store->random);
 
 	db_batch_add(batch, Q_EVENT_ADD, db_text(enrollment_id), db_text(id.text), db_int(now_ms), db_text(kind), db_text(detail));
+	db_batch_add(batch, Q_EVENT_TRIM, db_text(enrollment_id));
 }
 
 void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms)

@@ -95,7 +95,7 @@ struct certificate_new {
 /* Before the signature: the row, the challenge's use (compare-and-set on its version) and the end of earlier unbound certificates of
  * the same link, in one transaction. */
 bool store_certificate_reserve(struct store *store, const struct certificate_new *certificate, int64_t challenge_version, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* After it: the certificate itself. */
+/* After it: the certificate itself. POM_ERR_STORE_CONFLICT when the row was superseded or revoked meanwhile. */
 bool store_certificate_issue(struct store *store, const char *serial, GBytes *der, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- check-in ---- */
@@ -113,7 +113,8 @@ struct checkin_write {
 	GBytes *bootstrap_token_sealed; /* "epoch/…/bootstrap_token"; NULL: delete */
 	int64_t now_ms;
 };
-bool store_checkin_apply(struct store *store, const struct checkin_write *write, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* *RET_PUSH (may be NULL): a push was put into the outbox, because commands wait for a channel that now has a token. */
+bool store_checkin_apply(struct store *store, const struct checkin_write *write, bool *ret_push, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The sealed bootstrap token of exactly this epoch; *RET NULL when there is none. */
 bool store_bootstrap_token_get(struct store *store, const char *enrollment_id, int64_t epoch, GBytes **ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Notes that a device was heard; kept in memory and flushed by store_flush_last_seen. Never blocks on the database. */

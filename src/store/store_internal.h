@@ -14,7 +14,7 @@ struct store {
 	GHashTable *seen; /* enrollment id → int64_t *, newest time */
 };
 
-/* Adds one timeline line to a batch. */
+/* Adds one timeline line to a batch; the oldest beyond 500 go. */
 void store_batch_event(struct store *store, struct db_batch *batch, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms);
 /* Adds "ask for a push" to a batch. */
 void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms);

@@ -93,7 +93,7 @@ static int send(struct fixture *f, enum checkin_type type, const char *serial, c
 	} else {
 		struct checkin_write w = {&m, &load.facts, &plan, load.facts.device.known ? load.facts.device.id : fresh.text,
 		                          load.facts.user.known ? load.facts.user.id : fresh_user.text, NULL, bootstrap, now};
-		bool ok = store_checkin_apply(f->store, &w, &error);
+		bool ok = store_checkin_apply(f->store, &w, NULL, &error);
 
 		g_assert_no_error(error);
 		g_assert_true(ok);
@@ -178,6 +178,31 @@ static void test_scep_facts(struct fixture *f, gconstpointer data)
 	scep_load_clear(&load);
 }
 
+/* Two requests with one key at once: the row of the first is superseded, so its certificate must not be handed out. */
+static void test_superseded_row(struct fixture *f, gconstpointer data)
+{
+	struct certificate_new first = {"01", "ca", "cn", "L1", "c-L1", "tx", {'x'}, now - 1, now + 100000000, now, true}, second = first;
+	g_autoptr(GBytes) der1 = g_bytes_new("1", 1), der2 = g_bytes_new("2", 1);
+	g_autoptr(GError) error = NULL;
+	struct scep_load load;
+	uint8_t secret[32];
+
+	second.serial = "02";
+	add_link(f, "L1", 'a');
+	g_assert_true(store_certificate_reserve(f->store, &first, 0, NULL));
+	g_assert_true(store_certificate_reserve(f->store, &second, 1, NULL));
+	g_assert_false(store_certificate_issue(f->store, "01", der1, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_STORE_CONFLICT);
+	g_assert_true(store_certificate_issue(f->store, "02", der2, NULL));
+	hash_of('a', secret);
+	g_assert_true(store_scep_load(f->store, secret, first.spki_sha256, &load, NULL));
+	g_assert_cmpstr(load.challenge.same_key_serial, ==, "02");
+	g_assert_true(load.challenge.same_key_usable && load.same_key_der);
+	/* One key, however many rows. */
+	g_assert_cmpint(load.challenge.n_keys, ==, 1);
+	scep_load_clear(&load);
+}
+
 /* A new certificate for a live device: the old epoch works until the TokenUpdate, and its secrets stay its own. */
 static void test_epochs(struct fixture *f, gconstpointer data)
 {
@@ -251,6 +276,213 @@ static void test_users(struct fixture *f, gconstpointer data)
 	g_assert_null(next_uuid(f, id, 1, true, NULL));
 	g_assert_cmpint(send(f, CHECKIN_CHECK_OUT, "01", "U1", "", NULL), ==, -1);
 	g_assert_false(add_command(f, user, "cu2", NULL));
+}
+
+static char *status_of(struct fixture *f, const char *uuid)
+{
+	struct command_row row;
+	g_autoptr(GBytes) result = NULL;
+	g_autoptr(store_load) load = NULL;
+
+	g_assert_true(store_command_get(f->store, uuid, &row, &result, &load, NULL));
+	return g_strdup(row.status);
+}
+
+static int64_t state_of(struct fixture *f, const char *id)
+{
+	struct enrollment_row row;
+	g_autoptr(store_load) load = NULL;
+
+	g_assert_true(store_enrollment_get(f->store, id, &row, &load, NULL));
+	return row.state;
+}
+
+/* A user's CheckOut ends that user, with his queue; the device's ends all, with theirs. */
+static void test_users_end(struct fixture *f, gconstpointer data)
+{
+	char id[40], ann[40], bob[40];
+
+	enroll(f, "L1", "01", "U1", id);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "ann", ann), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "bob", bob), ==, -1);
+	g_assert_true(add_command(f, ann, "ca", NULL));
+	g_assert_true(add_command(f, bob, "cb", NULL));
+	g_assert_true(add_command(f, id, "cd", NULL));
+	g_assert_cmpint(send(f, CHECKIN_CHECK_OUT, "01", "U1", "ann", NULL), ==, -1);
+	g_autofree char *a = status_of(f, "ca"), *b = status_of(f, "cb"), *d = status_of(f, "cd");
+	g_assert_cmpstr(a, ==, "Cleared");
+	g_assert_null(b);
+	g_assert_null(d);
+	g_assert_cmpint(state_of(f, ann), ==, ENROLLMENT_ENDED);
+	g_assert_cmpint(state_of(f, bob), ==, ENROLLMENT_ENROLLED);
+	g_assert_cmpint(state_of(f, id), ==, ENROLLMENT_ENROLLED);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "ann", NULL), ==, -1);
+	g_assert_cmpint(state_of(f, ann), ==, ENROLLMENT_ENROLLED);
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	g_autofree char *b2 = status_of(f, "cb");
+	g_assert_cmpstr(b2, ==, "Cleared");
+	g_assert_cmpint(state_of(f, bob), ==, ENROLLMENT_ENDED);
+}
+
+/* What was decided about a user while his device was still there must not be written after it has gone. */
+static void test_user_after_device(struct fixture *f, gconstpointer data)
+{
+	char id[40];
+	struct checkin_message m = {.type = CHECKIN_TOKEN_UPDATE, .who = {"U1", "ann", ENROLLMENT_USER}, .topic = topics[0], .token = "t", .token_len = 1, .push_magic = "m"};
+	struct checkin_load load;
+	struct checkin_plan plan;
+	g_autoptr(GError) error = NULL;
+	uint8_t hash[32];
+
+	enroll(f, "L1", "01", "U1", id);
+	cert_hash("01", hash);
+	g_assert_true(store_checkin_load(f->store, hash, &m.who, &load, NULL));
+	load.facts.topics = topics;
+	g_assert_true(checkin_decide(&m, &load.facts, now, &plan, NULL));
+	g_assert_cmpint(send(f, CHECKIN_CHECK_OUT, "01", "U1", "", NULL), ==, -1);
+	g_assert_false(store_checkin_apply(f->store, &(struct checkin_write){&m, &load.facts, &plan, id, "user-row", NULL, NULL, now}, NULL, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_STORE_CONFLICT);
+	checkin_load_clear(&load);
+}
+
+/* Whoever has only a link has a certificate of a pending epoch: it must not answer for the live device's commands. */
+static void test_foreign_epoch(struct fixture *f, gconstpointer data)
+{
+	static const struct { const char *serial; enum command_where where; } cases[] = {{"01", COMMAND_PENDING}, {"02", COMMAND_OF_ANOTHER}};
+	char id[40];
+
+	enroll(f, "L1", "01", "U1", id);
+	g_assert_true(add_command(f, id, "c1", NULL));
+	add_link(f, "M2", 'M');
+	g_assert_true(issue(f, "M2", "02", 'q', 0));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "02", "U1", "", NULL), ==, -1);
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct report report = {.who = {"U1", "", ENROLLMENT_DEVICE}, .status = REPORT_ACKNOWLEDGED, .command_uuid = "c1"};
+		struct report_load load;
+		uint8_t hash[32];
+
+		cert_hash(cases[i].serial, hash);
+		g_assert_true(store_report_load(f->store, hash, &report, &load, NULL));
+		g_assert_cmpint(load.where, ==, cases[i].where);
+		report_load_clear(&load);
+	}
+}
+
+/* A finished command's UUID cannot be used again: the new result would be lost. */
+static void test_uuid_of_a_finished_command(struct fixture *f, gconstpointer data)
+{
+	char id[40], other[40];
+	g_autoptr(GError) error = NULL;
+
+	enroll(f, "L1", "01", "U1", id);
+	enroll(f, "M2", "02", "U2", other);
+	g_assert_true(add_command(f, id, "c1", NULL));
+	g_assert_true(store_command_cancel(f->store, "c1", now, NULL));
+	g_assert_false(add_command(f, id, "c1", &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CONFLICT);
+	g_clear_error(&error);
+	g_assert_false(add_command(f, other, "c1", &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CONFLICT);
+}
+
+struct adder {
+	struct fixture *f;
+	const char *id;
+	bool stop; /* atomic */
+	unsigned n;
+};
+
+static void *add_all_the_time(void *ctx)
+{
+	struct adder *adder = ctx;
+	g_autoptr(GBytes) body = g_bytes_new("b", 1);
+	struct command command = {(char *)"ProfileList", body};
+
+	while (!__atomic_load_n(&adder->stop, __ATOMIC_SEQ_CST)) {
+		g_autofree char *uuid = g_strdup_printf("r%u", adder->n++);
+		g_autoptr(GError) error = NULL;
+
+		if (!store_command_add(adder->f->store, adder->id, uuid, &command, 1, &error))
+			g_assert_error(error, POM_ERROR, POM_ERR_BUSY);
+	}
+	return NULL;
+}
+
+/* A command acknowledged to an administrator is in the queue of the present epoch or has been Cleared; none is left behind in
+ * an epoch that ended at that moment. */
+static void test_command_and_new_epoch(struct fixture *f, gconstpointer data)
+{
+	struct adder adder = {.f = f};
+	char id[40];
+	GThread *thread;
+
+	enroll(f, "L1", "01", "U1", id);
+	adder.id = id;
+	thread = g_thread_new("adder", add_all_the_time, &adder);
+	for (int i = 0; i < 60; i++)
+		g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", NULL) | send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	__atomic_store_n(&adder.stop, true, __ATOMIC_SEQ_CST);
+	g_thread_join(thread);
+	g_autoptr(store_load) load = NULL, e_load = NULL;
+	g_autoptr(GArray) rows = store_command_list(f->store, id, false, "", 1000000, &load, NULL);
+	struct enrollment_row e;
+
+	g_assert_true(store_enrollment_get(f->store, id, &e, &e_load, NULL));
+	for (guint i = 0; i < rows->len; i++)
+		g_assert_cmpint(g_array_index(rows, struct command_row, i).epoch, ==, e.active_epoch);
+	g_assert_cmpuint(adder.n, >, 0);
+}
+
+static guint n_due(struct fixture *f)
+{
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = store_push_due(f->store, now, 10, &load, NULL);
+
+	return rows->len;
+}
+
+/* The pusher forgets a wish for a channel that has no live token; the TokenUpdate that brings one renews it, if a command waits. */
+static void test_token_update_pushes(struct fixture *f, gconstpointer data)
+{
+	char id[40], user[40];
+
+	add_link(f, "L1", 'L');
+	g_assert_true(issue(f, "L1", "01", 'k', 0));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", id), ==, -1);
+	g_assert_true(add_command(f, id, "c1", NULL));
+	for (int round = 0; round < 2; round++) {
+		g_autoptr(store_load) load = NULL;
+		g_autoptr(GArray) due = store_push_due(f->store, now, 10, &load, NULL);
+		struct push_outcome o = {(char *)id, (char *)g_array_index(due, struct push_row, 0).generation, .result = PUSH_DONE};
+
+		g_assert_true(store_push_apply(f->store, &o, 1, NULL));
+		g_assert_cmpuint(n_due(f), ==, 0);
+		g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+		g_assert_cmpuint(n_due(f), ==, 1);
+	}
+	g_assert_true(store_command_cancel(f->store, "c1", now, NULL));
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) due = store_push_due(f->store, now, 10, &load, NULL);
+	struct push_outcome o = {(char *)id, (char *)g_array_index(due, struct push_row, 0).generation, .result = PUSH_DONE};
+	g_assert_true(store_push_apply(f->store, &o, 1, NULL));
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "ann", user), ==, -1);
+	g_assert_cmpuint(n_due(f), ==, 0);
+}
+
+/* The events of an enrollment do not grow without end. */
+static void test_events(struct fixture *f, gconstpointer data)
+{
+	char id[40];
+	g_autoptr(store_load) load = NULL;
+
+	enroll(f, "L1", "01", "U1", id);
+	for (int i = 0; i < 600; i++)
+		g_assert_true(store_event_add(f->store, id, i == 599 ? "last" : "filler", NULL, now, NULL));
+	g_autoptr(GArray) rows = store_event_list(f->store, id, "", 1000, &load, NULL);
+	g_assert_cmpuint(rows->len, ==, 500);
+	g_assert_cmpstr(g_array_index(rows, struct event_row, 499).kind, ==, "last");
 }
 
 static struct command_row find(struct fixture *f, const char *uuid, store_load **load)
@@ -386,6 +618,14 @@ int main(int argc, char **argv)
 	ADD("epochs", test_epochs);
 	ADD("same-certificate", test_same_certificate);
 	ADD("users", test_users);
+	ADD("superseded-row", test_superseded_row);
+	ADD("users-end", test_users_end);
+	ADD("user-after-device", test_user_after_device);
+	ADD("foreign-epoch", test_foreign_epoch);
+	ADD("uuid-of-a-finished-command", test_uuid_of_a_finished_command);
+	ADD("command-and-new-epoch", test_command_and_new_epoch);
+	ADD("token-update-pushes", test_token_update_pushes);
+	ADD("events", test_events);
 	ADD("queue", test_queue);
 	ADD("outbox", test_outbox);
 	ADD("last-seen", test_last_seen);
