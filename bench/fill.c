@@ -1,0 +1,68 @@
+/* Rows that traffic would take too long to make. The schema is that of src/store/schema.h. */
+#include <sqlite3.h>
+
+#include "bench.h"
+
+enum { BUSY_MS = 5000, NOW_MS_DIGITS = 1000 };
+
+static sqlite3 *open_database(const char *path, int flags)
+{
+	sqlite3 *db;
+
+	if (sqlite3_open_v2(path, &db, flags, NULL) != SQLITE_OK)
+		bench_die("%s cannot be opened", path);
+	sqlite3_busy_timeout(db, BUSY_MS);
+	return db;
+}
+
+static void run(const char *path, char *text)
+{
+	sqlite3 *db = open_database(path, SQLITE_OPEN_READWRITE);
+
+	if (sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK)
+		bench_die("filling: %s", sqlite3_errmsg(db));
+	sqlite3_close(db);
+	sqlite3_free(text);
+}
+
+void fill_enrollments(const char *database, const char *topic, size_t n)
+{
+	int64_t now_ms = g_get_real_time() / NOW_MS_DIGITS;
+
+	run(database, sqlite3_mprintf(
+		"BEGIN;"
+		"CREATE TEMP TABLE filled AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < %lld)"
+		" SELECT printf('%%08X-0000-7000-8000-%%012X', n * 2654435761 %% 4294967296, n) AS id, printf('filled%%034d', n) AS device, printf('F%%031X', n) AS serial FROM c;"
+		"INSERT INTO enrollment (id, device_id, user_part, kind, state, version, active_epoch, pending_epoch, last_epoch, serial, product_name, model, device_name, os_version,"
+		" build_version, created_at, authenticated_at, enrolled_at, ended_at, last_seen)"
+		" SELECT id, device, '', 0, 1, 2, 1, 0, 1, serial, 'iPhone15,2', 'MQ0G3', 'Filled', '18.2.1', '22C161', %lld, %lld, %lld, 0, %lld FROM filled;"
+		"INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_token, push_magic, push_dead_at, unlock_token, awaiting_configuration, authenticated_at, token_at, ended_at)"
+		" SELECT id, 1, serial, %Q, randomblob(32), serial, 0, randomblob(330), 0, %lld, %lld, 0 FROM filled;"
+		"INSERT INTO certificate (serial, authority_id, sha256, spki_sha256, subject, not_before, not_after, der, state, may_enroll, enrollment_id, epoch, issued_at, bound_at, revoked_at)"
+		" SELECT serial, '', randomblob(32), randomblob(32), device, %lld, %lld, randomblob(900), 1, 1, id, 1, %lld, %lld, 0 FROM filled;"
+		"DROP TABLE filled;"
+		"COMMIT", (sqlite3_int64)n, now_ms, now_ms, now_ms, now_ms, topic, now_ms, now_ms, now_ms, now_ms + 365LL * 86400 * 1000, now_ms, now_ms));
+}
+
+void fill_outbox(const char *database, size_t n)
+{
+	int64_t now_ms = g_get_real_time() / NOW_MS_DIGITS;
+
+	run(database, sqlite3_mprintf("INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at)"
+	                              " SELECT id, %lld, 0, id, %lld FROM enrollment WHERE device_id LIKE 'filled%%' ORDER BY device_id LIMIT %lld"
+	                              " ON CONFLICT (enrollment_id) DO NOTHING", now_ms, now_ms, (sqlite3_int64)n));
+}
+
+size_t fill_outbox_count(const char *database)
+{
+	sqlite3 *db = open_database(database, SQLITE_OPEN_READONLY);
+	sqlite3_stmt *count;
+	size_t n;
+
+	if (sqlite3_prepare_v2(db, "SELECT count(*) FROM push_outbox", -1, &count, NULL) != SQLITE_OK || sqlite3_step(count) != SQLITE_ROW)
+		bench_die("%s cannot be read: %s", database, sqlite3_errmsg(db));
+	n = (size_t)sqlite3_column_int64(count, 0);
+	sqlite3_finalize(count);
+	sqlite3_close(db);
+	return n;
+}

@@ -1,0 +1,173 @@
+#include "bench.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum { N_DEVICES = 3000, N_CONNECTIONS = 10000, N_ENROLLMENTS = 100000, N_PUSHES = 50000, APNS_DELAY_MS = 50, N_THREADS = 2 };
+
+void bench_die(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fputs("bench: ", stderr);
+	vfprintf(stderr, format, args);
+	fputs("\n", stderr);
+	va_end(args);
+	exit(1);
+}
+
+void bench_say(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	fputs("\n", stderr);
+	va_end(args);
+}
+
+static double read_clock(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+double bench_now_s(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+double bench_own_cpu_s(void)
+{
+	return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+struct work {
+	void (*one)(void *ctx, size_t i);
+	void *ctx;
+	size_t n, next;
+};
+
+static void *work_main(void *data)
+{
+	struct work *work = data;
+	size_t i;
+
+	while ((i = __atomic_fetch_add(&work->next, 1, __ATOMIC_RELAXED)) < work->n)
+		work->one(work->ctx, i);
+	return NULL;
+}
+
+void bench_parallel(size_t n, void (*one)(void *ctx, size_t i), void *ctx)
+{
+	struct work work = {one, ctx, n, 0};
+	GThread *threads[N_THREADS];
+
+	for (unsigned i = 0; i < N_THREADS; i++)
+		threads[i] = g_thread_new("work", work_main, &work);
+	for (unsigned i = 0; i < N_THREADS; i++)
+		g_thread_join(threads[i]);
+}
+
+/* ---- */
+
+static bool wants_json;
+static char **only; /* NULL: all */
+
+static bool is_wanted(const char *what)
+{
+	return !only || g_strv_contains((const char *const *)only, what);
+}
+
+static void measure(struct world *world)
+{
+	struct fleet *fleet = fleet_new(world, N_DEVICES);
+
+	measure_rest(world);
+	bench_say("preparing %d devices …", N_DEVICES);
+	fleet_build_scep(fleet);
+	measure_scep(fleet);
+	fleet_build_checkins(fleet);
+	measure_enroll(fleet);
+	if (is_wanted("idle")) {
+		measure_idle(fleet, 2);
+		measure_idle(fleet, 64);
+	}
+	if (is_wanted("commands"))
+		measure_commands(fleet);
+	fleet_free(fleet);
+	if (is_wanted("connections"))
+		measure_connections(world, N_CONNECTIONS);
+	if (is_wanted("store"))
+		measure_large_store(world, N_ENROLLMENTS, N_PUSHES);
+}
+
+static const char *parse_arguments(int argc, char **argv)
+{
+	g_autofree char *names = NULL;
+	char *pomona = NULL;
+	GOptionEntry entries[] = {
+		{"json", 0, 0, G_OPTION_ARG_NONE, &wants_json, "print JSON", NULL},
+		{"pomona", 0, 0, G_OPTION_ARG_FILENAME, &pomona, "the program to be measured", "FILE"},
+		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store (SCEP and enrollment always run)", "NAMES"},
+		{0},
+	};
+	GOptionContext *context = g_option_context_new(NULL);
+	g_autoptr(GError) error = NULL;
+
+	g_option_context_add_main_entries(context, entries, NULL);
+	if (!g_option_context_parse(context, &argc, &argv, &error))
+		bench_die("%s", error->message);
+	g_option_context_free(context);
+	if (!pomona)
+		bench_die("--pomona is missing");
+	only = names ? g_strsplit(names, ",", -1) : NULL;
+	return pomona;
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+	interrupted = 1;
+}
+
+void bench_check_interrupt(void)
+{
+	if (interrupted)
+		bench_die("interrupted");
+}
+
+static void catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+	const char *pomona = parse_arguments(argc, argv);
+	struct rlimit limit;
+	struct world *world;
+
+	catch_signals();
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	world = world_new(pomona, APNS_DELAY_MS);
+	measure(world);
+	world_free(world);
+	report_print(wants_json);
+	return 0;
+}

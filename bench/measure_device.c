@@ -1,0 +1,284 @@
+/* What devices ask for: certificates, enrollment, Idle, commands. */
+#include <string.h>
+
+#include "bench.h"
+
+enum { CONNECTIONS = 32, IDLE_DEVICES = 500, IDLE_S = 4, COMMAND_DEVICES = 64, CYCLES = 16000, COMMAND_S = 6, RESULT_BYTES = 600 };
+
+/* Rows that one use case changes: a command is inserted with its outbox row, and moves to the done ones; Authenticate and TokenUpdate as
+ * in src/store/checkin_store.c. */
+enum { ROWS_OF_CYCLE = 4, ROWS_OF_ENROLLMENT = 15 };
+
+struct clock { double started, cpu; };
+
+static struct clock start_clock(const struct world *world)
+{
+	return (struct clock){bench_now_s(), world_cpu_s(world)};
+}
+
+static double elapsed_s(const struct clock *clock)
+{
+	return bench_now_s() - clock->started;
+}
+
+static double cpu_ms(const struct clock *clock, const struct world *world, size_t n)
+{
+	return (world_cpu_s(world) - clock->cpu) * 1000 / (double)n;
+}
+
+static void send_bytes(struct client *client, unsigned connection, GBytes *bytes)
+{
+	gsize len;
+	const void *data = g_bytes_get_data(bytes, &len);
+
+	client_send(client, connection, data, len);
+}
+
+static void must_be(const struct client_reply *reply, int status)
+{
+	if (reply->status != status)
+		bench_die("a reply has status %d instead of %d: %.*s", reply->status, status, (int)MIN(reply->len, 300), reply->body);
+}
+
+/* ---- SCEP ---- */
+
+struct issuance {
+	struct fleet *fleet;
+	size_t next, of_connection[CONNECTIONS];
+	GBytes **replies;
+};
+
+static void next_issuance(struct issuance *run, struct client *client, unsigned connection)
+{
+	if (run->next >= run->fleet->n)
+		return;
+	run->of_connection[connection] = run->next;
+	send_bytes(client, connection, run->fleet->devices[run->next].scep);
+	run->next += 2;
+}
+
+static void on_certificate(void *ctx, struct client *client, const struct client_reply *reply)
+{
+	struct issuance *run = ctx;
+
+	must_be(reply, 200);
+	run->replies[run->of_connection[reply->connection]] = g_bytes_new(reply->body, reply->len);
+	next_issuance(run, client, reply->connection);
+}
+
+static void open_reply(void *ctx, size_t i)
+{
+	struct issuance *run = ctx;
+	gsize len;
+	const void *data;
+
+	if (!run->replies[i])
+		return;
+	data = g_bytes_get_data(run->replies[i], &len);
+	fleet_take_certificate(run->fleet, i, data, len);
+}
+
+static void issue(struct fleet *fleet, bool macos, double raw_ms)
+{
+	struct issuance run = {.fleet = fleet, .next = macos, .replies = g_new0(GBytes *, fleet->n)};
+	struct client *client = client_new(on_certificate, &run);
+	struct clock clock;
+	size_t n = fleet->n / 2;
+
+	client_open(client, fleet->world->device_port, true, CONNECTIONS);
+	clock = start_clock(fleet->world);
+	for (unsigned i = 0; i < CONNECTIONS; i++)
+		next_issuance(&run, client, i);
+	client_run(client, 60);
+	report_add((struct figure){macos ? "SCEP issuance, 3DES and SHA-1, CPU" : "SCEP issuance, AES and SHA-256, CPU", "ms", cpu_ms(&clock, fleet->world, n), 1.1, false,
+	                           "3 private RSA-2048 operations, CPU", raw_ms});
+	report_add((struct figure){macos ? "SCEP issuance, 3DES and SHA-1, rate" : "SCEP issuance, AES and SHA-256, rate", "/s", (double)n / elapsed_s(&clock)});
+	client_free(client);
+	bench_parallel(fleet->n, open_reply, &run);
+	for (size_t i = 0; i < fleet->n; i++)
+		g_clear_pointer(&run.replies[i], g_bytes_unref);
+	g_free(run.replies);
+}
+
+void measure_scep(struct fleet *fleet)
+{
+	double raw_ms = 2 * raw_rsa_sign_ms() + raw_rsa_decrypt_ms();
+
+	issue(fleet, false, raw_ms);
+	issue(fleet, true, raw_ms);
+}
+
+/* ---- Authenticate and TokenUpdate ---- */
+
+struct enrolling {
+	struct fleet *fleet;
+	size_t next;
+	GBytes *then[CONNECTIONS]; /* the TokenUpdate of the device whose Authenticate is under way */
+};
+
+static void next_enrollment(struct enrolling *run, struct client *client, unsigned connection)
+{
+	const struct device *device;
+
+	run->then[connection] = NULL;
+	if (run->next == run->fleet->n)
+		return;
+	device = &run->fleet->devices[run->next++];
+	run->then[connection] = device->token_update;
+	send_bytes(client, connection, device->authenticate);
+}
+
+static void on_checkin(void *ctx, struct client *client, const struct client_reply *reply)
+{
+	struct enrolling *run = ctx;
+	GBytes *then = run->then[reply->connection];
+
+	must_be(reply, 200);
+	if (!then) {
+		next_enrollment(run, client, reply->connection);
+		return;
+	}
+	run->then[reply->connection] = NULL;
+	send_bytes(client, reply->connection, then);
+}
+
+void measure_enroll(struct fleet *fleet)
+{
+	double raw_ms = 2 * raw_rsa_verify_ms() + ROWS_OF_ENROLLMENT * raw_row_ms(fleet->world->root);
+	struct enrolling run = {.fleet = fleet};
+	struct client *client = client_new(on_checkin, &run);
+	struct clock clock;
+
+	client_open(client, fleet->world->device_port, true, CONNECTIONS);
+	clock = start_clock(fleet->world);
+	for (unsigned i = 0; i < CONNECTIONS; i++)
+		next_enrollment(&run, client, i);
+	client_run(client, 60);
+	report_add((struct figure){"Authenticate + TokenUpdate, CPU", "ms", cpu_ms(&clock, fleet->world, fleet->n), 0.5, false, "2 RSA verifications, 15 rows in groups of 32, CPU", raw_ms});
+	report_add((struct figure){"Authenticate + TokenUpdate, rate", "/s", (double)fleet->n / elapsed_s(&clock)});
+	client_free(client);
+}
+
+/* ---- Idle ---- */
+
+struct idling {
+	struct fleet *fleet;
+	size_t n;
+};
+
+static void next_idle(struct idling *run, struct client *client, unsigned connection)
+{
+	send_bytes(client, connection, run->fleet->devices[run->n % MIN(run->fleet->n, IDLE_DEVICES)].idle);
+}
+
+static void on_idle(void *ctx, struct client *client, const struct client_reply *reply)
+{
+	struct idling *run = ctx;
+
+	must_be(reply, 200);
+	run->n++;
+	if (!client_is_over(client))
+		next_idle(run, client, reply->connection);
+}
+
+void measure_idle(struct fleet *fleet, unsigned n_connections)
+{
+	double raw_ms = raw_rsa_verify_ms();
+	struct idling run = {.fleet = fleet};
+	struct client *client = client_new(on_idle, &run);
+	struct clock clock;
+
+	client_open(client, fleet->world->device_port, true, n_connections);
+	clock = start_clock(fleet->world);
+	for (unsigned i = 0; i < n_connections; i++)
+		next_idle(&run, client, i);
+	client_run(client, IDLE_S);
+	report_add((struct figure){n_connections == 2 ? "Idle with Mdm-Signature, 2 connections, CPU" : "Idle with Mdm-Signature, 64 connections, CPU", "ms",
+	                           cpu_ms(&clock, fleet->world, run.n), 0.15, false, "1 RSA-2048 verification, CPU", raw_ms});
+	report_add((struct figure){n_connections == 2 ? "Idle with Mdm-Signature, 2 connections, rate" : "Idle with Mdm-Signature, 64 connections, rate", "/s",
+	                           (double)run.n / elapsed_s(&clock)});
+	client_free(client);
+}
+
+/* ---- commands: queued by the API, fetched with Idle, answered ---- */
+
+struct cycle { GBytes *send, *report; };
+
+struct commanding {
+	struct fleet *fleet;
+	struct cycle *cycles;                     /* number I belongs to device I modulo COMMAND_DEVICES */
+	size_t at[COMMAND_DEVICES], n_done;
+	bool reported[COMMAND_DEVICES];
+};
+
+static void build_cycle(void *ctx, size_t i)
+{
+	struct commanding *run = ctx;
+	const struct device *device = &run->fleet->devices[i % COMMAND_DEVICES];
+	g_autofree char *path = g_strdup_printf("/api/v1/devices/%s/commands", device->udid), *filler = g_strnfill(RESULT_BYTES, 'r'), *command = NULL, *report = NULL;
+
+	command = g_strdup_printf("<plist version=\"1.0\"><dict><key>CommandUUID</key><string>BENCH-%08zu</string><key>Command</key><dict><key>RequestType</key>"
+	                          "<string>DeviceInformation</string><key>Queries</key><array><string>OSVersion</string><string>DeviceName</string></array></dict></dict></plist>", i);
+	report = g_strdup_printf("<plist version=\"1.0\"><dict><key>UDID</key><string>%s</string><key>Status</key><string>Acknowledged</string><key>CommandUUID</key>"
+	                         "<string>BENCH-%08zu</string><key>QueryResponses</key><dict><key>OSVersion</key><string>18.2.1</string><key>DeviceName</key><string>%s</string>"
+	                         "</dict></dict></plist>", device->udid, i, filler);
+	run->cycles[i] = (struct cycle){fleet_api_request(run->fleet, "POST", path, "application/xml", command), fleet_request(run->fleet, device, false, report)};
+}
+
+/* The administrator's connection SLOT and the device's take turns. */
+static void next_cycle(struct commanding *run, struct client *client, unsigned slot)
+{
+	run->reported[slot] = false;
+	if (run->at[slot] < CYCLES && !client_is_over(client))
+		send_bytes(client, slot, run->cycles[run->at[slot]].send);
+}
+
+static void on_command(void *ctx, struct client *client, const struct client_reply *reply)
+{
+	struct commanding *run = ctx;
+	unsigned slot = reply->connection % COMMAND_DEVICES;
+
+	if (reply->connection < COMMAND_DEVICES) {
+		must_be(reply, 201);
+		send_bytes(client, slot + COMMAND_DEVICES, run->fleet->devices[slot].idle);
+		return;
+	}
+	must_be(reply, 200);
+	if (!run->reported[slot]) {
+		if (!memmem(reply->body, reply->len, "CommandUUID", strlen("CommandUUID")))
+			bench_die("Idle was not answered with the command");
+		run->reported[slot] = true;
+		send_bytes(client, reply->connection, run->cycles[run->at[slot]].report);
+		return;
+	}
+	run->n_done++;
+	run->at[slot] += COMMAND_DEVICES;
+	next_cycle(run, client, slot);
+}
+
+void measure_commands(struct fleet *fleet)
+{
+	double raw_ms = 2 * raw_rsa_verify_ms() + ROWS_OF_CYCLE * raw_row_ms(fleet->world->root);
+	struct commanding run = {.fleet = fleet, .cycles = g_new0(struct cycle, CYCLES)};
+	struct client *client = client_new(on_command, &run);
+	struct clock clock;
+
+	bench_parallel(CYCLES, build_cycle, &run);
+	client_open(client, fleet->world->admin_port, false, COMMAND_DEVICES);
+	client_open(client, fleet->world->device_port, true, COMMAND_DEVICES);
+	clock = start_clock(fleet->world);
+	/* Not over yet: client_run sets the end. */
+	for (unsigned slot = 0; slot < COMMAND_DEVICES; slot++) {
+		run.at[slot] = slot;
+		send_bytes(client, slot, run.cycles[slot].send);
+	}
+	client_run(client, COMMAND_S);
+	report_add((struct figure){"command: queued, fetched, answered, durable", "cycles/s", (double)run.n_done / elapsed_s(&clock), 8000, true});
+	report_add((struct figure){"command cycle, CPU", "ms", cpu_ms(&clock, fleet->world, run.n_done), .raw_name = "2 RSA verifications, 4 rows in groups of 32, CPU", .raw = raw_ms});
+	client_free(client);
+	for (size_t i = 0; i < CYCLES; i++) {
+		g_bytes_unref(run.cycles[i].send);
+		g_bytes_unref(run.cycles[i].report);
+	}
+	g_free(run.cycles);
+}
