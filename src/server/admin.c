@@ -12,8 +12,10 @@ enum { BODY_MAX = 12 << 20, PUBLIC = 1 };
 static struct http_response *problem(const struct http_request *request, const GError *error)
 {
 	const struct pom_error_info *info = pom_error_info_of(error);
+	/* A message cut within a character is no JSON string. */
+	g_autofree char *detail = g_utf8_make_valid(error ? error->message : info->text, -1);
 	g_autoptr(json_t) body = json_pack("{s:s, s:s, s:i, s:s, s:s, s:b}", "type", "about:blank", "title", info->text, "status", info->http_status,
-	                                   "detail", error ? error->message : info->text, "code", info->id, "retry", info->retry);
+	                                   "detail", detail, "code", info->id, "retry", info->retry);
 	struct http_response *response;
 
 	server_log_refusal(request, NULL, error);
@@ -259,7 +261,7 @@ static json_t *push_cert_import(struct server *server, const struct http_request
 		if (!text)
 			continue;
 		if (strstr(text, "-----BEGIN")) {
-			g_ptr_array_add(files, g_bytes_new(text, strlen(text)));
+			g_ptr_array_add(files, secret_bytes_new(text, strlen(text)));
 			continue;
 		}
 		data = g_base64_decode(text, &len);

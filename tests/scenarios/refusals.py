@@ -191,6 +191,7 @@ def admin_api():
         equal(s.api("GET", "/api/v1/devices", token=made["token"])[0], 401)
         equal(s.api("POST", "/api/v1/links", "{")[0], 400)
         equal(s.api("POST", "/api/v1/links", {"usr": "x"})[0], 400, "a key nobody reads")
+        equal(s.api("POST", "/api/v1/links", {"k" * 63 + "\u00e9": "x"})[0], 400, "a text that is cut within a character")
         equal(s.api("POST", "/api/v1/links", {"ttl_seconds": -1})[0], 400)
         equal(s.api("GET", "/api/v1/devices/none")[0], 404)
         equal(s.api("GET", "/api/v1/commands/none")[0], 404)
