@@ -1,5 +1,6 @@
 #include "server/settings.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 const struct setting_row setting_table[SETTING_MAX] = {
@@ -67,6 +68,14 @@ bool settings_set(struct settings *settings, const char *assignment, GError **er
 	return settings_set_value(settings, (enum setting)setting, equals + 1, error);
 }
 
+static bool is_section(const char *section)
+{
+	for (int i = 0; i < SETTING_MAX; i++)
+		if (!strcmp(setting_table[i].section, section))
+			return true;
+	return false;
+}
+
 /* The line (from 1) on which KEY of SECTION stands in TEXT, for messages. */
 static int find_line(const char *text, const char *section, const char *key)
 {
@@ -79,7 +88,7 @@ static int find_line(const char *text, const char *section, const char *key)
 
 		if (*line == '[')
 			inside = g_str_has_prefix(line, head);
-		if (inside && (!key ? *line == '[' : g_str_has_prefix(line, key)))
+		if (inside && (!key ? *line == '[' : g_str_has_prefix(line, key) && strchr(" \t=", line[strlen(key)])))
 			return i + 1;
 	}
 	return 0;
@@ -89,13 +98,18 @@ static bool load_section(struct settings *settings, GKeyFile *file, const char *
 {
 	g_auto(GStrv) keys = g_key_file_get_keys(file, section, NULL, error);
 
+	if (keys && !keys[0] && !is_section(section))
+		return pom_fail(error, POM_ERR_CONFIG, "%s:%d: there is no section %s", path, find_line(text, section, NULL), section);
 	for (int i = 0; keys && keys[i]; i++) {
 		int setting = find(section, keys[i]);
 		g_autofree char *value = g_key_file_get_string(file, section, keys[i], NULL);
 
 		if (setting < 0)
 			return pom_fail(error, POM_ERR_CONFIG, "%s:%d: there is no setting %s.%s", path, find_line(text, section, keys[i]), section, keys[i]);
-		if (!settings_set_value(settings, (enum setting)setting, value ? value : "", error)) {
+		if (!value)
+			return pom_fail(error, POM_ERR_CONFIG, "%s:%d: the value of %s.%s is not readable: a backslash is written twice", path, find_line(text, section, keys[i]), section, keys[i]);
+		/* Spaces at the end are not seen by whoever reads the file. */
+		if (!settings_set_value(settings, (enum setting)setting, g_strchomp(value), error)) {
 			g_prefix_error(error, "%s:%d: ", path, find_line(text, section, keys[i]));
 			return false;
 		}
@@ -131,8 +145,10 @@ bool settings_load_environment(struct settings *settings, GError **error)
 		g_autofree char *upper = g_ascii_strup(name, -1);
 		const char *value = g_getenv(upper);
 
-		if (value && !settings_set_value(settings, (enum setting)i, value, error))
+		if (value && !settings_set_value(settings, (enum setting)i, value, error)) {
+			g_prefix_error(error, "environment variable %s: ", upper);
 			return false;
+		}
 	}
 	return true;
 }
@@ -152,9 +168,36 @@ int64_t settings_int(const struct settings *settings, enum setting setting)
 	return g_ascii_strtoll(settings->values[setting], NULL, 10);
 }
 
+/* Labels of letters, digits and inner hyphens (RFC 1123 §2.1), or an IPv4 address. */
+static bool is_host_name(const char *host)
+{
+	g_auto(GStrv) labels = g_strsplit(host, ".", -1);
+
+	for (int i = 0; labels[i]; i++) {
+		size_t len = strlen(labels[i]);
+
+		if (len < 1 || len > 63 || labels[i][0] == '-' || labels[i][len - 1] == '-' ||
+		    strspn(labels[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != len)
+			return false;
+	}
+	return strlen(host) <= 253;
+}
+
+/* As it stands in a certificate: lower case, an IPv6 address in its one short form (RFC 5952). NULL when it is no host. transfer full. */
+static char *canonical_host(const char *host)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr in6;
+
+	if (!strchr(host, ':'))
+		return is_host_name(host) ? g_ascii_strdown(host, -1) : NULL;
+	return inet_pton(AF_INET6, host, &in6) == 1 ? g_strdup(inet_ntop(AF_INET6, &in6, text, sizeof(text))) : NULL;
+}
+
 char *settings_check_url(const char *url, GError **error)
 {
 	g_autoptr(GUri) uri = g_uri_parse(url, G_URI_FLAGS_NONE, NULL);
+	g_autofree char *lower = NULL;
 	const char *why = NULL;
 	const char *host;
 
@@ -170,13 +213,12 @@ char *settings_check_url(const char *url, GError **error)
 		why = "it must not have a query or fragment";
 	else if (g_uri_get_port(uri) == 0 || g_uri_get_port(uri) > 65535)
 		why = "its port is not a port";
-	else if (!g_hostname_is_ip_address(host) && (strlen(host) > 253 || strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") != strlen(host)))
-		why = "its host name has characters that a host name cannot have";
+	else if (!(lower = canonical_host(host)))
+		why = "its host is neither a host name nor an IP address";
 	if (why) {
 		pom_fail(error, POM_ERR_USAGE, "the URL \"%s\" cannot be used: %s", url, why);
 		return NULL;
 	}
-	g_autofree char *lower = g_ascii_strdown(host, -1);
 	g_autofree char *port = g_uri_get_port(uri) > 0 && g_uri_get_port(uri) != 443 ? g_strdup_printf(":%d", g_uri_get_port(uri)) : g_strdup("");
 	return strchr(lower, ':') ? g_strconcat("https://[", lower, "]", port, NULL) : g_strconcat("https://", lower, port, NULL);
 }
