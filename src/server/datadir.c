@@ -150,14 +150,16 @@ static bool fill(const char *dir, const struct datadir_options *o, GError **erro
 	return ok && write_conf(dir, o, error);
 }
 
-/* Removes what an interrupted init left. Only flat files can be there. */
-static void remove_flat(const char *dir)
+/* Removes what an interrupted init left, and nothing else: the folder may be somebody's. */
+static void remove_leftovers(const char *dir)
 {
-	g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
-	const char *name;
+	static const char *const names[] = {
+		DATADIR_SEAL, DATADIR_DB, DATADIR_DB "-wal", DATADIR_DB "-shm", DATADIR_TOKEN, DATADIR_TOKEN ".new", DATADIR_ROOT, DATADIR_ROOT ".new",
+		DATADIR_CONF, DATADIR_CONF ".new",
+	};
 
-	while (d && (name = g_dir_read_name(d))) {
-		g_autofree char *path = g_build_filename(dir, name, NULL);
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autofree char *path = g_build_filename(dir, names[i], NULL);
 
 		g_unlink(path);
 	}
@@ -176,11 +178,16 @@ bool datadir_init(const struct datadir_options *o, bool *ret_existed, GError **e
 		trimmed[n - 1] = '\0';
 	making = g_strconcat(trimmed, ".new", NULL);
 	parent = g_path_get_dirname(trimmed);
-	remove_flat(making);
+	if (g_file_test(making, G_FILE_TEST_EXISTS)) {
+		g_autofree char *key = datadir_path(making, DATADIR_SEAL);
+
+		if (g_file_test(key, G_FILE_TEST_IS_REGULAR) || is_empty(making))
+			remove_leftovers(making);
+	}
 	if (g_mkdir_with_parents(parent, 0755) < 0 || g_mkdir(making, 0700) < 0)
 		return pom_fail(error, POM_ERR_IO, "%s cannot be made: %s", making, g_strerror(errno));
 	if (!fill(making, o, error)) {
-		remove_flat(making);
+		remove_leftovers(making);
 		return false;
 	}
 	if (rename(making, trimmed) < 0)

@@ -3,7 +3,7 @@
 #include "base/metric.h"
 #include "server/server_internal.h"
 
-enum { TICK_S = 2, HOUR_MS = 3600 * 1000 };
+enum { TICK_S = 2, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
 
 static void flush(struct server *server)
 {
@@ -13,14 +13,18 @@ static void flush(struct server *server)
 		pom_log(POM_LOG_WARNING, "last-seen times could not be written", "why", error->message, NULL);
 }
 
-static void renew_tls(struct server *server)
+static void renew_tls(struct server *server, int64_t now_ms)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (!server_tls_load(server, &error))
-		pom_log(POM_LOG_ERROR, "the TLS certificate could not be renewed", "why", error->message, NULL);
-	else
+	if (server_tls_load(server, &error))
 		pom_log(POM_LOG_NOTICE, "the TLS certificate was renewed", NULL);
+	else
+		pom_log(POM_LOG_ERROR, "the TLS certificate could not be renewed; the next try is in ten minutes", "why", error->message, NULL);
+	/* Not at every tick, whether it failed or the new one is as short as its issuer's rest. */
+	pthread_mutex_lock(&server->tls_lock);
+	server->tls_renew_ms = MAX(server->tls_renew_ms, now_ms + RETRY_MS);
+	pthread_mutex_unlock(&server->tls_lock);
 }
 
 static bool tls_is_due(struct server *server, int64_t now_ms)
@@ -58,7 +62,7 @@ static void *janitor_main(void *data)
 			next_hourly = now_ms + HOUR_MS;
 		}
 		if (tls_is_due(server, now_ms))
-			renew_tls(server);
+			renew_tls(server, now_ms);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += TICK_S;
 		pthread_mutex_lock(&server->janitor_lock);

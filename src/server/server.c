@@ -12,7 +12,8 @@
 #include "server/datadir.h"
 #include "server/server_internal.h"
 
-enum { GRACE_MS = 10000 };
+/* Together below the ten seconds that a stop may take; what still hangs then (a name lookup, a disk) is left behind. */
+enum { HTTP_GRACE_MS = 7500, PUSH_GRACE_MS = 1500, STOP_S = 10 };
 
 void server_done(void *ctx, const struct http_request *request, int status, int64_t duration_us)
 {
@@ -38,6 +39,39 @@ static struct service_settings service_settings(const struct settings *s)
 	};
 }
 
+static int find_log_level(const char *name)
+{
+	static const char *const names[POM_LOG_LEVEL_MAX] = {"error", "warning", "notice", "info", "debug"};
+
+	for (int i = 0; i < POM_LOG_LEVEL_MAX; i++)
+		if (!g_strcmp0(name, names[i]))
+			return i;
+	return -1;
+}
+
+static bool check_log_level(const struct settings *s, GError **error)
+{
+	const char *level = settings_text(s, SETTING_LOG_LEVEL);
+
+	if (find_log_level(level) >= 0)
+		return true;
+	return pom_fail(error, POM_ERR_CONFIG, "server.log_level must be error, warning, notice, info or debug, not \"%s\"", level ? level : "");
+}
+
+/* The file may have been edited: what devices are told must be exactly what a checked URL looks like. */
+static bool check_public_url(const struct settings *s, GError **error)
+{
+	const char *url = settings_text(s, SETTING_URL);
+	g_autofree char *checked = NULL;
+
+	if (!url)
+		return pom_fail(error, POM_ERR_CONFIG, "server.url is empty: it is the URL that devices reach this server by");
+	checked = settings_check_url(url, error);
+	if (!checked)
+		return false;
+	return !strcmp(checked, url) ? true : pom_fail(error, POM_ERR_CONFIG, "server.url must be written as %s, not %s", checked, url);
+}
+
 static bool check_settings(const struct settings *s, GError **error)
 {
 	static const struct { enum setting setting; int64_t min, max; } ranges[] = {
@@ -55,7 +89,9 @@ static bool check_settings(const struct settings *s, GError **error)
 	}
 	if (key_size != 2048 && key_size != 4096)
 		return pom_fail(error, POM_ERR_CONFIG, "enroll.key_size must be 2048 or 4096");
-	return settings_text(s, SETTING_URL) ? true : pom_fail(error, POM_ERR_CONFIG, "server.url is empty: it is the URL that devices reach this server by");
+	if (settings_text(s, SETTING_TLS_KEY) && !settings_text(s, SETTING_TLS_CERTIFICATE))
+		return pom_fail(error, POM_ERR_CONFIG, "tls.key is set but tls.certificate is not");
+	return check_log_level(s, error) && check_public_url(s, error);
 }
 
 /* Settings that lower the guard are said aloud at every start. */
@@ -73,12 +109,10 @@ static bool apply_legacy(const struct settings *s, GError **error)
 
 static void set_log_level(const struct settings *s)
 {
-	static const char *const names[POM_LOG_LEVEL_MAX] = {"error", "warning", "notice", "info", "debug"};
-	const char *wanted = settings_text(s, SETTING_LOG_LEVEL);
+	int level = find_log_level(settings_text(s, SETTING_LOG_LEVEL));
 
-	for (int i = 0; wanted && i < POM_LOG_LEVEL_MAX; i++)
-		if (!strcmp(wanted, names[i]))
-			pom_log_set_level((enum pom_log_level)i);
+	if (level >= 0)
+		pom_log_set_level((enum pom_log_level)level);
 }
 
 static void wake_push(void *ctx)
@@ -207,12 +241,28 @@ static void raise_limits(void)
 	}
 }
 
+/* Everything acknowledged is durable: ending here loses what a crash would lose, nothing. */
+static void *end_in_time(void *ctx)
+{
+	g_usleep((STOP_S * G_USEC_PER_SEC) - G_USEC_PER_SEC / 4);
+	pom_log(POM_LOG_WARNING, "stopping took too long: ending without waiting for the rest", NULL);
+	_exit(0);
+}
+
+static void watch_stop(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, end_in_time, NULL) == 0)
+		pthread_detach(thread);
+}
+
 static void close_all(struct server *server)
 {
 	g_autofree char *ports = datadir_path(server->dir, DATADIR_PORTS);
 
 	http_server_free(server->http);
-	pusher_free(server->pusher, GRACE_MS / 2);
+	pusher_free(server->pusher, PUSH_GRACE_MS);
 	service_free(server->service);
 	store_close(server->store);
 	SSL_CTX_free(server->tls);
@@ -248,7 +298,8 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 		pusher_wake(server.pusher);
 		wait_for_end(&server, &signals);
 		pom_log(POM_LOG_NOTICE, "stopping", NULL);
-		http_server_stop(server.http, GRACE_MS);
+		watch_stop();
+		http_server_stop(server.http, HTTP_GRACE_MS);
 		server_janitor_stop(&server);
 	}
 	close_all(&server);
