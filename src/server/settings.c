@@ -102,11 +102,12 @@ static bool load_section(struct settings *settings, GKeyFile *file, const char *
 		return pom_fail(error, POM_ERR_CONFIG, "%s:%d: there is no section %s", path, find_line(text, section, NULL), section);
 	for (int i = 0; keys && keys[i]; i++) {
 		int setting = find(section, keys[i]);
-		g_autofree char *value = g_key_file_get_string(file, section, keys[i], NULL);
+		g_autoptr(GError) unreadable = NULL;
+		g_autofree char *value = g_key_file_get_string(file, section, keys[i], &unreadable);
 
 		if (setting < 0)
 			return pom_fail(error, POM_ERR_CONFIG, "%s:%d: there is no setting %s.%s", path, find_line(text, section, keys[i]), section, keys[i]);
-		if (!value)
+		if (unreadable)
 			return pom_fail(error, POM_ERR_CONFIG, "%s:%d: the value of %s.%s is not readable: a backslash is written twice", path, find_line(text, section, keys[i]), section, keys[i]);
 		/* Spaces at the end are not seen by whoever reads the file. */
 		if (!settings_set_value(settings, (enum setting)setting, g_strchomp(value), error)) {
