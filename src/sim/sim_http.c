@@ -9,6 +9,7 @@
 enum { REPLY_MAX = 64 << 20, CONNECT_MS = 10000, TOTAL_MS = 60000, TICK_MS = 100, REDIRECTS_MAX = 5 };
 
 struct sim_http {
+	CURLM *multi; /* keeps the connections; libcurl's easy loop would look up only once a second */
 	CURL *curl;
 	const int *stop;
 	char *roots, *key_pem, *cert_pem;
@@ -57,8 +58,9 @@ sim_http *sim_http_new(const int *stop)
 	sim_http *http = g_new0(sim_http, 1);
 
 	http->stop = stop;
+	http->multi = curl_multi_init();
 	http->curl = curl_easy_init();
-	if (!http->curl)
+	if (!http->multi || !http->curl)
 		g_error("libcurl cannot start");
 	return http;
 }
@@ -68,6 +70,7 @@ void sim_http_free(sim_http *http)
 	if (!http)
 		return;
 	curl_easy_cleanup(http->curl);
+	curl_multi_cleanup(http->multi);
 	g_free(http->roots);
 	g_free(http->key_pem);
 	g_free(http->cert_pem);
@@ -86,13 +89,6 @@ void sim_http_set_identity(sim_http *http, EVP_PKEY *key, X509 *cert)
 	g_free(http->cert_pem);
 	http->key_pem = sim_key_pem(key);
 	http->cert_pem = sim_cert_pem(cert);
-}
-
-static int on_progress(void *ctx, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
-{
-	const sim_http *http = ctx;
-
-	return sim_stopped(http->stop);
 }
 
 static size_t on_body(char *data, size_t size, size_t n, void *ctx)
@@ -183,7 +179,7 @@ static struct curl_slist *make_headers(const struct sim_request *request)
 	return headers;
 }
 
-static void set_common(sim_http *http, GByteArray *body, char *message)
+static void set_common(const sim_http *http, GByteArray *body, char *message)
 {
 	CURL *curl = http->curl;
 
@@ -197,11 +193,33 @@ static void set_common(sim_http *http, GByteArray *body, char *message)
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)TOTAL_MS);
 	curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "MDM/1.0");
-	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, http);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+}
+
+static CURLcode read_result(CURLM *multi)
+{
+	int n;
+	const CURLMsg *message = curl_multi_info_read(multi, &n);
+
+	return message ? message->data.result : CURLE_ABORTED_BY_CALLBACK;
+}
+
+/* Runs the request to its end, or until it is time to stop. */
+static CURLcode perform(const sim_http *http)
+{
+	CURLMcode code = curl_multi_add_handle(http->multi, http->curl);
+	CURLcode result;
+	int running = 1;
+
+	while (code == CURLM_OK && running && !sim_stopped(http->stop)) {
+		code = curl_multi_perform(http->multi, &running);
+		if (code == CURLM_OK && running)
+			code = curl_multi_poll(http->multi, NULL, 0, TICK_MS, NULL);
+	}
+	result = code == CURLM_OK ? read_result(http->multi) : CURLE_FAILED_INIT;
+	curl_multi_remove_handle(http->multi, http->curl);
+	return result;
 }
 
 static void read_reply(CURL *curl, GByteArray *body, struct sim_reply *ret)
@@ -232,7 +250,7 @@ bool sim_http_send(sim_http *http, const struct sim_request *request, struct sim
 	curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, headers);
 	set_body(http, request, &upload);
 	curl_easy_setopt(http->curl, CURLOPT_CUSTOMREQUEST, request->method);
-	code = curl_easy_perform(http->curl);
+	code = perform(http);
 	curl_slist_free_all(headers);
 	if (code != CURLE_OK)
 		return pom_fail(error, POM_ERR_UNREACHABLE, "%s %s: %s", request->method, request->url, *message ? message : curl_easy_strerror(code));
