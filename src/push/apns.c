@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "codec/json.h"
 
-enum { STREAMS_MAX = 1500, CONNECT_MS = 15000, ANSWER_MS = 60000, PING_MS = 3600 * 1000, BACKOFF_FIRST_MS = 500, BACKOFF_MAX_MS = 60000, NEVER_MS = 3600 * 1000 };
+enum { STREAMS_MAX = 1500, RESETS_MAX = 3, CONNECT_MS = 15000, ANSWER_MS = 60000, CHECK_MS = 5000, PING_MS = 3600 * 1000, BACKOFF_FIRST_MS = 500, BACKOFF_MAX_MS = 60000, NEVER_MS = 3600 * 1000 };
 
 enum state { CLOSED, CONNECTING, HANDSHAKE, READY };
 
@@ -30,6 +30,9 @@ struct apns {
 	struct addrinfo *addresses, *next_address;
 	int64_t since_ms, retry_ms, heard_ms, backoff_ms;
 	bool want_write, closing;
+	bool answered;      /* this connection has answered a push */
+	bool leaving;       /* … and is to be left */
+	int64_t check_ms;   /* when to look for pushes that are not answered */
 	GQueue waiting;     /* struct apns_push */
 	GHashTable *flying; /* stream id → struct apns_push */
 	int64_t now_ms;
@@ -44,6 +47,7 @@ void apns_push_free(struct apns_push *push)
 	g_free(push->enrollment_id);
 	g_free(push->generation);
 	g_free(push->push_magic);
+	g_free(push->body_text);
 	g_clear_pointer(&push->push_token, g_bytes_unref);
 	g_free(push);
 }
@@ -76,6 +80,11 @@ size_t apns_pending(const struct apns *apns)
 	return apns->waiting.length + g_hash_table_size(apns->flying);
 }
 
+size_t apns_in_flight(const struct apns *apns)
+{
+	return g_hash_table_size(apns->flying);
+}
+
 void apns_submit(struct apns *apns, struct apns_push *push)
 {
 	g_queue_push_tail(&apns->waiting, push);
@@ -106,7 +115,7 @@ static void drop_connection(struct apns *apns)
 	apns->fd = -1;
 	apns->state = CLOSED;
 	apns->unsent_len = 0;
-	apns->closing = false;
+	apns->closing = apns->leaving = apns->answered = false;
 }
 
 void apns_free(struct apns *apns)
@@ -127,10 +136,10 @@ void apns_free(struct apns *apns)
 	g_free(apns);
 }
 
-void apns_reconnect(struct apns *apns, int64_t now_ms, int64_t slow_ms)
+void apns_leave(struct apns *apns, int64_t rest_ms)
 {
-	drop_connection(apns);
-	apns->retry_ms = now_ms + slow_ms;
+	apns->leaving = true;
+	apns->retry_ms = apns->now_ms + rest_ms;
 }
 
 /* The connection failed: wait longer each time. */
@@ -188,13 +197,18 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, voi
 	if (!push)
 		return 0;
 	g_hash_table_remove(apns->flying, GINT_TO_POINTER(stream));
-	if (!push->status) {
+	if (!push->status && ++push->resets < RESETS_MAX) {
 		/* Refused or reset without an answer: not processed (RFC 9113 §8.7). */
 		push->body_len = 0;
 		g_queue_push_head(&apns->waiting, push);
 		return 0;
 	}
-	apns->backoff_ms = 0;
+	if (push->status) {
+		apns->answered = true;
+		apns->backoff_ms = 0;
+	} else {
+		push->status = APNS_RESET;
+	}
 	apns->done(apns->ctx, apns, push);
 	return 0;
 }
@@ -231,20 +245,24 @@ static void open_session(struct apns *apns)
 
 static ssize_t read_body(nghttp2_session *session, int32_t stream, uint8_t *buf, size_t len, uint32_t *flags, nghttp2_data_source *source, void *data)
 {
-	const struct apns_push *push = source->ptr;
-	/* The magic is an opaque string of the device: it must not break out of its JSON string. */
-	g_autoptr(json_t) json = json_pack("{s:s}", "mdm", push->push_magic);
-	g_autofree char *body = json ? json_dumps(json, JSON_COMPACT) : NULL;
-	size_t n;
+	struct apns_push *push = source->ptr;
+	size_t rest = strlen(push->body_text) - push->body_sent, n = MIN(rest, len);
 
-	if (!body)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	n = strlen(body);
-	if (n > len)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	memcpy(buf, body, n);
-	*flags |= NGHTTP2_DATA_FLAG_EOF;
+	/* Flow control may leave room for a part only. */
+	memcpy(buf, push->body_text + push->body_sent, n);
+	push->body_sent += n;
+	if (n == rest)
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
 	return (ssize_t)n;
+}
+
+/* The magic is an opaque string of the device: it must not break out of its JSON string. transfer full. */
+static char *format_body(const struct apns_push *push)
+{
+	g_autoptr(json_t) json = json_pack("{s:s}", "mdm", push->push_magic);
+	g_autoptr(GBytes) text = json_format(json);
+
+	return g_strndup(g_bytes_get_data(text, NULL), g_bytes_get_size(text));
 }
 
 static nghttp2_nv nv(const char *name, const char *value, uint8_t flags)
@@ -273,6 +291,9 @@ static bool send_push(struct apns *apns, struct apns_push *push)
 		nv("apns-topic", apns->topic, 0), nv("apns-push-type", "mdm", 0), nv("apns-priority", "10", 0), nv("apns-expiration", expiration, 0),
 		nv("content-type", "application/json", 0),
 	};
+	if (!push->body_text)
+		push->body_text = format_body(push);
+	push->body_sent = 0;
 	stream = nghttp2_submit_request(apns->session, NULL, headers, G_N_ELEMENTS(headers), &body, NULL);
 	if (stream < 0)
 		return false;
@@ -371,6 +392,15 @@ static void run_handshake(struct apns *apns)
 		open_session(apns);
 }
 
+/* A connection that ends without having answered anything is a failure, however politely it says goodbye. */
+static void end_connection(struct apns *apns)
+{
+	if (apns->waiting.length && !apns->answered)
+		fail(apns, "goodbye", "the connection was closed before it answered");
+	else
+		drop_connection(apns);
+}
+
 static bool read_some(struct apns *apns)
 {
 	uint8_t buf[16384];
@@ -383,7 +413,7 @@ static bool read_some(struct apns *apns)
 			return true;
 		if (code != SSL_ERROR_NONE) {
 			if (apns->closing || !apns_pending(apns))
-				drop_connection(apns);
+				end_connection(apns);
 			else
 				fail(apns, "read", tls_error(apns->ssl));
 			return false;
@@ -391,6 +421,10 @@ static bool read_some(struct apns *apns)
 		apns->heard_ms = apns->now_ms;
 		if (nghttp2_session_mem_recv(apns->session, buf, (size_t)n) < 0) {
 			fail(apns, "HTTP/2", "the other side broke the protocol");
+			return false;
+		}
+		if (apns->leaving) {
+			drop_connection(apns);
 			return false;
 		}
 	}
@@ -424,6 +458,21 @@ static bool write_some(struct apns *apns)
 	}
 }
 
+/* A push that is never answered while others are must not wait for ever: its stream is canceled, on_close takes it back. */
+static void cancel_unanswered(struct apns *apns)
+{
+	GHashTableIter iter;
+	void *stream, *push;
+
+	if (apns->now_ms < apns->check_ms && apns->check_ms - apns->now_ms <= CHECK_MS)
+		return;
+	apns->check_ms = apns->now_ms + CHECK_MS;
+	g_hash_table_iter_init(&iter, apns->flying);
+	while (g_hash_table_iter_next(&iter, &stream, &push))
+		if (apns->now_ms - ((struct apns_push *)push)->sent_ms > ANSWER_MS)
+			nghttp2_submit_rst_stream(apns->session, NGHTTP2_FLAG_NONE, GPOINTER_TO_INT(stream), NGHTTP2_CANCEL);
+}
+
 /* A path that died silently shows only by answers that do not come. */
 static bool hangs(struct apns *apns)
 {
@@ -435,13 +484,14 @@ static void run_ready(struct apns *apns)
 	if (!read_some(apns))
 		return;
 	if (apns->closing && !g_hash_table_size(apns->flying)) {
-		drop_connection(apns);
+		end_connection(apns);
 		return;
 	}
 	if (hangs(apns)) {
 		fail(apns, "answers", "none came for a minute");
 		return;
 	}
+	cancel_unanswered(apns);
 	if (apns->now_ms - apns->heard_ms > PING_MS) {
 		nghttp2_submit_ping(apns->session, NGHTTP2_FLAG_NONE, NULL);
 		apns->heard_ms = apns->now_ms;
@@ -455,6 +505,8 @@ static void run_ready(struct apns *apns)
 void apns_run(struct apns *apns, int64_t now_ms)
 {
 	apns->now_ms = now_ms;
+	/* The clock may have been set back. */
+	apns->retry_ms = MIN(apns->retry_ms, now_ms + BACKOFF_MAX_MS);
 	ERR_clear_error();
 	if (apns->state == CLOSED && apns->waiting.length && now_ms >= apns->retry_ms)
 		start_connect(apns);

@@ -10,13 +10,19 @@
 
 struct apns;
 
+enum { APNS_RESET = 1 };
+
 /* A push on its way; the owner's, kept until its answer. */
 struct apns_push {
 	char *enrollment_id, *generation, *push_magic;
 	GBytes *push_token;
 	int64_t epoch, attempts;
+	/* The connection's own. */
+	char *body_text;       /* what is sent */
+	size_t body_sent;
+	unsigned resets;
 	/* The answer. */
-	int status;            /* 0: none came (connection lost) */
+	int status;            /* 0: none came; APNS_RESET: refused without one, again and again */
 	char body[512];
 	size_t body_len;
 	int64_t sent_ms;
@@ -40,9 +46,12 @@ const char *apns_topic(const struct apns *apns);
 void apns_submit(struct apns *apns, struct apns_push *push);
 /* Pushes waiting or in flight. */
 size_t apns_pending(const struct apns *apns);
+/* Pushes sent and not answered. */
+size_t apns_in_flight(const struct apns *apns);
 /* Does what can be done now: connects when there is work and the back-off is over, reads, writes, cuts off what hangs. */
 void apns_run(struct apns *apns, int64_t now_ms);
 /* What to poll for (fd -1: nothing) and when to run again at the latest. */
 void apns_poll(const struct apns *apns, struct pollfd *ret, int64_t *ret_until_ms);
-/* Leaves the connection for a new one; pushes wait for it. SLOW_MS: not before this long. */
-void apns_reconnect(struct apns *apns, int64_t now_ms, int64_t slow_ms);
+/* Leaves the connection as soon as the present call of apns_run is over; pushes wait for a new one, which is not made before
+ * REST_MS have passed. May be called from the done function. */
+void apns_leave(struct apns *apns, int64_t rest_ms);

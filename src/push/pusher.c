@@ -37,7 +37,8 @@ struct pusher {
 	/* The thread's own. */
 	struct topic topics[TOPICS_MAX];
 	unsigned n_topics;
-	GHashTable *underway;   /* enrollment id → itself: loaded and not yet written back */
+	GHashTable *underway;   /* enrollment id → generation: loaded and not yet written back */
+	bool again;             /* a push was asked for again while it was under way: look when it is done */
 	GArray *outcomes;       /* struct push_outcome, to be written */
 	int64_t look_ms;
 	bool full_page;         /* the last look filled its page: look again when there is room */
@@ -93,7 +94,7 @@ static void on_done(void *ctx, struct apns *apns, struct apns_push *push)
 {
 	struct pusher *pusher = ctx;
 	int64_t now_ms = now_of(pusher), at_ms = 0;
-	g_autofree char *reason = parse_answer(push, &at_ms);
+	g_autofree char *reason = push->status == APNS_RESET ? g_strdup("reset") : parse_answer(push, &at_ms);
 	enum push_verdict verdict = push_decide(push->status, reason);
 	struct push_outcome outcome = {g_steal_pointer(&push->enrollment_id), g_steal_pointer(&push->generation), g_steal_pointer(&push->push_token),
 	                               push->epoch, push->attempts + 1, now_ms, at_ms ? at_ms : now_ms, PUSH_RETRY};
@@ -112,10 +113,13 @@ static void on_done(void *ctx, struct apns *apns, struct apns_push *push)
 		outcome.retry_ms = now_ms + push_delay_ms(outcome.attempts, push->status == 429, jitter(pusher));
 		break;
 	case PUSH_VERDICT_RECONNECT:
-		outcome.attempts--;
+		outcome.retry_ms = now_ms + push_delay_ms(outcome.attempts, false, jitter(pusher));
+		apns_leave(apns, 0);
 		break;
 	case PUSH_VERDICT_TOPIC:
+		/* The next push would be refused likewise: the whole topic waits. */
 		outcome.retry_ms = now_ms + push_delay_ms(outcome.attempts, true, jitter(pusher));
+		apns_leave(apns, TOPIC_WAIT_MS);
 		break;
 	}
 	/* Status 0 is a push given back at the end: it stays in the outbox as it is. */
@@ -143,6 +147,9 @@ static void write_outcomes(struct pusher *pusher)
 		if (!store_push_apply(pusher->store, (const struct push_outcome *)(const void *)pusher->outcomes->data, n, &error))
 			pom_log(POM_LOG_ERROR, "outcomes of pushes could not be written", "why", error->message, NULL);
 		g_array_remove_range(pusher->outcomes, 0, n);
+		/* Nobody else would tell that the wish which came meanwhile is due. */
+		if (pusher->again)
+			pusher->look_ms = 0;
 	}
 }
 
@@ -231,13 +238,15 @@ static void take_row(struct pusher *pusher, const struct push_row *row, int64_t 
 	struct topic *topic = row->topic ? find_topic(pusher, row->topic) : NULL;
 	struct push_outcome outcome = {.epoch = row->epoch, .attempts = row->attempts + 1};
 	struct apns_push *push;
-	char *id;
+	const char *underway;
 
-	if (g_hash_table_contains(pusher->underway, row->enrollment_id))
+	underway = g_hash_table_lookup(pusher->underway, row->enrollment_id);
+	if (underway) {
+		pusher->again |= strcmp(underway, row->generation) != 0;
 		return;
+	}
 	if (topic && row->push_token && row->push_magic && !row->dead_ms) {
-		id = g_strdup(row->enrollment_id);
-		g_hash_table_add(pusher->underway, id);
+		g_hash_table_insert(pusher->underway, g_strdup(row->enrollment_id), g_strdup(row->generation));
 		push = g_new0(struct apns_push, 1);
 		push->enrollment_id = g_strdup(row->enrollment_id);
 		push->generation = g_strdup(row->generation);
@@ -263,11 +272,16 @@ static void look_into_outbox(struct pusher *pusher, int64_t now_ms)
 	g_autoptr(GArray) rows = NULL;
 	int64_t limit = LOAD_MAX + (int64_t)g_hash_table_size(pusher->underway), next_ms = 0, n = 0;
 
+	pusher->look_ms = now_ms + LOOK_MS;
+	/* While APNs is away, each wake-up would take in and read over more of what waits. */
+	pusher->full_page = g_hash_table_size(pusher->underway) >= LOAD_MAX;
+	if (pusher->full_page)
+		return;
+	pusher->again = false;
 	rows = store_push_due(pusher->store, now_ms, limit, &load, &error);
 	for (guint i = 0; rows && i < rows->len; i++)
 		take_row(pusher, &g_array_index(rows, struct push_row, i), now_ms);
 	pusher->full_page = rows && (int64_t)rows->len == limit;
-	pusher->look_ms = now_ms + LOOK_MS;
 	if (!error && store_push_backlog(pusher->store, &next_ms, &n, &error)) {
 		pom_metric_set(POM_METRIC_PUSH_BACKLOG, NULL, n);
 		if (next_ms > now_ms)
@@ -305,12 +319,13 @@ static void run_topics(struct pusher *pusher)
 		apns_run(pusher->topics[i].apns, now_of(pusher));
 }
 
-static size_t pending(const struct pusher *pusher)
+/* What waits stays in the outbox for the next start; only what has been sent is worth waiting for. */
+static size_t in_flight(const struct pusher *pusher)
 {
 	size_t n = 0;
 
 	for (unsigned i = 0; i < pusher->n_topics; i++)
-		n += apns_pending(pusher->topics[i].apns);
+		n += apns_in_flight(pusher->topics[i].apns);
 	return n;
 }
 
@@ -318,7 +333,7 @@ static void drain(struct pusher *pusher)
 {
 	int64_t until = now_of(pusher) + pusher->grace_ms;
 
-	while (pending(pusher) && now_of(pusher) < until) {
+	while (in_flight(pusher) && now_of(pusher) < until) {
 		pusher->look_ms = now_of(pusher) + 100;
 		wait_for_work(pusher);
 		run_topics(pusher);
@@ -337,6 +352,8 @@ static void *pusher_main(void *data)
 		bool woken = wait_for_work(pusher);
 		int64_t now_ms = now_of(pusher);
 
+		/* The clock may have been set back. */
+		pusher->look_ms = MIN(pusher->look_ms, now_ms + LOOK_MS);
 		if (woken || now_ms >= pusher->look_ms)
 			load_topics(pusher);
 		if (woken || now_ms >= pusher->look_ms || (pusher->full_page && g_hash_table_size(pusher->underway) < LOAD_MAX))
@@ -384,7 +401,7 @@ struct pusher *pusher_new(struct store *store, const struct seal *seal, const st
 	pusher->root_file = g_strdup(settings->root_file);
 	pusher->expiration_s = settings->expiration_s;
 	pusher->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	pusher->underway = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	pusher->underway = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	pusher->outcomes = g_array_new(FALSE, FALSE, sizeof(struct push_outcome));
 	g_array_set_clear_func(pusher->outcomes, clear_outcome);
 	sigfillset(&all);

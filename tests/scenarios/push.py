@@ -1,8 +1,10 @@
 """Pushes: from a queued command over HTTP/2 to the device that waits."""
 import contextlib
+import ipaddress
 import socket
 import sqlite3
 import subprocess
+import threading
 
 from harness import *
 
@@ -158,6 +160,143 @@ def not_now_is_pushed_again():
         with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db:
             due = db.execute("SELECT due_at FROM push_outbox").fetchone()
         expect(due and 60 < due[0] / 1000 - time.time() < 150, f"a push in about two minutes: {due}")
+
+
+@case
+def a_push_asked_for_while_one_is_under_way():
+    with Apns("--delay-ms", "1000") as apns, server(apns) as s:
+        d = s.enroll()
+        s.cli("device", "push", d.udid)
+        time.sleep(0.5)
+        s.cli("device", "push", d.udid)
+        eventually(lambda: s.metric('pomona_pushes_total{result="ok"}') == 2, "the second push waits for something else to happen", 5)
+
+
+class OddApns:
+    """An HTTP/2 peer made of bare frames, for what APNs does on its bad days. ANSWER(peer, connection, stream, body) is called for each whole
+    request."""
+    DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+
+    def __init__(self, answer, settings=b""):
+        self.answer, self.settings = answer, settings
+        self.dir = tempfile.mkdtemp(prefix="pomona-apns-")
+        self.topic, self.requests, self.connections, self.bodies = TOPIC, 0, 0, []
+        key, name = rsa_key(), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+        now = datetime.datetime.utcnow()
+        cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+                .not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=1))
+                .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False).sign(key, hashes.SHA256()))
+        pem = cert.public_bytes(serialization.Encoding.PEM)
+        pathlib.Path(self.dir, "root.pem").write_bytes(pem)
+        pathlib.Path(self.dir, "server.pem").write_bytes(pem + pem_key(key))
+        pathlib.Path(self.dir, "push.pem").write_bytes(push_cert())
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(os.path.join(self.dir, "server.pem"))
+        self.context.set_alpn_protocols(["h2"])
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def server_args(self):
+        return ["--apns-url", f"https://127.0.0.1:{self.port}", "--apns-root", os.path.join(self.dir, "root.pem")]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                c, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+
+    @staticmethod
+    def frame(kind, stream, payload=b"", flags=0):
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    def respond(self, c, stream, status, reason=None):
+        block = b"\x08\x03" + str(status).encode()
+        if reason is None:
+            c.sendall(self.frame(self.HEADERS, stream, block, 5))
+        else:
+            c.sendall(self.frame(self.HEADERS, stream, block, 4) + self.frame(self.DATA, stream, json.dumps({"reason": reason}).encode(), 1))
+
+    def serve(self, raw):
+        def read(n):
+            data = b""
+            while len(data) < n:
+                more = c.recv(n - len(data))
+                if not more:
+                    raise ConnectionError
+                data += more
+            return data
+        with contextlib.suppress(OSError), self.context.wrap_socket(raw, server_side=True) as c:
+            self.connections += 1
+            read(24)
+            c.sendall(self.frame(self.SETTINGS, 0, self.settings))
+            bodies = {}
+            while True:
+                head = read(9)
+                payload, kind, flags, stream = read(int.from_bytes(head[:3], "big")), head[3], head[4], int.from_bytes(head[5:], "big")
+                if kind == self.SETTINGS and not flags & 1:
+                    c.sendall(self.frame(self.SETTINGS, 0, b"", 1))
+                elif kind == self.HEADERS:
+                    self.requests += 1
+                elif kind == self.DATA:
+                    bodies[stream] = bodies.get(stream, b"") + payload
+                    if payload:
+                        c.sendall(self.frame(self.WINDOW_UPDATE, stream, len(payload).to_bytes(4, "big")))
+                    if flags & 1:
+                        self.bodies.append(bodies[stream])
+                        self.answer(self, c, stream)
+
+
+@case
+def an_apns_that_hangs_up():
+    def goodbye(apns, c, stream):
+        c.sendall(apns.frame(apns.GOAWAY, 0, bytes(8)))
+        c.close()
+    with OddApns(goodbye) as apns, server(apns) as s:
+        d = s.enroll()
+        s.cli("device", "push", d.udid)
+        time.sleep(4)
+        expect(1 <= apns.connections <= 5, f"{apns.connections} connections in four seconds")
+
+
+@case
+def an_apns_that_resets_streams():
+    with OddApns(lambda apns, c, stream: c.sendall(apns.frame(apns.RST_STREAM, stream, bytes([0, 0, 0, 7])))) as apns, server(apns) as s:
+        d = s.enroll()
+        s.cli("device", "push", d.udid)
+        eventually(lambda: s.metric('pomona_pushes_total{result="reset"}') == 1, "the push goes back to the outbox")
+        time.sleep(2)
+        equal(apns.requests, 3, "requests for one push")
+
+
+@case
+def a_window_too_small_for_a_push():
+    # SETTINGS_INITIAL_WINDOW_SIZE 10
+    with OddApns(lambda apns, c, stream: apns.respond(c, stream, 200), bytes([0, 4, 0, 0, 0, 10])) as apns, server(apns) as s:
+        d = s.enroll()
+        # The first may be on its way before the setting is known.
+        for n in (1, 2):
+            s.cli("device", "push", d.udid)
+            eventually(lambda: s.metric('pomona_pushes_total{result="ok"}') == n, "the push is sent in parts")
+        equal(([json.loads(b) for b in apns.bodies], apns.requests), ([{"mdm": d.magic}] * 2, 2))
+
+
+@case
+def a_refused_topic_waits():
+    # SETTINGS_MAX_CONCURRENT_STREAMS 1
+    with OddApns(lambda apns, c, stream: apns.respond(c, stream, 403, "BadCertificate"), bytes([0, 3, 0, 0, 0, 1])) as apns, server(apns) as s:
+        devices = [s.enroll() for _ in range(5)]
+        for d in devices:
+            s.cli("device", "push", d.udid)
+        time.sleep(3)
+        expect(1 <= apns.requests <= 2, f"{apns.requests} pushes with a certificate that was refused")
 
 
 if __name__ == "__main__":
