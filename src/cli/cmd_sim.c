@@ -30,11 +30,6 @@ static int list_misbehaviors(void)
 	return CLI_OK;
 }
 
-static int finish(bool ok, const GError *error)
-{
-	return ok ? CLI_OK : cli_fail(error);
-}
-
 /* The URLs of all devices: the argument, and those of --url-file. transfer full. */
 static char **read_urls(const struct cli *cli, GError **error)
 {
@@ -83,7 +78,7 @@ int cmd_sim_device(const struct cli *cli)
 		return cli_fail(error);
 	options.urls = (const char *const *)urls;
 	catch_signals();
-	return finish(sim_device_run(&options, &error), error);
+	return sim_device_run(&options, &error) ? CLI_OK : cli_fail(error);
 }
 
 int cmd_sim_apns(const struct cli *cli)
@@ -117,5 +112,5 @@ int cmd_sim_apns(const struct cli *cli)
 	options.listen = options.listen ? options.listen : "127.0.0.1:0";
 	options.wake_listen = options.wake_listen ? options.wake_listen : "127.0.0.1:0";
 	catch_signals();
-	return finish(sim_apns_run(&options, &error), error);
+	return sim_apns_run(&options, &error) ? CLI_OK : cli_fail(error);
 }
