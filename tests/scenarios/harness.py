@@ -3,6 +3,7 @@
 The device uses none of Pomona's code: asn1crypto and cryptography build its messages, curl's library is not involved, http.client talks.
 Its messages are those of Apple devices: a throw-away signer for SCEP, an 8-byte nonce, SHA-1 detached signatures without attributes."""
 import base64
+import collections
 import contextlib
 import datetime
 import hashlib
@@ -19,6 +20,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import urllib.parse
@@ -245,11 +247,17 @@ def run(*args, input=None, code=0):
 
 # ---------------------------------------------------------------- certificates
 
-_keys = []
+KEYS = 32
+_keys = collections.deque()
+_keys_lock = threading.Lock()
 
 
 def rsa_key():
-    return rsa.generate_private_key(65537, 2048)
+    """A key from a pool: making one takes Python longer than enrolling with it. Keys come round again after all the others."""
+    with _keys_lock:
+        key = _keys.popleft() if len(_keys) == KEYS else rsa.generate_private_key(65537, 2048)
+        _keys.append(key)
+        return key
 
 
 def pem_key(key):
