@@ -1,4 +1,4 @@
-/* init, serve, explain, version. */
+/* init, serve, version. */
 #include <stdio.h>
 #include <string.h>
 
@@ -80,27 +80,6 @@ int cmd_serve(const struct cli *cli)
 	ok = datadir_load_settings(dir, &settings, &error) && apply_flags(cli, &settings, &error) && server_run(dir, &settings, &error);
 	settings_clear(&settings);
 	return ok ? CLI_OK : cli_fail(error);
-}
-
-int cmd_explain(const struct cli *cli)
-{
-	enum pom_error code = pom_error_find(cli->args[0]);
-	const struct pom_error_info *info = pom_error_info(code);
-	g_autoptr(GError) error = NULL;
-
-	if (code == POM_ERR_MAX) {
-		pom_fail(&error, POM_ERR_NOT_FOUND, "\"%s\" is no code of Pomona: they look like POM-E4103", cli->args[0]);
-		return cli_fail(error);
-	}
-	if (cli_flag(cli, "json")) {
-		g_autoptr(json_t) o = json_pack("{s:s, s:s, s:i, s:b}", "code", info->id, "text", info->text, "http_status", info->http_status, "retry", info->retry);
-
-		cli_print_json(o);
-		return CLI_OK;
-	}
-	printf("%s  %s\nAnswered with HTTP status %d. %s\n", info->id, info->text, info->http_status,
-	       info->retry ? "The same request may succeed later." : "The same request will fail again until its cause is mended.");
-	return CLI_OK;
 }
 
 int cmd_version(const struct cli *cli)
