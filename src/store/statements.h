@@ -49,7 +49,7 @@
 	  "SELECT c.id, c.link_id, c.common_name, c.max_keys, c.may_enroll, c.version, c.expires_at, c.closed_at, c.revoked_at," \
 	  " (SELECT count(DISTINCT n.spki_sha256) FROM certificate n WHERE n.challenge_id = c.id), s.serial, s.issued_at, s.state, s.der" \
 	  " FROM challenge c LEFT JOIN certificate s ON s.challenge_id = c.id AND s.spki_sha256 = $2 WHERE c.secret_hash = $1" \
-	  " ORDER BY CASE WHEN s.der IS NULL THEN 1 ELSE 0 END, s.issued_at DESC LIMIT 1") \
+	  " ORDER BY CASE WHEN s.der IS NULL THEN 1 ELSE 0 END, s.state, s.issued_at DESC LIMIT 1") \
 	X(CHALLENGE_USE, "ti", "", ONE, WRITE, "UPDATE challenge SET version = version + 1 WHERE id = $1 AND version = $2") \
 	/* certificates */ \
 	X(CERTIFICATE_RESERVE, "ttbtiitttii", "", ONE, WRITE, \
