@@ -12,9 +12,14 @@
 
 enum { GROUP_MAX = 64, READERS_MAX = 8, CHECKPOINT_PAGES = 1000, WAL_PAGES_MAX = 16384, BUSY_MS = 10000 };
 
+struct prepared {
+	sqlite3_stmt *statement;    /* NULL until first used, but for the check at open */
+	uint8_t at[DB_PARAMS_MAX];  /* SQLite's number of $1, $2, …: it counts them as they appear in the text */
+};
+
 struct connection {
 	sqlite3 *sqlite;
-	sqlite3_stmt **statements; /* prepared when first used, but for the check at open */
+	struct prepared *statements;
 	sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to;
 };
 
@@ -45,7 +50,7 @@ static void connection_free(struct connection *connection, unsigned n_statements
 	                             connection->savepoint, connection->release, connection->rollback_to};
 
 	for (unsigned i = 0; connection->statements && i < n_statements; i++)
-		sqlite3_finalize(connection->statements[i]);
+		sqlite3_finalize(connection->statements[i].statement);
 	for (unsigned i = 0; i < G_N_ELEMENTS(own); i++)
 		sqlite3_finalize(own[i]);
 	sqlite3_close(connection->sqlite);
@@ -90,44 +95,44 @@ static sqlite3 *sqlite_connect(const char *path, bool writer, GError **error)
 
 /* $n must be named for each n from 1 to the declared number, and nothing else may be a parameter: SQLite would take "$1::x"
  * or a gap for names of their own and bind NULL. */
-static bool check_parameters(const struct db_statement *statement, sqlite3_stmt *prepared, GError **error)
+static bool number_parameters(const struct db_statement *statement, sqlite3_stmt *prepared, uint8_t ret_at[DB_PARAMS_MAX], GError **error)
 {
 	int n = (int)strlen(statement->params);
 
 	if (sqlite3_bind_parameter_count(prepared) != n)
 		return pom_fail(error, POM_ERR_STORE_REFUSED, "statement %s has %d parameters, declared are %d", statement->name,
 		                sqlite3_bind_parameter_count(prepared), n);
-	for (int i = 1; i <= n; i++) {
+	if (n > DB_PARAMS_MAX)
+		return pom_fail(error, POM_ERR_STORE_REFUSED, "statement %s has %d parameters, at most %d are possible", statement->name, n, DB_PARAMS_MAX);
+	for (int i = 0; i < n; i++) {
 		char name[8];
 
-		g_snprintf(name, sizeof(name), "$%d", i);
-		if (!sqlite3_bind_parameter_index(prepared, name))
+		g_snprintf(name, sizeof(name), "$%d", i + 1);
+		ret_at[i] = (uint8_t)sqlite3_bind_parameter_index(prepared, name);
+		if (!ret_at[i])
 			return pom_fail(error, POM_ERR_STORE_REFUSED, "statement %s does not use %s", statement->name, name);
 	}
 	return true;
 }
 
-static sqlite3_stmt *prepare(sqlite3 *sqlite, const struct db_statement *statement, GError **error)
+static bool prepare(sqlite3 *sqlite, const struct db_statement *statement, struct prepared *ret, GError **error)
 {
 	g_autoptr(sqlite3_stmt) prepared = NULL;
+	uint8_t at[DB_PARAMS_MAX] = {0};
 
-	if (sqlite3_prepare_v3(sqlite, statement->sql, -1, SQLITE_PREPARE_PERSISTENT, &prepared, NULL) != SQLITE_OK) {
-		pom_fail(error, POM_ERR_STORE_REFUSED, "statement %s: %s", statement->name, sqlite3_errmsg(sqlite));
-		return NULL;
-	}
-	if (!check_parameters(statement, prepared, error))
-		return NULL;
-	if (sqlite3_column_count(prepared) != (int)strlen(statement->results)) {
-		pom_fail(error, POM_ERR_STORE_REFUSED, "statement %s gives %d columns, declared are %zu", statement->name,
-		         sqlite3_column_count(prepared), strlen(statement->results));
-		return NULL;
-	}
-	if (!sqlite3_stmt_readonly(prepared) != (statement->mode == DB_WRITE)) {
-		pom_fail(error, POM_ERR_STORE_REFUSED, "statement %s is declared %s but is not", statement->name,
-		         statement->mode == DB_WRITE ? "a write" : "a read");
-		return NULL;
-	}
-	return g_steal_pointer(&prepared);
+	if (sqlite3_prepare_v3(sqlite, statement->sql, -1, SQLITE_PREPARE_PERSISTENT, &prepared, NULL) != SQLITE_OK)
+		return pom_fail(error, POM_ERR_STORE_REFUSED, "statement %s: %s", statement->name, sqlite3_errmsg(sqlite));
+	if (!number_parameters(statement, prepared, at, error))
+		return false;
+	if (sqlite3_column_count(prepared) != (int)strlen(statement->results))
+		return pom_fail(error, POM_ERR_STORE_REFUSED, "statement %s gives %d columns, declared are %zu", statement->name,
+		                sqlite3_column_count(prepared), strlen(statement->results));
+	if (!sqlite3_stmt_readonly(prepared) != (statement->mode == DB_WRITE))
+		return pom_fail(error, POM_ERR_STORE_REFUSED, "statement %s is declared %s but is not", statement->name,
+		                statement->mode == DB_WRITE ? "a write" : "a read");
+	ret->statement = g_steal_pointer(&prepared);
+	memcpy(ret->at, at, sizeof(at));
+	return true;
 }
 
 static sqlite3_stmt *prepare_own(sqlite3 *sqlite, const char *sql)
@@ -148,7 +153,7 @@ static struct connection *connection_new(struct sqlite_db *db, bool writer, GErr
 		return NULL;
 	connection = g_new0(struct connection, 1);
 	connection->sqlite = sqlite;
-	connection->statements = g_new0(sqlite3_stmt *, db->face.n_statements);
+	connection->statements = g_new0(struct prepared, db->face.n_statements);
 	connection->begin = prepare_own(sqlite, writer ? "BEGIN IMMEDIATE" : "BEGIN");
 	connection->commit = prepare_own(sqlite, "COMMIT");
 	connection->rollback = prepare_own(sqlite, "ROLLBACK");
@@ -165,22 +170,21 @@ static int step(sqlite3_stmt *prepared)
 	return sqlite3_reset(prepared);
 }
 
-static sqlite3_stmt *get_statement(struct sqlite_db *db, struct connection *connection, unsigned i, GError **error)
+static const struct prepared *get_statement(struct sqlite_db *db, struct connection *connection, unsigned i, GError **error)
 {
-	if (!connection->statements[i])
-		connection->statements[i] = prepare(connection->sqlite, &db->face.statements[i], error);
-	return connection->statements[i];
+	struct prepared *prepared = &connection->statements[i];
+
+	return prepared->statement || prepare(connection->sqlite, &db->face.statements[i], prepared, error) ? prepared : NULL;
 }
 
-static void bind(sqlite3_stmt *prepared, const struct db_batch *batch, const struct db_entry *entry)
+static void bind(const struct prepared *to, const struct db_batch *batch, const struct db_entry *entry)
 {
+	sqlite3_stmt *prepared = to->statement;
+
 	for (unsigned v = 0; v < entry->n_values; v++) {
 		const struct db_value *value = &g_array_index(batch->values, struct db_value, entry->first_value + v);
-		char name[8];
-		int at;
+		int at = to->at[v];
 
-		g_snprintf(name, sizeof(name), "$%u", v + 1);
-		at = sqlite3_bind_parameter_index(prepared, name);
 		if (value->is_null)
 			sqlite3_bind_null(prepared, at);
 		else if (value->type == 'i')
@@ -247,7 +251,8 @@ static enum db_outcome run_entry(struct sqlite_db *db, struct connection *connec
 {
 	struct db_entry *entry = &g_array_index(batch->entries, struct db_entry, i);
 	const struct db_statement *statement = &db->face.statements[entry->statement];
-	sqlite3_stmt *prepared = get_statement(db, connection, entry->statement, error);
+	const struct prepared *found = get_statement(db, connection, entry->statement, error);
+	sqlite3_stmt *prepared = found ? found->statement : NULL;
 	uint64_t n_rows = 0;
 	int code;
 
@@ -255,7 +260,7 @@ static enum db_outcome run_entry(struct sqlite_db *db, struct connection *connec
 		return DB_REFUSED;
 	entry->n_columns = (unsigned)strlen(statement->results);
 	entry->first_cell = batch->cells->len;
-	bind(prepared, batch, entry);
+	bind(found, batch, entry);
 	while ((code = sqlite3_step(prepared)) == SQLITE_ROW) {
 		take_row(batch, prepared, statement->results);
 		entry->n_rows++;
