@@ -96,9 +96,12 @@ GBytes *fleet_api_request(const struct fleet *fleet, const char *method, const c
 
 /* ---- raw.c: what the operations themselves cost on this machine, in milliseconds of CPU ---- */
 
-double raw_rsa_sign_ms(void);
-double raw_rsa_decrypt_ms(void);
-double raw_rsa_verify_ms(void);
+/* Two virtual cores may be one: then an operation takes up to twice the CPU while the other is busy too. A figure under load is compared
+ * with an operation under load. */
+enum raw_load { RAW_ALONE, RAW_BUSY };
+/* A private RSA-2048 operation: two signatures and a decryption, divided by three. */
+double raw_rsa_private_ms(enum raw_load load);
+double raw_rsa_verify_ms(enum raw_load load);
 /* One row changed in a bare SQLite database, in durable groups of 32 changes. */
 double raw_row_ms(const char *dir);
 

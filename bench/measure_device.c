@@ -42,15 +42,22 @@ static void must_be(const struct client_reply *reply, int status)
 
 /* ---- SCEP ---- */
 
+struct shape {
+	const char *cpu_name, *rate_name, *raw_name;
+	size_t first, end;    /* devices, every other one */
+	unsigned n_connections;
+	enum raw_load load;
+};
+
 struct issuance {
 	struct fleet *fleet;
-	size_t next, of_connection[CONNECTIONS];
+	size_t next, end, of_connection[CONNECTIONS];
 	GBytes **replies;
 };
 
 static void next_issuance(struct issuance *run, struct client *client, unsigned connection)
 {
-	if (run->next >= run->fleet->n)
+	if (run->next >= run->end)
 		return;
 	run->of_connection[connection] = run->next;
 	send_bytes(client, connection, run->fleet->devices[run->next].scep);
@@ -78,21 +85,21 @@ static void open_reply(void *ctx, size_t i)
 	fleet_take_certificate(run->fleet, i, data, len);
 }
 
-static void issue(struct fleet *fleet, bool macos, double raw_ms)
+static void issue(struct fleet *fleet, const struct shape *shape)
 {
-	struct issuance run = {.fleet = fleet, .next = macos, .replies = g_new0(GBytes *, fleet->n)};
+	struct issuance run = {.fleet = fleet, .next = shape->first, .end = shape->end, .replies = g_new0(GBytes *, fleet->n)};
 	struct client *client = client_new(on_certificate, &run);
+	double raw_ms = 3 * raw_rsa_private_ms(shape->load);
+	size_t n = (shape->end - shape->first + 1) / 2;
 	struct clock clock;
-	size_t n = fleet->n / 2;
 
-	client_open(client, fleet->world->device_port, true, CONNECTIONS);
+	client_open(client, fleet->world->device_port, true, shape->n_connections);
 	clock = start_clock(fleet->world);
-	for (unsigned i = 0; i < CONNECTIONS; i++)
+	for (unsigned i = 0; i < shape->n_connections; i++)
 		next_issuance(&run, client, i);
 	client_run(client, 60);
-	report_add((struct figure){macos ? "SCEP issuance, 3DES and SHA-1, CPU" : "SCEP issuance, AES and SHA-256, CPU", "ms", cpu_ms(&clock, fleet->world, n), 1.1, false,
-	                           "3 private RSA-2048 operations, CPU", raw_ms});
-	report_add((struct figure){macos ? "SCEP issuance, 3DES and SHA-1, rate" : "SCEP issuance, AES and SHA-256, rate", "/s", (double)n / elapsed_s(&clock)});
+	report_add((struct figure){shape->cpu_name, "ms", cpu_ms(&clock, fleet->world, n), 1.1, false, shape->raw_name, raw_ms});
+	report_add((struct figure){shape->rate_name, "/s", (double)n / elapsed_s(&clock)});
 	client_free(client);
 	bench_parallel(fleet->n, open_reply, &run);
 	for (size_t i = 0; i < fleet->n; i++)
@@ -102,17 +109,22 @@ static void issue(struct fleet *fleet, bool macos, double raw_ms)
 
 void measure_scep(struct fleet *fleet)
 {
-	double raw_ms = 2 * raw_rsa_sign_ms() + raw_rsa_decrypt_ms();
+	const struct shape shapes[] = {
+		{"SCEP issuance, AES and SHA-256, 1 connection, CPU", "SCEP issuance, AES and SHA-256, 1 connection, rate", "3 private RSA-2048 operations, CPU", 0, fleet->n / 2, 1, RAW_ALONE},
+		{"SCEP issuance, AES and SHA-256, 32 connections, CPU", "SCEP issuance, AES and SHA-256, 32 connections, rate", "the same, both cores busy", fleet->n / 2, fleet->n, CONNECTIONS, RAW_BUSY},
+		{"SCEP issuance, 3DES and SHA-1, 1 connection, CPU", "SCEP issuance, 3DES and SHA-1, 1 connection, rate", "3 private RSA-2048 operations, CPU", 1, fleet->n / 2, 1, RAW_ALONE},
+		{"SCEP issuance, 3DES and SHA-1, 32 connections, CPU", "SCEP issuance, 3DES and SHA-1, 32 connections, rate", "the same, both cores busy", fleet->n / 2 + 1, fleet->n, CONNECTIONS, RAW_BUSY},
+	};
 
-	issue(fleet, false, raw_ms);
-	issue(fleet, true, raw_ms);
+	for (size_t i = 0; i < G_N_ELEMENTS(shapes); i++)
+		issue(fleet, &shapes[i]);
 }
 
 /* ---- Authenticate and TokenUpdate ---- */
 
 struct enrolling {
 	struct fleet *fleet;
-	size_t next;
+	size_t next, end;
 	GBytes *then[CONNECTIONS]; /* the TokenUpdate of the device whose Authenticate is under way */
 };
 
@@ -121,7 +133,7 @@ static void next_enrollment(struct enrolling *run, struct client *client, unsign
 	const struct device *device;
 
 	run->then[connection] = NULL;
-	if (run->next == run->fleet->n)
+	if (run->next == run->end)
 		return;
 	device = &run->fleet->devices[run->next++];
 	run->then[connection] = device->token_update;
@@ -142,21 +154,27 @@ static void on_checkin(void *ctx, struct client *client, const struct client_rep
 	send_bytes(client, reply->connection, then);
 }
 
-void measure_enroll(struct fleet *fleet)
+static void enroll(struct fleet *fleet, size_t first, size_t end, unsigned n_connections, const char *cpu_name, const char *rate_name, enum raw_load load)
 {
-	double raw_ms = 2 * raw_rsa_verify_ms() + ROWS_OF_ENROLLMENT * raw_row_ms(fleet->world->root);
-	struct enrolling run = {.fleet = fleet};
+	double raw_ms = 2 * raw_rsa_verify_ms(load) + ROWS_OF_ENROLLMENT * raw_row_ms(fleet->world->root);
+	struct enrolling run = {.fleet = fleet, .next = first, .end = end};
 	struct client *client = client_new(on_checkin, &run);
 	struct clock clock;
 
-	client_open(client, fleet->world->device_port, true, CONNECTIONS);
+	client_open(client, fleet->world->device_port, true, n_connections);
 	clock = start_clock(fleet->world);
-	for (unsigned i = 0; i < CONNECTIONS; i++)
+	for (unsigned i = 0; i < n_connections; i++)
 		next_enrollment(&run, client, i);
 	client_run(client, 60);
-	report_add((struct figure){"Authenticate + TokenUpdate, CPU", "ms", cpu_ms(&clock, fleet->world, fleet->n), 0.5, false, "2 RSA verifications, 15 rows in groups of 32, CPU", raw_ms});
-	report_add((struct figure){"Authenticate + TokenUpdate, rate", "/s", (double)fleet->n / elapsed_s(&clock)});
+	report_add((struct figure){cpu_name, "ms", cpu_ms(&clock, fleet->world, end - first), 0.5, false, "2 RSA verifications, 15 rows in groups of 32, CPU", raw_ms});
+	report_add((struct figure){rate_name, "/s", (double)(end - first) / elapsed_s(&clock)});
 	client_free(client);
+}
+
+void measure_enroll(struct fleet *fleet)
+{
+	enroll(fleet, 0, fleet->n / 3, 1, "Authenticate + TokenUpdate, 1 connection, CPU", "Authenticate + TokenUpdate, 1 connection, rate", RAW_ALONE);
+	enroll(fleet, fleet->n / 3, fleet->n, CONNECTIONS, "Authenticate + TokenUpdate, 32 connections, CPU", "Authenticate + TokenUpdate, 32 connections, rate", RAW_BUSY);
 }
 
 /* ---- Idle ---- */
@@ -183,7 +201,7 @@ static void on_idle(void *ctx, struct client *client, const struct client_reply 
 
 void measure_idle(struct fleet *fleet, unsigned n_connections)
 {
-	double raw_ms = raw_rsa_verify_ms();
+	double raw_ms = raw_rsa_verify_ms(RAW_BUSY);
 	struct idling run = {.fleet = fleet};
 	struct client *client = client_new(on_idle, &run);
 	struct clock clock;
@@ -258,7 +276,7 @@ static void on_command(void *ctx, struct client *client, const struct client_rep
 
 void measure_commands(struct fleet *fleet)
 {
-	double raw_ms = 2 * raw_rsa_verify_ms() + ROWS_OF_CYCLE * raw_row_ms(fleet->world->root);
+	double raw_ms = 2 * raw_rsa_verify_ms(RAW_BUSY) + ROWS_OF_CYCLE * raw_row_ms(fleet->world->root);
 	struct commanding run = {.fleet = fleet, .cycles = g_new0(struct cycle, CYCLES)};
 	struct client *client = client_new(on_command, &run);
 	struct clock clock;

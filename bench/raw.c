@@ -1,95 +1,117 @@
 /* The operations themselves, without a server around them. CPU of this process, which does nothing else meanwhile. */
-#include <openssl/err.h>
 #include <openssl/rsa.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <time.h>
 
 #include "bench.h"
 #include "sim/sim_cert.h"
 
-enum { ROUNDS = 300, VERIFY_ROUNDS = 6000, GROUP = 32, GROUPS = 600, ROW_BYTES = 200 };
+enum { RAW_THREADS_MAX = 2, ROUNDS = 300, VERIFY_ROUNDS = 6000, GROUP = 32, GROUPS = 600, ROW_BYTES = 200 };
 
 struct rsa {
-	EVP_PKEY *key;
 	EVP_PKEY_CTX *sign, *verify, *decrypt;
 	uint8_t digest[32], signature[256], encrypted[256];
 	size_t signature_len, encrypted_len;
 };
 
-static EVP_PKEY_CTX *context(EVP_PKEY *key, int (*init)(EVP_PKEY_CTX *), const EVP_MD *md)
+static EVP_PKEY *get_key(void)
 {
-	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+	static EVP_PKEY *key;
+
+	if (!key)
+		key = sim_key_new();
+	return key;
+}
+
+static EVP_PKEY_CTX *context(int (*init)(EVP_PKEY_CTX *), const EVP_MD *md)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(get_key(), NULL);
 
 	if (!ctx || init(ctx) != 1 || EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) != 1 || (md && EVP_PKEY_CTX_set_signature_md(ctx, md) != 1))
 		bench_die("RSA cannot be used");
 	return ctx;
 }
 
-static const struct rsa *get_rsa(void)
+static void rsa_init(struct rsa *rsa)
 {
-	static struct rsa rsa;
-	EVP_PKEY_CTX *encrypt;
+	EVP_PKEY_CTX *encrypt = context(EVP_PKEY_encrypt_init, NULL);
 
-	if (rsa.key)
-		return &rsa;
-	rsa.key = sim_key_new();
-	rsa.sign = context(rsa.key, EVP_PKEY_sign_init, EVP_sha256());
-	rsa.verify = context(rsa.key, EVP_PKEY_verify_init, EVP_sha256());
-	rsa.decrypt = context(rsa.key, EVP_PKEY_decrypt_init, NULL);
-	encrypt = context(rsa.key, EVP_PKEY_encrypt_init, NULL);
-	rsa.signature_len = sizeof(rsa.signature);
-	rsa.encrypted_len = sizeof(rsa.encrypted);
-	if (EVP_PKEY_sign(rsa.sign, rsa.signature, &rsa.signature_len, rsa.digest, sizeof(rsa.digest)) != 1 ||
-	    EVP_PKEY_encrypt(encrypt, rsa.encrypted, &rsa.encrypted_len, rsa.digest, sizeof(rsa.digest)) != 1)
+	*rsa = (struct rsa){context(EVP_PKEY_sign_init, EVP_sha256()), context(EVP_PKEY_verify_init, EVP_sha256()), context(EVP_PKEY_decrypt_init, NULL),
+	                    .signature_len = sizeof(rsa->signature), .encrypted_len = sizeof(rsa->encrypted)};
+	if (EVP_PKEY_sign(rsa->sign, rsa->signature, &rsa->signature_len, rsa->digest, sizeof(rsa->digest)) != 1 ||
+	    EVP_PKEY_encrypt(encrypt, rsa->encrypted, &rsa->encrypted_len, rsa->digest, sizeof(rsa->digest)) != 1)
 		bench_die("RSA cannot be used");
 	EVP_PKEY_CTX_free(encrypt);
-	return &rsa;
 }
 
-static double ms_each(double started, unsigned n)
+static void rsa_clear(struct rsa *rsa)
 {
-	return (bench_own_cpu_s() - started) * 1000 / n;
+	EVP_PKEY_CTX_free(rsa->sign);
+	EVP_PKEY_CTX_free(rsa->verify);
+	EVP_PKEY_CTX_free(rsa->decrypt);
 }
 
-double raw_rsa_sign_ms(void)
+static bool sign(const struct rsa *rsa)
 {
-	const struct rsa *rsa = get_rsa();
-	double started = bench_own_cpu_s();
 	uint8_t out[256];
-	size_t len;
+	size_t len = sizeof(out);
 
-	for (unsigned i = 0; i < ROUNDS; i++) {
-		len = sizeof(out);
-		if (EVP_PKEY_sign(rsa->sign, out, &len, rsa->digest, sizeof(rsa->digest)) != 1)
-			bench_die("RSA cannot sign");
-	}
-	return ms_each(started, ROUNDS);
+	return EVP_PKEY_sign(rsa->sign, out, &len, rsa->digest, sizeof(rsa->digest)) == 1;
 }
 
-double raw_rsa_decrypt_ms(void)
+static bool decrypt(const struct rsa *rsa)
 {
-	const struct rsa *rsa = get_rsa();
-	double started = bench_own_cpu_s();
 	uint8_t out[256];
-	size_t len;
+	size_t len = sizeof(out);
 
-	for (unsigned i = 0; i < ROUNDS; i++) {
-		len = sizeof(out);
-		if (EVP_PKEY_decrypt(rsa->decrypt, out, &len, rsa->encrypted, rsa->encrypted_len) != 1)
-			bench_die("RSA cannot decrypt");
-	}
-	return ms_each(started, ROUNDS);
+	return EVP_PKEY_decrypt(rsa->decrypt, out, &len, rsa->encrypted, rsa->encrypted_len) == 1;
 }
 
-double raw_rsa_verify_ms(void)
+static bool verify(const struct rsa *rsa)
 {
-	const struct rsa *rsa = get_rsa();
-	double started = bench_own_cpu_s();
+	return EVP_PKEY_verify(rsa->verify, rsa->signature, rsa->signature_len, rsa->digest, sizeof(rsa->digest)) == 1;
+}
 
-	for (unsigned i = 0; i < VERIFY_ROUNDS; i++)
-		if (EVP_PKEY_verify(rsa->verify, rsa->signature, rsa->signature_len, rsa->digest, sizeof(rsa->digest)) != 1)
-			bench_die("RSA cannot verify");
-	return ms_each(started, VERIFY_ROUNDS);
+struct timing {
+	bool (*operation)(const struct rsa *rsa);
+	unsigned n;
+	double ms[RAW_THREADS_MAX];
+};
+
+static void time_one(void *ctx, size_t i)
+{
+	struct timing *timing = ctx;
+	struct timespec from, to;
+	struct rsa rsa;
+
+	rsa_init(&rsa);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+	for (unsigned k = 0; k < timing->n; k++)
+		if (!timing->operation(&rsa))
+			bench_die("RSA cannot be used");
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+	timing->ms[i] = ((double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6) / timing->n;
+	rsa_clear(&rsa);
+}
+
+static double time_rsa(bool (*operation)(const struct rsa *rsa), unsigned n, enum raw_load load)
+{
+	struct timing timing = {operation, n};
+
+	get_key();
+	bench_parallel(load == RAW_BUSY ? 2 : 1, time_one, &timing);
+	return load == RAW_BUSY ? (timing.ms[0] + timing.ms[1]) / 2 : timing.ms[0];
+}
+
+double raw_rsa_private_ms(enum raw_load load)
+{
+	return (2 * time_rsa(sign, ROUNDS, load) + time_rsa(decrypt, ROUNDS, load)) / 3;
+}
+
+double raw_rsa_verify_ms(enum raw_load load)
+{
+	return time_rsa(verify, VERIFY_ROUNDS, load);
 }
 
 static void sql(sqlite3 *db, const char *text)
@@ -129,7 +151,7 @@ double raw_row_ms(const char *dir)
 			change_row(put, g * GROUP + i);
 		sql(db, "COMMIT");
 	}
-	started = ms_each(started, GROUPS * GROUP);
+	started = (bench_own_cpu_s() - started) * 1000 / (GROUPS * GROUP);
 	sqlite3_finalize(put);
 	sqlite3_close(db);
 	return started;

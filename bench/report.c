@@ -30,7 +30,7 @@ static void print_row(const struct figure *f)
 	if (f->raw_name)
 		g_snprintf(raw, sizeof(raw), "%.3f × %.2f  (%s)", f->raw, f->value / f->raw, f->raw_name);
 	/* "≥" has three bytes and one column. */
-	printf("%-58s %10.3f %-12s %-*s %s\n", f->name, f->value, f->unit, f->target > 0 ? 18 : 16, target, raw);
+	printf("%-54s %10.3f %-9s %-*s %s\n", f->name, f->value, f->unit, f->target > 0 ? 18 : 16, target, raw);
 }
 
 static json_t *figure_json(const struct figure *f)
@@ -68,7 +68,7 @@ void report_print(bool json)
 		print_json();
 		return;
 	}
-	printf("%-58s %10s %-12s %-16s %s\n", "", "figure", "", "target", "raw × ratio");
+	printf("%-54s %10s %-9s %-16s %s\n", "", "figure", "", "target", "raw × ratio");
 	for (guint i = 0; figures && i < figures->len; i++)
 		print_row(&g_array_index(figures, struct figure, i));
 }
