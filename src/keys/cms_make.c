@@ -37,8 +37,13 @@ bool keys_has_cipher(int cipher_nid)
 
 bool keys_load_legacy(GError **error)
 {
+	/* For the life of the process. */
+	static OSSL_PROVIDER *standard, *legacy;
+
 	/* Loading any provider by hand switches the default one's automatic loading off. */
-	if (OSSL_PROVIDER_load(NULL, "default") && OSSL_PROVIDER_load(NULL, "legacy"))
+	standard = standard ? standard : OSSL_PROVIDER_load(NULL, "default");
+	legacy = legacy ? legacy : OSSL_PROVIDER_load(NULL, "legacy");
+	if (standard && legacy)
 		return true;
 	ERR_clear_error();
 	return pom_fail(error, POM_ERR_CONFIG, "OpenSSL's legacy provider cannot be loaded: single DES is not available on this system");
