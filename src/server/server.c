@@ -244,7 +244,7 @@ static void raise_limits(void)
 /* Everything acknowledged is durable: ending here loses what a crash would lose, nothing. */
 static void *end_in_time(void *ctx)
 {
-	g_usleep((STOP_S * G_USEC_PER_SEC) - G_USEC_PER_SEC / 4);
+	g_usleep(STOP_S * G_USEC_PER_SEC - G_USEC_PER_SEC / 2);
 	pom_log(POM_LOG_WARNING, "stopping took too long: ending without waiting for the rest", NULL);
 	_exit(0);
 }

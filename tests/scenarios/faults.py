@@ -178,8 +178,8 @@ def a_stop_does_not_wait_for_a_dead_disk():
         source, library, flag = (os.path.join(root, n) for n in ("slow.c", "slow.so", "flag"))
         pathlib.Path(source).write_text(SLOW_DISK)
         subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
-        options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-        with Server(env={"LD_PRELOAD": library, "POMONA_TEST_SLOW": flag, "ASAN_OPTIONS": options}) as s:
+        sanitizers = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0", "TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "") + ":atexit_sleep_ms=0"}
+        with Server(env={"LD_PRELOAD": library, "POMONA_TEST_SLOW": flag, **sanitizers}) as s:
             d = s.enroll()
             pathlib.Path(flag).touch()
 
