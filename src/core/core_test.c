@@ -422,6 +422,20 @@ static void test_profile(void)
 	g_assert_cmpuint(plist_count(plist_dict_get(mdm, "ServerCapabilities")), ==, 2);
 }
 
+static void test_profile_identifiers(void)
+{
+	static const struct { const char *url, *identifier; } cases[] = {
+		{"https://mdm.example.org", "org.example.mdm.enroll"}, {"https://localhost:8443", "localhost.enroll"},
+		{"https://192.0.2.1:8443", "mdm.192-0-2-1.enroll"}, {"https://[2001:db8::1]:8443", "mdm.2001-db8--1.enroll"},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(plist) tree = enroll_profile_build(&(struct enroll_profile){"01890000-0000-7000-8000-AABBCCDDEEFF", "Org", cases[i].url, "t", "c", "n", NULL, NULL, 8191, 2048, true});
+
+		g_assert_cmpstr(plist_get_string(plist_dict_get(tree, "PayloadIdentifier")), ==, cases[i].identifier);
+	}
+}
+
 static void test_ca(void)
 {
 	struct cert_plan plan = {0};
@@ -480,6 +494,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/scep/policy", test_scep_policy);
 	g_test_add_func("/core/enroll/links", test_links);
 	g_test_add_func("/core/enroll/profile", test_profile);
+	g_test_add_func("/core/enroll/identifiers", test_profile_identifiers);
 	g_test_add_func("/core/ca", test_ca);
 	g_test_add_func("/core/push", test_push);
 	return g_test_run();

@@ -38,7 +38,7 @@ char *enroll_uuid(const char *link_id, const char *name)
 	                       b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
-/* The reverse host name of the public URL: "org.example.mdm". */
+/* The reverse host name of the public URL, "org.example.mdm"; of an address "mdm.192-0-2-1". transfer full. */
 static char *base_identifier(const char *url)
 {
 	const char *host = strstr(url, "://");
@@ -46,7 +46,16 @@ static char *base_identifier(const char *url)
 	g_auto(GStrv) parts = NULL;
 	GString *reverse = g_string_new(NULL);
 
-	name[strcspn(name, ":/")] = '\0';
+	if (*name == '[') {
+		name[strcspn(name, "]")] = '\0';
+		memmove(name, name + 1, strlen(name));
+	} else {
+		name[strcspn(name, ":/")] = '\0';
+	}
+	if (g_hostname_is_ip_address(name)) {
+		g_string_printf(reverse, "mdm.%s", g_strdelimit(name, ".:%", '-'));
+		return g_string_free(reverse, FALSE);
+	}
 	parts = g_strsplit(name, ".", -1);
 	for (guint i = g_strv_length(parts); i-- > 0;)
 		g_string_append_printf(reverse, "%s%s", reverse->len ? "." : "", parts[i]);
