@@ -5,7 +5,14 @@
 #include "store/store.h"
 
 static int64_t now = 1700000000000;
-static const struct pom_clock test_clock = {pom_clock_fixed_now_ms, &now};
+
+/* One test writes the clock while another thread of it reads. */
+static int64_t read_now(void *ctx)
+{
+	return __atomic_load_n(&now, __ATOMIC_SEQ_CST);
+}
+
+static const struct pom_clock test_clock = {read_now, NULL};
 
 struct fixture {
 	char *dir, *url;
@@ -84,7 +91,7 @@ static int send(struct fixture *f, enum checkin_type type, const char *serial, c
 	struct pom_id fresh = pom_id_new(&test_clock, pom_random_system()), fresh_user = pom_id_new(&test_clock, pom_random_system());
 	int code = -1;
 
-	now++;
+	__atomic_add_fetch(&now, 1, __ATOMIC_SEQ_CST);
 	cert_hash(serial, hash);
 	g_assert_true(store_checkin_load(f->store, hash, &m.who, &load, NULL));
 	load.facts.topics = topics;
@@ -126,7 +133,7 @@ static bool add_command(struct fixture *f, const char *id, const char *uuid, GEr
 	g_autofree char *type = g_strdup("DeviceInformation");
 	struct command command = {type, body};
 
-	now++;
+	__atomic_add_fetch(&now, 1, __ATOMIC_SEQ_CST);
 	return store_command_add(f->store, id, uuid, &command, now, error);
 }
 
