@@ -12,7 +12,7 @@ POMONA=build/pomona /usr/bin/python3 tests/kill.py "$kills"
 
 CC=clang
 export CC
-build build-fuzz all -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+build build-fuzz all -Dfuzz=true -Dc_args=-fsanitize=fuzzer-no-link -Db_sanitize=address,undefined -Db_lundef=false
 corpus=$(mktemp -d)
 trap 'rm -rf "$corpus"' EXIT
 for target in $(find build-fuzz/src -type f -name '*_fuzz' | sort); do
