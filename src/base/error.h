@@ -57,6 +57,9 @@
 	X(POM_ERR_KEY_WEAK, "POM-E2203", 400, false, "The key is too weak or of a kind that is not accepted.") \
 	X(POM_ERR_KEY, "POM-E2301", 500, false, "A key could not be read, made or used.") \
 	X(POM_ERR_KEY_MISMATCH, "POM-E2302", 400, false, "The key does not belong to the certificate.") \
+	X(POM_ERR_PASSWORD, "POM-E2303", 400, false, "The password is missing or wrong.") \
+	X(POM_ERR_KEY_UNAVAILABLE, "POM-E2304", 503, true, "The token that holds the key does not answer.") \
+	X(POM_ERR_OCSP, "POM-E2401", 400, false, "The OCSP request is malformed or too large.") \
 	/* SCEP */ \
 	X(POM_ERR_SCEP_OPERATION, "POM-E3001", 400, false, "The SCEP operation is unknown or used with the wrong method.") \
 	X(POM_ERR_SCEP_MESSAGE, "POM-E3002", 400, false, "The SCEP message lacks what RFC 8894 demands.") \

@@ -211,12 +211,23 @@ static bool read_alternative_names(struct cert_info *info, const X509 *cert)
 static void read_digests(struct cert_info *info, X509 *cert)
 {
 	g_autoptr(GBytes) der = cert_format_der(cert);
-	g_autoptr(GBytes) key = asn1_format(X509_get_X509_PUBKEY(cert), ASN1_ITEM_rptr(X509_PUBKEY));
 
 	cert_sha256(g_bytes_get_data(der, NULL), g_bytes_get_size(der), info->sha256);
 	EVP_Digest(g_bytes_get_data(der, NULL), g_bytes_get_size(der), info->sha1, NULL, EVP_sha1(), NULL);
-	if (key)
-		cert_sha256(g_bytes_get_data(key, NULL), g_bytes_get_size(key), info->spki_sha256);
+	cert_sha256(g_bytes_get_data(info->spki, NULL), g_bytes_get_size(info->spki), info->spki_sha256);
+}
+
+static bool read_parts(struct cert_info *info, X509 *cert)
+{
+	const ASN1_OCTET_STRING *key_id = X509_get0_subject_key_id(cert);
+
+	info->subject_der = asn1_format(X509_get_subject_name(cert), ASN1_ITEM_rptr(X509_NAME));
+	info->issuer_der = asn1_format(X509_get_issuer_name(cert), ASN1_ITEM_rptr(X509_NAME));
+	info->spki = asn1_format(X509_get_X509_PUBKEY(cert), ASN1_ITEM_rptr(X509_PUBKEY));
+	if (key_id)
+		info->key_id = g_bytes_new(ASN1_STRING_get0_data(key_id), (gsize)ASN1_STRING_length(key_id));
+	ERR_clear_error();
+	return info->subject_der && info->issuer_der && info->spki;
 }
 
 static void read_usage(struct cert_info *info, X509 *cert)
@@ -225,6 +236,7 @@ static void read_usage(struct cert_info *info, X509 *cert)
 	EVP_PKEY *key = X509_get0_pubkey(cert);
 
 	info->is_ca = flags & EXFLAG_CA && !(flags & EXFLAG_INVALID);
+	info->path_len = (int)X509_get_pathlen(cert);
 	info->key_usage = X509_get_key_usage(cert);
 	info->ext_key_usage = X509_get_extended_key_usage(cert);
 	info->key_type = key ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
@@ -244,6 +256,10 @@ struct cert_info *cert_info_new(X509 *cert, GError **error)
 		pom_fail(error, POM_ERR_CERT_MALFORMED, "the subjectAltName is broken (RFC 5280 §4.2.1.6)");
 		return NULL;
 	}
+	if (!read_parts(info, cert)) {
+		pom_fail(error, POM_ERR_CERT_MALFORMED, "a name or the key of the certificate cannot be encoded (RFC 5280 §4.1)");
+		return NULL;
+	}
 	read_digests(info, cert);
 	read_usage(info, cert);
 	info->serial = asn1_serial_text(X509_get0_serialNumber(cert));
@@ -261,6 +277,10 @@ void cert_info_free(struct cert_info *info)
 	g_free(info->issuer);
 	g_strfreev(info->dns_names);
 	g_strfreev(info->ip_addresses);
+	g_clear_pointer(&info->subject_der, g_bytes_unref);
+	g_clear_pointer(&info->issuer_der, g_bytes_unref);
+	g_clear_pointer(&info->key_id, g_bytes_unref);
+	g_clear_pointer(&info->spki, g_bytes_unref);
 	g_free(info);
 }
 

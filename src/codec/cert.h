@@ -34,7 +34,11 @@ struct cert_info {
 	uint32_t ext_key_usage;               /* XKU_* bits; UINT32_MAX when absent */
 	int key_type;                         /* EVP_PKEY_RSA, EVP_PKEY_EC, … */
 	int key_bits;
+	int path_len;                         /* of basicConstraints; -1: none */
 	char **dns_names, **ip_addresses;     /* NULL-terminated, of the subjectAltName */
+	GBytes *subject_der, *issuer_der;     /* Name */
+	GBytes *key_id;                       /* subjectKeyIdentifier; NULL when there is none */
+	GBytes *spki;                         /* SubjectPublicKeyInfo DER */
 };
 
 /* Bytes → X509, transfer full. One DER certificate with nothing after it, at most 64 KiB; POM_ERR_CERT_MALFORMED. */
@@ -59,6 +63,15 @@ char *cert_subject_cn(const X509 *cert);
  * key-usage; any algorithm but MD5 and older. */
 bool cert_is_issued_by(X509 *cert, X509 *issuer);
 
+/* Finds a path from LEAF over some of the N INTERMEDIATES (any order, may be more than needed) to one of the N_ROOTS (each
+ * an anchor by itself, self-signed or not) that is valid at AT_S, Unix seconds: signatures (stronger than MD5 and SHA-1), names,
+ * dates of all, CA flags, key usage, path lengths, critical extensions. CA_LEAF: LEAF must be a CA itself, and the path must
+ * let it issue. Reads no clock. POM_ERR_CERT_EXPIRED for a date, else POM_ERR_CERT_UNTRUSTED; the message names the
+ * certificate that fails, and why (RFC 5280 §6). At most CERT_CHAIN_MAX certificates on each list. Any thread. */
+enum { CERT_CHAIN_MAX = 64 };
+bool cert_chain_verify(X509 *leaf, X509 *const *intermediates, size_t n, X509 *const *roots, size_t n_roots, int64_t at_s, bool ca_leaf,
+                       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* A PKCS#10 request, checked: one request, nothing after it, self-signature verified (any version 0–2: Apple sends 2),
  * RSA ≥ 1024 with e ≥ 65537 odd, or EC P-256/384/521 (whether 1024 is enough is the caller's policy). */
 struct csr {
@@ -79,7 +92,7 @@ typedef struct csr csr;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(csr, csr_free)
 
 /* What an issued certificate is to be; all of it from the server's record. */
-enum cert_purpose { CERT_ROOT_CA, CERT_ISSUING_CA, CERT_DEVICE, CERT_TLS_SERVER, CERT_PROFILE_SIGNER, CERT_PURPOSE_MAX };
+enum cert_purpose { CERT_ROOT_CA, CERT_ISSUING_CA, CERT_DEVICE, CERT_TLS_SERVER, CERT_PROFILE_SIGNER, CERT_RA, CERT_OCSP, CERT_PURPOSE_MAX };
 struct cert_plan {
 	enum cert_purpose purpose;
 	uint8_t serial[CERT_SERIAL_MAX]; /* big-endian, positive after encoding */
@@ -90,7 +103,11 @@ struct cert_plan {
 	const char *const *dns_names;    /* subjectAltName; NULL-terminated or NULL */
 	const char *const *ip_addresses; /* text forms */
 	const char *const *uris;
+	const char *const *emails;       /* rfc822Name: ASCII with one @ */
 	const char *crl_url;             /* CRL distribution point; NULL: none */
+	const char *ocsp_url;            /* authorityInfoAccess: where OCSP is answered; NULL: none */
+	const char *ca_issuers_url;      /* authorityInfoAccess: where the issuer's certificate is; NULL: none */
+	bool no_encipherment;            /* without keyEncipherment: an issuing CA beside an RA, so that nobody encrypts to it */
 };
 /* PLAN → unsigned certificate, transfer full, with issuer name and AKI (key id only) from ISSUER (NULL: self-issued) and
  * the extensions of its purpose:
@@ -100,6 +117,8 @@ struct cert_plan {
  *   device      CA:FALSE; keyUsage critical digitalSignature(+keyEncipherment for RSA); EKU clientAuth
  *   TLS server  CA:FALSE; digitalSignature(+keyEncipherment for RSA); EKU serverAuth
  *   signer      CA:FALSE; digitalSignature; EKU emailProtection
+ *   RA          CA:FALSE; keyUsage critical digitalSignature+keyEncipherment; no EKU; RSA only (clients encrypt to it)
+ *   OCSP        CA:FALSE; digitalSignature; EKU OCSPSigning; id-pkix-ocsp-nocheck (RFC 6960 §4.2.2.2.1)
  * all with SKI. It lacks only the signature (the caller signs with the key's face). Errors: POM_ERR_CERT_MALFORMED.
  * Uses X509_PUBKEY_set0_param on the SPKI's parts, not X509_set_pubkey, which costs 200 µs. */
 X509 *cert_build(const struct cert_plan *plan, X509 *issuer, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -107,6 +126,11 @@ X509 *cert_build(const struct cert_plan *plan, X509 *issuer, GError **error) G_G
 /* Pairs of short name or dotted OID ("CN", "O", "2.5.4.5", "UID") and UTF-8 value up to NULL → Name DER, transfer full;
  * POM_ERR_CERT_MALFORMED for an unknown attribute or a value over its limit (X.520 ub-*: CN 64). */
 GBytes *cert_name_format(GError **error, const char *attribute, ...) G_GNUC_NULL_TERMINATED G_GNUC_WARN_UNUSED_RESULT;
+/* A subject as people write it → Name DER, the attributes in the order written; transfer full. "CN=Ann,O=Acme\\, Inc." with the escapes
+ * of RFC 4514 §2.4 ('+' joins a multi-valued RDN, spaces around parts do not count), or OpenSSL's "/CN=Ann/O=Acme, Inc.".
+ * Attributes: CN O OU C L ST STREET DC UID SN GN T serialNumber emailAddress (E) in any case, or a dotted OID of these. At
+ * most 4,096 bytes and 32 attributes. POM_ERR_CERT_MALFORMED names the attribute that is unknown or has a bad value. */
+GBytes *cert_subject_parse_text(const char *text, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The SubjectPublicKeyInfo DER of a key. */
 GBytes *cert_spki_format(EVP_PKEY *key);
 /* SHA-256 of bytes into OUT (32 bytes). */

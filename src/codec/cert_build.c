@@ -1,77 +1,39 @@
-/* Names and unsigned certificates from a plan. */
+/* Unsigned certificates from a plan. */
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "codec/cert_internal.h"
 #include "codec/datetime.h"
 
-enum { ALTERNATIVE_NAMES_MAX = 64, DNS_NAME_MAX = 253, URI_MAX = 2048, NAME_VALUE_MAX = 1024 };
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(GENERAL_NAMES, GENERAL_NAMES_free)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(GENERAL_NAME, GENERAL_NAME_free)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_BIT_STRING, ASN1_BIT_STRING_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_OCTET_STRING, ASN1_OCTET_STRING_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(AUTHORITY_KEYID, AUTHORITY_KEYID_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CRL_DIST_POINTS, CRL_DIST_POINTS_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(AUTHORITY_INFO_ACCESS, AUTHORITY_INFO_ACCESS_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_TIME, ASN1_TIME_free)
-
-/* Bits of KeyUsage (RFC 5280 §4.2.1.3), most important first. */
-enum { KU_BIT_DIGITAL_SIGNATURE = 0, KU_BIT_KEY_ENCIPHERMENT = 2, KU_BIT_CERT_SIGN = 5, KU_BIT_CRL_SIGN = 6, KU_BITS = 9 };
-enum { DS = 1 << KU_BIT_DIGITAL_SIGNATURE, KE = 1 << KU_BIT_KEY_ENCIPHERMENT, CA_SIGN = 1 << KU_BIT_CERT_SIGN | 1 << KU_BIT_CRL_SIGN };
 
 /* One row per purpose. */
 static const struct {
 	bool is_ca;
 	int path_len;          /* -1: no limit */
-	int usage, usage_rsa;  /* for every key; more for RSA keys */
+	unsigned usage, usage_rsa; /* USAGE_*: for every key; more for RSA keys */
 	int ext_usage_nid;     /* NID_undef: none */
 } purposes[] = {
-	[CERT_ROOT_CA] = {true, -1, CA_SIGN | DS, 0, NID_undef},
-	[CERT_ISSUING_CA] = {true, 0, CA_SIGN | DS, KE, NID_undef},
-	[CERT_DEVICE] = {false, -1, DS, KE, NID_client_auth},
-	[CERT_TLS_SERVER] = {false, -1, DS, KE, NID_server_auth},
-	[CERT_PROFILE_SIGNER] = {false, -1, DS, 0, NID_email_protect},
+	[CERT_ROOT_CA] = {true, -1, USAGE_CA | USAGE_SIGN, 0, NID_undef},
+	[CERT_ISSUING_CA] = {true, 0, USAGE_CA | USAGE_SIGN, USAGE_ENCIPHER, NID_undef},
+	[CERT_DEVICE] = {false, -1, USAGE_SIGN, USAGE_ENCIPHER, NID_client_auth},
+	[CERT_TLS_SERVER] = {false, -1, USAGE_SIGN, USAGE_ENCIPHER, NID_server_auth},
+	[CERT_PROFILE_SIGNER] = {false, -1, USAGE_SIGN, 0, NID_email_protect},
+	[CERT_RA] = {false, -1, USAGE_SIGN, USAGE_ENCIPHER, NID_undef},
+	[CERT_OCSP] = {false, -1, USAGE_SIGN, 0, NID_OCSP_sign},
 };
 
 static bool malformed(GError **error, const char *what)
 {
 	ERR_clear_error();
 	return pom_fail(error, POM_ERR_CERT_MALFORMED, "the certificate cannot be made: %s", what);
-}
-
-static bool add_name_entry(X509_NAME *name, const char *attribute, const char *value, GError **error)
-{
-	int nid = OBJ_txt2nid(attribute);
-	size_t len = strlen(value);
-
-	if (nid == NID_undef)
-		return pom_fail(error, POM_ERR_CERT_MALFORMED, "the name attribute \"%s\" is unknown", attribute);
-	if (len > 0 && len <= NAME_VALUE_MAX && g_utf8_validate(value, -1, NULL) &&
-	    X509_NAME_add_entry_by_NID(name, nid, MBSTRING_UTF8, (const uint8_t *)value, (int)len, -1, 0))
-		return true;
-	ERR_clear_error();
-	return pom_fail(error, POM_ERR_CERT_MALFORMED, "the value of the name attribute %s is empty, too long or of another alphabet (X.520)", attribute);
-}
-
-GBytes *cert_name_format(GError **error, const char *attribute, ...)
-{
-	g_autoptr(X509_NAME) name = X509_NAME_new();
-	bool ok = true;
-	va_list args;
-
-	va_start(args, attribute);
-	for (; ok && attribute; attribute = va_arg(args, const char *)) {
-		const char *value = va_arg(args, const char *);
-
-		ok = add_name_entry(name, attribute, value ? value : "", error);
-	}
-	va_end(args);
-	return ok ? asn1_format(name, ASN1_ITEM_rptr(X509_NAME)) : NULL;
 }
 
 static bool set_serial(X509 *cert, const struct cert_plan *plan, GError **error)
@@ -137,29 +99,6 @@ static bool add_extension(X509 *cert, int nid, void *value, bool critical)
 	return X509_add1_ext_i2d(cert, nid, value, critical, X509V3_ADD_DEFAULT) == 1;
 }
 
-static bool add_constraints(X509 *cert, bool is_ca, int path_len)
-{
-	g_autoptr(BASIC_CONSTRAINTS) constraints = BASIC_CONSTRAINTS_new();
-
-	constraints->ca = is_ca ? 0xff : 0;
-	if (path_len >= 0) {
-		constraints->pathlen = ASN1_INTEGER_new();
-		ASN1_INTEGER_set(constraints->pathlen, path_len);
-	}
-	return add_extension(cert, NID_basic_constraints, constraints, is_ca);
-}
-
-static bool add_usage(X509 *cert, int usage)
-{
-	g_autoptr(ASN1_BIT_STRING) bits = ASN1_BIT_STRING_new();
-
-	for (int i = 0; i < KU_BITS; i++) {
-		if (usage & 1 << i)
-			ASN1_BIT_STRING_set_bit(bits, i, 1);
-	}
-	return add_extension(cert, NID_key_usage, bits, true);
-}
-
 static bool add_ext_usage(X509 *cert, int nid)
 {
 	g_autoptr(EXTENDED_KEY_USAGE) usage = EXTENDED_KEY_USAGE_new();
@@ -195,64 +134,27 @@ static bool add_key_ids(X509 *cert, X509 *issuer)
 	return add_extension(cert, NID_authority_key_identifier, authority, false);
 }
 
-static bool is_ascii_text(const char *text, size_t max)
+static bool add_constraints(X509 *cert, bool is_ca, int path_len)
 {
-	size_t len = strlen(text);
+	g_autoptr(BASIC_CONSTRAINTS) constraints = basic_constraints_new(is_ca, path_len);
 
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] <= ' ' || text[i] > '~')
-			return false;
-	}
-	return len > 0 && len <= max;
+	return add_extension(cert, NID_basic_constraints, constraints, is_ca);
 }
 
-/* DNS name or URI. */
-static GENERAL_NAME *text_name(int type, const char *text)
+static bool add_usage(X509 *cert, unsigned usage)
 {
-	GENERAL_NAME *name = GENERAL_NAME_new();
-	ASN1_IA5STRING *string = ASN1_IA5STRING_new();
+	g_autoptr(ASN1_BIT_STRING) bits = key_usage_new(usage);
 
-	ASN1_STRING_set(string, text, -1);
-	GENERAL_NAME_set0_value(name, type, string);
-	return name;
-}
-
-static GENERAL_NAME *address_name(const char *text)
-{
-	ASN1_OCTET_STRING *address = a2i_IPADDRESS(text);
-
-	if (!address)
-		return NULL;
-	GENERAL_NAME *name = GENERAL_NAME_new();
-
-	GENERAL_NAME_set0_value(name, GEN_IPADD, address);
-	return name;
-}
-
-static bool add_names_of_type(GENERAL_NAMES *names, int type, const char *const *texts, size_t max_len)
-{
-	for (; texts && *texts; texts++) {
-		if (sk_GENERAL_NAME_num(names) >= ALTERNATIVE_NAMES_MAX || !is_ascii_text(*texts, max_len))
-			return false;
-		GENERAL_NAME *name = type == GEN_IPADD ? address_name(*texts) : text_name(type, *texts);
-
-		if (!name)
-			return false;
-		sk_GENERAL_NAME_push(names, name);
-	}
-	return true;
+	return add_extension(cert, NID_key_usage, bits, true);
 }
 
 static bool add_alternative_names(X509 *cert, const struct cert_plan *plan)
 {
-	g_autoptr(GENERAL_NAMES) names = GENERAL_NAMES_new();
+	g_autoptr(GENERAL_NAMES) names = alternative_names_new(plan->dns_names, plan->ip_addresses, plan->uris, plan->emails);
 	/* RFC 5280 §4.2.1.6: critical when it is the only name. */
 	bool critical = X509_NAME_entry_count(X509_get_subject_name(cert)) == 0;
 
-	if (!add_names_of_type(names, GEN_DNS, plan->dns_names, DNS_NAME_MAX) || !add_names_of_type(names, GEN_IPADD, plan->ip_addresses, DNS_NAME_MAX) ||
-	    !add_names_of_type(names, GEN_URI, plan->uris, URI_MAX))
-		return false;
-	return sk_GENERAL_NAME_num(names) == 0 || add_extension(cert, NID_subject_alt_name, names, critical);
+	return names && (sk_GENERAL_NAME_num(names) == 0 || add_extension(cert, NID_subject_alt_name, names, critical));
 }
 
 static bool add_crl_url(X509 *cert, const char *url)
@@ -261,7 +163,9 @@ static bool add_crl_url(X509 *cert, const char *url)
 
 	if (!url)
 		return true;
-	if (!is_ascii_text(url, URI_MAX))
+	GENERAL_NAME *name = uri_name_new(url);
+
+	if (!name)
 		return false;
 	DIST_POINT *point = DIST_POINT_new();
 
@@ -269,21 +173,56 @@ static bool add_crl_url(X509 *cert, const char *url)
 	point->distpoint = DIST_POINT_NAME_new();
 	point->distpoint->type = 0; /* fullName */
 	point->distpoint->name.fullname = GENERAL_NAMES_new();
-	sk_GENERAL_NAME_push(point->distpoint->name.fullname, text_name(GEN_URI, url));
+	sk_GENERAL_NAME_push(point->distpoint->name.fullname, name);
 	return add_extension(cert, NID_crl_distribution_points, points, false);
+}
+
+static bool add_access(AUTHORITY_INFO_ACCESS *access, int method_nid, const char *url)
+{
+	GENERAL_NAME *name = url ? uri_name_new(url) : NULL;
+
+	if (!name)
+		return !url;
+	ACCESS_DESCRIPTION *description = ACCESS_DESCRIPTION_new();
+
+	description->method = OBJ_nid2obj(method_nid);
+	GENERAL_NAME_free(description->location);
+	description->location = name;
+	sk_ACCESS_DESCRIPTION_push(access, description);
+	return true;
+}
+
+/* RFC 5280 §4.2.2.1 */
+static bool add_info_access(X509 *cert, const struct cert_plan *plan)
+{
+	g_autoptr(AUTHORITY_INFO_ACCESS) access = AUTHORITY_INFO_ACCESS_new();
+
+	if (!add_access(access, NID_ad_OCSP, plan->ocsp_url) || !add_access(access, NID_ad_ca_issuers, plan->ca_issuers_url))
+		return false;
+	return sk_ACCESS_DESCRIPTION_num(access) == 0 || add_extension(cert, NID_info_access, access, false);
+}
+
+/* RFC 6960 §4.2.2.2.1: nobody asks whether the responder itself is revoked; it lives shortly instead. */
+static bool add_no_check(X509 *cert, enum cert_purpose purpose)
+{
+	ASN1_NULL *value = purpose == CERT_OCSP ? ASN1_NULL_new() : NULL;
+	bool ok = !value || add_extension(cert, NID_id_pkix_OCSP_noCheck, value, false);
+
+	ASN1_NULL_free(value);
+	return ok;
 }
 
 static bool add_extensions(X509 *cert, const struct cert_plan *plan, X509 *issuer, bool is_rsa, GError **error)
 {
-	int usage = purposes[plan->purpose].usage | (is_rsa ? purposes[plan->purpose].usage_rsa : 0);
+	unsigned usage = purposes[plan->purpose].usage | (is_rsa && !plan->no_encipherment ? purposes[plan->purpose].usage_rsa : 0);
 
 	if (!add_constraints(cert, purposes[plan->purpose].is_ca, purposes[plan->purpose].path_len) || !add_usage(cert, usage) ||
-	    !add_ext_usage(cert, purposes[plan->purpose].ext_usage_nid) || !add_key_ids(cert, issuer))
+	    !add_ext_usage(cert, purposes[plan->purpose].ext_usage_nid) || !add_key_ids(cert, issuer) || !add_no_check(cert, plan->purpose))
 		return malformed(error, "an extension cannot be encoded");
 	if (!add_alternative_names(cert, plan))
-		return malformed(error, "a subjectAltName is not a DNS name, address or URI, or there are too many");
-	if (!add_crl_url(cert, plan->crl_url))
-		return malformed(error, "the CRL's URL is not a URI");
+		return malformed(error, "a subjectAltName is not a DNS name, address, URI or e-mail address, or there are too many");
+	if (!add_crl_url(cert, plan->crl_url) || !add_info_access(cert, plan))
+		return malformed(error, "the URL of the CRL, of OCSP or of the issuer's certificate is not a URI");
 	return true;
 }
 
@@ -302,6 +241,10 @@ X509 *cert_build(const struct cert_plan *plan, X509 *issuer, GError **error)
 
 	if ((key_nid != NID_rsaEncryption && key_nid != NID_X9_62_id_ecPublicKey) || !set_key(cert, spki, key_nid)) {
 		malformed(error, "the public key is neither RSA nor EC");
+		return NULL;
+	}
+	if (plan->purpose == CERT_RA && key_nid != NID_rsaEncryption) {
+		malformed(error, "an RA needs an RSA key, because clients encrypt to it (RFC 8894 §3.1)");
 		return NULL;
 	}
 	X509_set_version(cert, X509_VERSION_3);

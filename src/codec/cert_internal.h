@@ -2,6 +2,7 @@
 #pragma once
 
 #include <openssl/asn1t.h>
+#include <openssl/x509v3.h>
 
 #include "codec/cert.h"
 
@@ -56,3 +57,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_INTEGER, ASN1_INTEGER_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_TYPE, ASN1_TYPE_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509_ALGOR, X509_ALGOR_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509_ATTRIBUTE, X509_ATTRIBUTE_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GENERAL_NAMES, GENERAL_NAMES_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_BIT_STRING, ASN1_BIT_STRING_free)
+
+/* Bits of KeyUsage (RFC 5280 §4.2.1.3), most important first. */
+enum { USAGE_SIGN = 1 << 0, USAGE_ENCIPHER = 1 << 2, USAGE_CA = 1 << 5 | 1 << 6 };
+ASN1_BIT_STRING *key_usage_new(unsigned usage);
+/* PATH_LEN < 0: no limit. */
+BASIC_CONSTRAINTS *basic_constraints_new(bool is_ca, int path_len);
+/* Lists up to NULL, or NULL each. NULL when a text is not what its list says, or there are too many; empty when all are. */
+GENERAL_NAMES *alternative_names_new(const char *const *dns_names, const char *const *ip_addresses, const char *const *uris, const char *const *emails);
+/* NULL when URL is not printable ASCII without spaces, or too long. */
+GENERAL_NAME *uri_name_new(const char *url);

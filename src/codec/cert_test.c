@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
@@ -85,6 +86,9 @@ static void test_info(void)
 	g_assert_null(info->ip_addresses[2]);
 	g_assert_cmpstr(uid, ==, "com.apple.mgmt.External.1");
 	g_assert_cmpstr(cn, ==, "J\xc3\xbcrgen, Apfel");
+	g_assert_true(g_bytes_equal(info->subject_der, subject) && g_bytes_equal(info->issuer_der, subject) && g_bytes_equal(info->spki, spki));
+	g_assert_cmpmem(g_bytes_get_data(info->key_id, NULL), g_bytes_get_size(info->key_id), ASN1_STRING_get0_data(X509_get0_subject_key_id(read)), 20);
+	g_assert_cmpint(info->path_len, ==, -1);
 	X509_digest(read, EVP_sha256(), digest, &len);
 	g_assert_cmpmem(info->sha256, 32, digest, len);
 	cert_sha256(DATA(spki), digest);
@@ -104,6 +108,9 @@ static const struct {
 	{CERT_DEVICE, false, false, KU_DIGITAL_SIGNATURE, XKU_SSL_CLIENT},
 	{CERT_TLS_SERVER, true, false, KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, XKU_SSL_SERVER},
 	{CERT_PROFILE_SIGNER, true, false, KU_DIGITAL_SIGNATURE, XKU_SMIME},
+	{CERT_RA, true, false, KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, UINT32_MAX},
+	{CERT_OCSP, true, false, KU_DIGITAL_SIGNATURE, XKU_OCSP_SIGN},
+	{CERT_OCSP, false, false, KU_DIGITAL_SIGNATURE, XKU_OCSP_SIGN},
 };
 
 static X509 *build(enum cert_purpose purpose, bool rsa, const char *cn, X509 *issuer, EVP_PKEY *issuer_key)
@@ -152,7 +159,7 @@ static void test_build(void)
 		g_assert_true(info->is_ca == purposes[i].is_ca);
 		g_assert_cmpuint(info->key_usage, ==, purposes[i].usage);
 		g_assert_cmpuint(info->ext_key_usage, ==, purposes[i].ext_usage);
-		g_assert_cmpint(X509_get_pathlen(cert), ==, purposes[i].purpose == CERT_ISSUING_CA ? 0 : -1);
+		g_assert_cmpint(info->path_len, ==, purposes[i].purpose == CERT_ISSUING_CA ? 0 : -1);
 		g_assert_cmpstr(info->serial, ==, "FF01");
 		g_assert_true(!ASN1_OCTET_STRING_cmp(X509_get0_authority_key_id(cert), X509_get0_subject_key_id(root)));
 		g_assert_true(chain_verifies(cert, root));
@@ -167,6 +174,8 @@ static void test_build(void)
 
 		g_assert_cmpint(sk_DIST_POINT_num(points), ==, 1);
 		CRL_DIST_POINTS_free(points);
+		g_assert_true((X509_get_ext_by_NID(cert, NID_id_pkix_OCSP_noCheck, -1) >= 0) == (purposes[i].purpose == CERT_OCSP));
+		g_assert_cmpint(X509_get_ext_by_NID(cert, NID_info_access, -1), ==, -1);
 	}
 	g_assert_true(chain_verifies(root, root));
 }
@@ -174,11 +183,12 @@ static void test_build(void)
 static void test_build_refused(void)
 {
 	const char *const bad_name[] = {"a b", NULL}, *const bad_address[] = {"1.2.3", NULL}, *const empty[] = {"", NULL};
+	const char *const bad_email[] = {"ann@", NULL}, *const two_ats[] = {"ann@b@c", NULL};
 	g_autoptr(GBytes) subject = cert_name_format(NULL, "CN", "x", NULL), rsa = cert_spki_format(testkit_rsa(2048)), junk = g_bytes_new_static("junk", 4);
 	g_autoptr(EVP_PKEY) ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
-	g_autoptr(GBytes) ed_spki = cert_spki_format(ed);
+	g_autoptr(GBytes) ed_spki = cert_spki_format(ed), ec = cert_spki_format(testkit_ec("P-256"));
 	struct cert_plan good = {.purpose = CERT_DEVICE, .serial = {1}, .serial_len = 1, .subject_der = subject, .spki = rsa, .not_before = 1, .not_after = 2};
-	struct cert_plan plans[14];
+	struct cert_plan plans[20];
 	g_autoptr(X509) fine = cert_build(&good, NULL, NULL);
 
 	g_assert_nonnull(fine);
@@ -199,6 +209,13 @@ static void test_build_refused(void)
 	plans[11].purpose = CERT_PURPOSE_MAX;
 	plans[12].not_after = INT64_C(253402300800);
 	plans[13].dns_names = empty;
+	plans[14].purpose = CERT_RA;
+	plans[14].spki = ec;
+	plans[15].emails = bad_email;
+	plans[16].emails = two_ats;
+	plans[17].ocsp_url = "http://a b/";
+	plans[18].ca_issuers_url = "";
+	plans[19].emails = empty;
 	for (size_t i = 0; i < G_N_ELEMENTS(plans); i++) {
 		g_autoptr(GError) error = NULL;
 
@@ -206,6 +223,211 @@ static void test_build_refused(void)
 		g_assert_null(cert_build(&plans[i], NULL, &error));
 		g_assert_error(error, POM_ERROR, POM_ERR_CERT_MALFORMED);
 	}
+}
+
+static const char *access_url(const AUTHORITY_INFO_ACCESS *access, int i, int method_nid)
+{
+	const ACCESS_DESCRIPTION *description = sk_ACCESS_DESCRIPTION_value(access, i);
+
+	g_assert_cmpint(OBJ_obj2nid(description->method), ==, method_nid);
+	g_assert_cmpint(description->location->type, ==, GEN_URI);
+	return (const char *)ASN1_STRING_get0_data(description->location->d.uniformResourceIdentifier);
+}
+
+static void test_build_options(void)
+{
+	const char *const emails[] = {"ann@example.org", NULL};
+	g_autoptr(GBytes) subject = cert_name_format(NULL, "CN", "x", NULL), rsa = cert_spki_format(testkit_rsa(2048));
+	struct cert_plan plan = {.purpose = CERT_ISSUING_CA, .serial = {1}, .serial_len = 1, .subject_der = subject, .spki = rsa, .not_before = 1, .not_after = 2,
+	                         .no_encipherment = true, .emails = emails, .ocsp_url = "http://x/ocsp", .ca_issuers_url = "http://x/ca.cer"};
+	g_autoptr(X509) built = cert_build(&plan, NULL, NULL);
+
+	X509_sign(built, testkit_rsa(2048), EVP_sha256());
+	g_autoptr(GBytes) der = cert_format_der(built);
+	g_autoptr(X509) cert = cert_parse_der(DATA(der), NULL);
+	AUTHORITY_INFO_ACCESS *access = X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
+	STACK_OF(OPENSSL_STRING) *found = X509_get1_email(cert);
+
+	g_assert_cmpuint(X509_get_key_usage(cert), ==, KU_KEY_CERT_SIGN | KU_CRL_SIGN | KU_DIGITAL_SIGNATURE);
+	g_assert_cmpint(sk_ACCESS_DESCRIPTION_num(access), ==, 2);
+	g_assert_cmpstr(access_url(access, 0, NID_ad_OCSP), ==, "http://x/ocsp");
+	g_assert_cmpstr(access_url(access, 1, NID_ad_ca_issuers), ==, "http://x/ca.cer");
+	g_assert_cmpint(sk_OPENSSL_STRING_num(found), ==, 1);
+	g_assert_cmpstr(sk_OPENSSL_STRING_value(found, 0), ==, "ann@example.org");
+	X509_email_free(found);
+	AUTHORITY_INFO_ACCESS_free(access);
+}
+
+static const struct {
+	const char *text, *rfc2253; /* what comes out, last first; NULL: refused */
+	const char *says;           /* in the refusal */
+} subjects[] = {
+	{"CN=Ann", "CN=Ann"}, {"CN=Ann,O=Acme\\, Inc.,C=DE", "C=DE,O=Acme\\, Inc.,CN=Ann"}, {" cn = Ann , o = Acme ", "O=Acme,CN=Ann"},
+	{"/CN=Ann/O=Acme, Inc.", "O=Acme\\, Inc.,CN=Ann"}, {"/CN=a\\/b", "CN=a/b"}, {"CN=a/b", "CN=a/b"}, {"CN=a\\+b", "CN=a\\+b"}, {"CN=a+UID=b,O=c", "O=c,UID=b+CN=a"},
+	{"CN=J\\C3\\BCrgen", "CN=J\xc3\xbcrgen"}, {"CN=J\xc3\xbcrgen", "CN=J\xc3\xbcrgen"}, {"CN=a\\ ,O=b", "O=b,CN=a\\ "}, {"CN=\\#1,2.5.4.5=7", "serialNumber=7,CN=\\#1"},
+	{"CN=a=b", "CN=a=b"}, {"SN=Doe,GN=Ann,T=Dr,E=ann@example.org,DC=org,STREET=x,ST=y,L=z,OU=u", "OU=u,L=z,ST=y,street=x,DC=org,emailAddress=ann@example.org,title=Dr,GN=Ann,SN=Doe"},
+	{"", NULL, "attribute=value"}, {"/", NULL, "attribute=value"}, {"Ann", NULL, "Ann"}, {"CN=", NULL, "CN"}, {"CN=a,", NULL, "attribute=value"}, {"CN=a,,O=b", NULL, "attribute=value"},
+	{"XX=a", NULL, "XX"}, {"sha256=a", NULL, "sha256"}, {"1.2.3=a", NULL, "1.2.3"}, {"1.2.840.113549.1.9.7=a", NULL, "1.2.840"}, {"=a", NULL, "\"\""}, {"CN=a\\", NULL, "CN"}, {"CN=\\x", NULL, "CN"},
+	{"CN=\\00", NULL, "CN"}, {"CN=\\FF", NULL, "CN"}, {"O=\"Acme, Inc.\"", NULL, "O"}, {"CN=a;O=b", NULL, "CN"}, {"CN=#0401", NULL, "CN"}, {"C=DEU", NULL, "C"}, {"CN=\xff", NULL, "UTF-8"}, {"CN=a/O=b,O", NULL, "attribute=value"},
+};
+
+static void test_subject_text(void)
+{
+	g_autofree char *large = g_strnfill(4097, 'a');
+	g_autoptr(GString) many = g_string_new("O=a");
+
+	for (size_t i = 0; i < G_N_ELEMENTS(subjects); i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(GBytes) der = cert_subject_parse_text(subjects[i].text, &error);
+
+		g_test_message("subject %zu", i);
+		if (!subjects[i].rfc2253) {
+			g_assert_null(der);
+			g_assert_error(error, POM_ERROR, POM_ERR_CERT_MALFORMED);
+			g_assert_nonnull(strstr(error->message, subjects[i].says));
+			continue;
+		}
+		g_assert_no_error(error);
+		const uint8_t *p = g_bytes_get_data(der, NULL);
+		g_autoptr(X509_NAME) name = d2i_X509_NAME(NULL, &p, (long)g_bytes_get_size(der));
+		g_autoptr(BIO) bio = BIO_new(BIO_s_mem());
+		char *text;
+
+		X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
+		long len = BIO_get_mem_data(bio, &text);
+
+		g_assert_cmpmem(text, (size_t)len, subjects[i].rfc2253, strlen(subjects[i].rfc2253));
+	}
+	g_assert_null(cert_subject_parse_text(large, NULL));
+	for (int i = 1; i < 32; i++)
+		g_string_append(many, ",O=a");
+	g_autoptr(GBytes) most = cert_subject_parse_text(many->str, NULL);
+
+	g_assert_nonnull(most);
+	g_string_append(many, ",O=a");
+	g_assert_null(cert_subject_parse_text(many->str, NULL));
+}
+
+/* CN → certificate, from BEGIN to END of these days, as FORM says. */
+enum { ROOT, SUB, SUB_SUB, LEAF, OTHER_ROOT, EXPIRED, FUTURE, NO_CA, SHA1_SUB, SHA1_LEAF, FORGED, WEAK, WEAK_LEAF, NO_CERT_SIGN, NODES };
+enum { DAY = 86400, NOW = 1800000000 };
+static const struct {
+	const char *cn;
+	int issuer, signed_by; /* -1: itself */
+	int path_len;          /* -1: none; -2: no CA */
+	int from, to;          /* days from NOW */
+	bool sha1;
+	unsigned bits;         /* 0: P-256 */
+	const char *usage;
+} nodes[NODES] = {
+	[ROOT] = {"root", -1, ROOT, 1, -10, 10, true, 2048, NULL},
+	[SUB] = {"sub", ROOT, ROOT, 0, -5, 5, false, 0, "keyCertSign,cRLSign"},
+	[SUB_SUB] = {"sub sub", SUB, SUB, 0, -5, 5, false, 0, NULL},
+	[LEAF] = {"leaf", SUB, SUB, -2, -1, 1, false, 0, "digitalSignature"},
+	[OTHER_ROOT] = {"root", -1, OTHER_ROOT, -1, -10, 10, false, 2048, NULL},
+	[EXPIRED] = {"expired", ROOT, ROOT, 0, -9, -8, false, 0, NULL},
+	[FUTURE] = {"future", ROOT, ROOT, 0, 8, 9, false, 0, NULL},
+	[NO_CA] = {"no ca", LEAF, LEAF, -2, -1, 1, false, 0, NULL},
+	[SHA1_SUB] = {"sha1", ROOT, ROOT, 0, -5, 5, true, 0, NULL},
+	[SHA1_LEAF] = {"sha1 leaf", SHA1_SUB, SHA1_SUB, -2, -1, 1, false, 0, NULL},
+	[FORGED] = {"leaf", SUB, OTHER_ROOT, -2, -1, 1, false, 0, NULL},
+	[WEAK] = {"weak", ROOT, ROOT, 0, -5, 5, false, 512, NULL},
+	[WEAK_LEAF] = {"weak leaf", WEAK, WEAK, -2, -1, 1, false, 0, NULL},
+	[NO_CERT_SIGN] = {"no cert sign", ROOT, ROOT, 0, -5, 5, false, 0, "cRLSign"},
+};
+
+static EVP_PKEY *node_key(int i)
+{
+	static EVP_PKEY *keys[NODES];
+
+	if (!keys[i])
+		keys[i] = nodes[i].bits ? EVP_RSA_gen(nodes[i].bits) : EVP_EC_gen("P-256");
+	return keys[i];
+}
+
+static void add_text_extension(X509 *cert, int nid, const char *text)
+{
+	X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, text);
+
+	X509_add_ext(cert, extension, -1);
+	X509_EXTENSION_free(extension);
+}
+
+static X509 *make_node(int i, X509 *const *made)
+{
+	X509 *issuer = nodes[i].issuer < 0 ? NULL : made[nodes[i].issuer];
+	g_autoptr(X509) cert = testkit_cert(node_key(i), nodes[i].cn, i + 1, issuer, node_key(nodes[i].signed_by));
+	g_autofree char *constraints = nodes[i].path_len >= 0 ? g_strdup_printf("critical,CA:TRUE,pathlen:%d", nodes[i].path_len) : g_strdup("critical,CA:TRUE");
+
+	ASN1_TIME_set(X509_getm_notBefore(cert), NOW + nodes[i].from * DAY);
+	ASN1_TIME_set(X509_getm_notAfter(cert), NOW + nodes[i].to * DAY);
+	add_text_extension(cert, NID_basic_constraints, nodes[i].path_len == -2 ? "CA:FALSE" : constraints);
+	if (nodes[i].usage)
+		add_text_extension(cert, NID_key_usage, nodes[i].usage);
+	X509_sign(cert, node_key(nodes[i].signed_by), nodes[i].sha1 ? EVP_sha1() : EVP_sha256());
+	return g_steal_pointer(&cert);
+}
+
+#define NONE (-1)
+static const struct {
+	const char *name;
+	int leaf, intermediates[3], root;
+	bool ca_leaf;
+	int code; /* 0: fine */
+	const char *says;
+} chains[] = {
+	{"two levels", LEAF, {SUB, NONE}, ROOT, false, 0},
+	{"more than needed", LEAF, {OTHER_ROOT, EXPIRED, SUB}, ROOT, false, 0},
+	{"root of itself", ROOT, {NONE}, ROOT, true, 0},
+	{"sub is a CA", SUB, {NONE}, ROOT, true, 0},
+	{"anchor need not be a root", LEAF, {NONE}, SUB, false, 0},
+	{"intermediate missing", LEAF, {NONE}, ROOT, false, POM_ERR_CERT_UNTRUSTED, "\"CN=leaf\" (serial number 04)"},
+	{"root of the same name", SUB, {NONE}, OTHER_ROOT, false, POM_ERR_CERT_UNTRUSTED, "\"CN=sub\""},
+	{"no anchor", SUB, {ROOT, NONE}, NONE, false, POM_ERR_CERT_UNTRUSTED, "\"CN=root\""},
+	{"leaf is no CA", LEAF, {SUB, NONE}, ROOT, true, POM_ERR_CERT_UNTRUSTED, "\"CN=leaf\""},
+	{"issued by a leaf", NO_CA, {LEAF, SUB, NONE}, ROOT, false, POM_ERR_CERT_UNTRUSTED, "\"CN=leaf\""},
+	{"no room for a CA", SUB_SUB, {SUB, NONE}, ROOT, true, POM_ERR_CERT_UNTRUSTED, "\"CN=sub\""},
+	{"as a mere leaf it fits", SUB_SUB, {SUB, NONE}, ROOT, false, 0},
+	{"expired", EXPIRED, {NONE}, ROOT, false, POM_ERR_CERT_EXPIRED, "\"CN=expired\""},
+	{"not yet", FUTURE, {NONE}, ROOT, true, POM_ERR_CERT_EXPIRED, "\"CN=future\""},
+	{"SHA-1 of the anchor does not matter, of others does", SHA1_LEAF, {SHA1_SUB, NONE}, ROOT, false, POM_ERR_CERT_UNTRUSTED, "\"CN=sha1\""},
+	{"forged", FORGED, {SUB, NONE}, ROOT, false, POM_ERR_CERT_UNTRUSTED, "\"CN=leaf\" (serial number 0B)"},
+	{"weak", WEAK_LEAF, {WEAK, NONE}, ROOT, false, POM_ERR_CERT_UNTRUSTED, "\"CN=weak\""},
+	{"no keyCertSign", NO_CERT_SIGN, {NONE}, ROOT, true, POM_ERR_CERT_UNTRUSTED, "\"CN=no cert sign\""},
+};
+
+static void test_chain(void)
+{
+	X509 *made[NODES];
+	g_autoptr(GError) error = NULL;
+
+	for (int i = 0; i < NODES; i++)
+		made[i] = make_node(i, made);
+	for (size_t i = 0; i < G_N_ELEMENTS(chains); i++) {
+		X509 *intermediates[3];
+		size_t n = 0;
+
+		while (n < G_N_ELEMENTS(intermediates) && chains[i].intermediates[n] != NONE) {
+			intermediates[n] = made[chains[i].intermediates[n]];
+			n++;
+		}
+		bool ok = cert_chain_verify(made[chains[i].leaf], intermediates, n, &made[MAX(chains[i].root, 0)], chains[i].root != NONE, NOW, chains[i].ca_leaf, &error);
+
+		g_test_message("%s: %s", chains[i].name, error ? error->message : "fine");
+		g_assert_true(ok == !chains[i].code);
+		g_assert_cmpuint(ERR_peek_error(), ==, 0);
+		if (!ok) {
+			g_assert_error(error, POM_ERROR, chains[i].code);
+			g_assert_nonnull(strstr(error->message, chains[i].says));
+		}
+		g_clear_error(&error);
+	}
+	/* The time given is what counts: the anchor's own dates too. */
+	g_assert_false(cert_chain_verify(made[ROOT], NULL, 0, &made[ROOT], 1, NOW + 11 * DAY, true, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CERT_EXPIRED);
+	g_assert_false(cert_chain_verify(made[ROOT], NULL, 0, made, CERT_CHAIN_MAX + 1, NOW, true, NULL));
+	for (int i = 0; i < NODES; i++)
+		X509_free(made[i]);
 }
 
 static void test_name(void)
@@ -419,6 +641,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/cert/info", test_info);
 	g_test_add_func("/cert/build", test_build);
 	g_test_add_func("/cert/build-refused", test_build_refused);
+	g_test_add_func("/cert/build-options", test_build_options);
+	g_test_add_func("/cert/subject-text", test_subject_text);
+	g_test_add_func("/cert/chain", test_chain);
 	g_test_add_func("/cert/name", test_name);
 	g_test_add_func("/cert/issued-by", test_issued_by);
 	g_test_add_func("/cert/requests", test_requests);
