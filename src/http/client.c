@@ -39,6 +39,7 @@ static void set_method(CURL *curl, const struct http_client_call *call)
 static void set_transport(CURL *curl, const struct http_client_call *call)
 {
 	curl_easy_setopt(curl, CURLOPT_URL, call->url);
+	curl_easy_setopt(curl, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, (long)call->follow_redirects);
@@ -54,6 +55,15 @@ static void set_transport(CURL *curl, const struct http_client_call *call)
 	}
 }
 
+static void set_user(CURL *curl, const struct http_client_call *call)
+{
+	if (!call->user || !call->password)
+		return;
+	curl_easy_setopt(curl, CURLOPT_USERNAME, call->user);
+	curl_easy_setopt(curl, CURLOPT_PASSWORD, call->password);
+	curl_easy_setopt(curl, CURLOPT_HTTPAUTH, g_ascii_strncasecmp(call->url, "https:", 6) ? CURLAUTH_NTLM : CURLAUTH_NTLM | CURLAUTH_BASIC);
+}
+
 static curl_list *make_headers(const struct http_client_call *call)
 {
 	curl_list *list = NULL;
@@ -66,11 +76,9 @@ static curl_list *make_headers(const struct http_client_call *call)
 	return list;
 }
 
-/* What went wrong, in plain words. transfer full. */
-static char *explain(CURLcode code, const struct http_client_call *call, const char *detail)
+/* What went wrong at WHERE, in plain words. transfer full. */
+static char *explain(CURLcode code, const struct http_client_call *call, const char *where, const char *detail)
 {
-	const char *where = call->unix_path ? call->unix_path : call->url;
-
 	switch ((int)code) {
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return g_strdup_printf("%s: the host name is not known. Check the name and the resolver.", where);
@@ -85,6 +93,8 @@ static char *explain(CURLcode code, const struct http_client_call *call, const c
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 		return g_strdup_printf("%s: the connection was closed without an answer (%s).", where, detail);
+	case CURLE_LOGIN_DENIED:
+		return g_strdup("a user name does not belong into a URL: give user and password apart.");
 	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_URL_MALFORMAT:
 		return g_strdup_printf("%s: not an http:// or https:// address.", where);
@@ -95,11 +105,12 @@ static char *explain(CURLcode code, const struct http_client_call *call, const c
 
 static bool fail(GError **error, CURLcode code, const struct http_client_call *call, const struct pom_buf *body, const char *detail)
 {
-	g_autofree char *why = NULL;
+	/* A query may hold a secret, or kilobytes. */
+	g_autofree char *url = g_strndup(call->url, strcspn(call->url, "?#")), *why = NULL;
 
 	if (body->failed)
-		return pom_fail(error, POM_ERR_TOO_LARGE, "%s: the answer is larger than %zu bytes", call->url, body->max_bytes);
-	why = explain(code, call, *detail ? detail : curl_easy_strerror(code));
+		return pom_fail(error, POM_ERR_TOO_LARGE, "%s: the answer is larger than %zu bytes", url, body->max_bytes);
+	why = explain(code, call, call->unix_path ? call->unix_path : url, *detail ? detail : curl_easy_strerror(code));
 	return pom_fail(error, POM_ERR_UNREACHABLE, "%s", why);
 }
 
@@ -127,6 +138,7 @@ bool http_client_run(const struct http_client_call *call, struct http_client_rep
 		return pom_fail(error, POM_ERR_INTERNAL, "libcurl cannot be used");
 	set_transport(curl, call);
 	set_method(curl, call);
+	set_user(curl, call);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(call->timeout_ms ? call->timeout_ms : TIMEOUT_DEFAULT_MS));

@@ -15,12 +15,16 @@ struct http_client_call {
 	unsigned timeout_ms;           /* whole call; 0: 60 s */
 	size_t response_max;           /* bytes; 0: 64 MiB */
 	bool follow_redirects;
+	/* For a server that asks for HTTP authentication: Basic (over https only, for it shows the password) or NTLM ("DOMAIN\\user").
+	 * NULL: none. Both are needed; the caller wipes them. */
+	const char *user, *password;
 };
 struct http_client_reply {
 	int status;
 	GBytes *body;
 	char *content_type; /* NULL when absent */
 };
-/* Makes the call. POM_ERR_UNREACHABLE with the reason in plain words (name, port, certificate), POM_ERR_TOO_LARGE. Any thread. */
+/* Makes the call. POM_ERR_UNREACHABLE with the reason in plain words (name, port, certificate), POM_ERR_TOO_LARGE; texts name the URL
+ * without its query. A URL with a user name in it is refused. Any thread. */
 bool http_client_run(const struct http_client_call *call, struct http_client_reply *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void http_client_reply_clear(struct http_client_reply *reply);

@@ -113,6 +113,29 @@ static void test_failures(void)
 	test_server_free(test);
 }
 
+static void test_login(void)
+{
+	struct test_server *test = start();
+	g_autofree char *basic = url(test, "https", "tls", "/basic"), *clear = url(test, "http", "plain", "/basic"), *ntlm = url(test, "http", "plain", "/ntlm"),
+	               *inside = NULL, *query = NULL, *ca = g_build_filename(test->dir, "ca.pem", NULL);
+
+	write_pem(ca, test->state.ctx);
+	assert_reply(&(struct http_client_call){.url = basic, .ca_file = ca}, 401, NULL);
+	assert_reply(&(struct http_client_call){.url = basic, .ca_file = ca, .user = "user", .password = "wrong"}, 401, NULL);
+	assert_reply(&(struct http_client_call){.url = basic, .ca_file = ca, .user = "user", .password = "pass"}, 200, "welcome");
+	assert_reply(&(struct http_client_call){.method = "POST", .url = basic, .ca_file = ca, .body = "x", .body_len = 1, .user = "user", .password = "pass"}, 200, "welcome");
+	/* Basic would show the password to everybody on the way. */
+	assert_reply(&(struct http_client_call){.url = clear, .user = "user", .password = "pass"}, 401, NULL);
+	assert_reply(&(struct http_client_call){.url = ntlm, .user = "LAB\\user", .password = "pass"}, 200, "welcome");
+	assert_reply(&(struct http_client_call){.url = ntlm, .user = "LAB\\other", .password = "pass"}, 401, NULL);
+	inside = g_strdup_printf("http://user:hush@127.0.0.1:%d/basic", http_server_port(test->server, "plain"));
+	assert_fails(&(struct http_client_call){.url = inside}, POM_ERR_UNREACHABLE, "does not belong into a URL");
+	query = g_strdup("http://no-such-host.invalid/scep?operation=PKIOperation");
+	assert_fails(&(struct http_client_call){.url = query}, POM_ERR_UNREACHABLE, "http://no-such-host.invalid/scep: ");
+	g_unlink(ca);
+	test_server_free(test);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -120,5 +143,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/client/unix", test_unix);
 	g_test_add_func("/client/tls", test_tls);
 	g_test_add_func("/client/failures", test_failures);
+	g_test_add_func("/client/login", test_login);
 	return g_test_run();
 }

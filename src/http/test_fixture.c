@@ -73,12 +73,59 @@ static struct http_response *half(void *ctx, const struct http_request *request)
 	return fill(HALF);
 }
 
+static struct http_response *ask_for_login(const char *how)
+{
+	struct http_response *response = http_response_text(401, "text/plain", "who are you?");
+
+	http_response_header(response, "WWW-Authenticate", how);
+	return response;
+}
+
+/* Basic for user:pass. */
+static struct http_response *basic(void *ctx, const struct http_request *request)
+{
+	const char *given = http_request_header(request, "Authorization");
+
+	return g_strcmp0(given, "Basic dXNlcjpwYXNz") ? ask_for_login("Basic realm=\"test\"") : http_response_text(200, "text/plain", "welcome");
+}
+
+/* NTLM as far as a server without a directory can go: its second message asks for NTLMv2, and the third must name the user. */
+static struct http_response *ntlm(void *ctx, const struct http_request *request)
+{
+	/* Signature, type 2, no target name, flags (Unicode, NTLM, target information), challenge, target information: 4 bytes at 48. */
+	static const guchar second[52] = "NTLMSSP\0\2\0\0\0\0\0\0\0\60\0\0\0\1\2\200\0CHALLNGE\0\0\0\0\0\0\0\0\4\0\4\0\60\0\0\0\0\0\0";
+	const char *given = http_request_header(request, "Authorization");
+	g_autofree char *encoded = g_base64_encode(second, sizeof(second)), *how = g_strconcat("NTLM ", encoded, NULL);
+	g_autofree guchar *message = NULL;
+	gsize len = 0;
+
+	if (!given || !g_str_has_prefix(given, "NTLM "))
+		return ask_for_login("NTLM");
+	message = g_base64_decode(given + 5, &len);
+	if (len > 8 && message[8] == 1)
+		return ask_for_login(how);
+	if (len > 8 && message[8] == 3 && memmem(message, len, "u\0s\0e\0r", 7) && memmem(message, len, "L\0A\0B", 5))
+		return http_response_text(200, "text/plain", "welcome");
+	return ask_for_login("NTLM");
+}
+
+static struct http_response *away(void *ctx, const struct http_request *request)
+{
+	struct http_response *response = http_response_text(302, "text/plain", "elsewhere");
+
+	http_response_header(response, "Location", "/who");
+	return response;
+}
+
 static const struct http_route routes[] = {
 	{"/echo", HTTP_BIT(HTTP_PUT) | HTTP_BIT(HTTP_POST), 100000, 0, echo, 0},
 	{"/wait", HTTP_BIT(HTTP_GET), 0, 0, await_gate, 0},
 	{"/who", HTTP_BIT(HTTP_GET), 0, 0, who, 0},
 	{"/big", HTTP_BIT(HTTP_GET), 0, 0, big, 0},
 	{"/half", HTTP_BIT(HTTP_GET), 0, 0, half, 0},
+	{"/basic", HTTP_BIT(HTTP_GET) | HTTP_BIT(HTTP_POST), 1000, 0, basic, 0},
+	{"/away", HTTP_BIT(HTTP_GET), 0, 0, away, 0},
+	{"/ntlm", HTTP_BIT(HTTP_GET), 0, 0, ntlm, 0},
 	{NULL},
 };
 

@@ -34,7 +34,8 @@ struct test_options {
 struct test_options test_options(void);
 
 /* Listeners "plain", "tls", "unix" (and "given"). Paths: PUT/POST /echo (cap 100,000), GET /wait, GET /who, GET /big (1 MiB),
- * GET /half (32 KiB). */
+ * GET /half (32 KiB), GET and POST /basic (user "user", password "pass"), GET /ntlm (user "LAB\\user", any password), GET /away (302 to
+ * /who). */
 struct test_server *test_server_new(const struct test_options *options);
 void test_server_free(struct test_server *test); /* stops it, and checks that no connection is left */
 void test_open_gate(struct test_server *test);
