@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "codec/cert_internal.h"
+#include "codec/datetime.h"
 
 /* RFC 5280 §4.1 SubjectPublicKeyInfo */
 ASN1_SEQUENCE(SPKI) = {
@@ -109,4 +110,52 @@ char *asn1_text(const ASN1_STRING *string)
 		text = g_strndup((const char *)utf8, (gsize)len);
 	OPENSSL_free(utf8);
 	return text;
+}
+
+bool asn1_time_to_unix(const ASN1_TIME *time, int64_t *ret)
+{
+	struct tm tm;
+
+	if (!time || !ASN1_TIME_to_tm(time, &tm))
+		return false;
+	struct datetime t = {tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec};
+
+	if (!datetime_check(&t))
+		return false;
+	*ret = datetime_to_unix(&t);
+	return true;
+}
+
+ASN1_TYPE *raw_sequence(const void *der, size_t len)
+{
+	ASN1_STRING *string = ASN1_STRING_type_new(V_ASN1_SEQUENCE);
+	ASN1_TYPE *type = ASN1_TYPE_new();
+
+	ASN1_STRING_set(string, der, (int)len);
+	ASN1_TYPE_set(type, V_ASN1_SEQUENCE, string);
+	return type;
+}
+
+GBytes *string_bytes(const ASN1_STRING *string)
+{
+	return g_bytes_new(ASN1_STRING_get0_data(string), (gsize)ASN1_STRING_length(string));
+}
+
+bool asn1_serial_set(ASN1_INTEGER *serial, const char *hex)
+{
+	uint8_t bytes[CERT_SERIAL_MAX];
+	size_t len = strlen(hex), n = 0;
+
+	if (len == 0 || len > sizeof(bytes) * 2)
+		return false;
+	for (size_t i = 0; i < len; i += 2) {
+		int high = g_ascii_xdigit_value(hex[i]), low = g_ascii_xdigit_value(hex[i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		/* An INTEGER has no zeros before its first digit but the sign's, which the encoder adds. */
+		if (n > 0 || high || low || i + 2 == len)
+			bytes[n++] = (uint8_t)(high << 4 | low);
+	}
+	return ASN1_STRING_set(serial, bytes, (int)n);
 }

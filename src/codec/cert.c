@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "codec/cert_internal.h"
-#include "codec/datetime.h"
 
 enum { CERT_MAX = 64 * 1024, PEM_MAX = 4 << 20, RSA_BITS_MIN = 1024, RSA_BITS_MAX = 8192, RSA_EXPONENT_MIN = 65537 };
 
@@ -144,20 +143,6 @@ char *cert_subject_cn(const X509 *cert)
 	return cert_name_entry(X509_get_subject_name(cert), NID_commonName);
 }
 
-static bool time_to_unix(const ASN1_TIME *time, int64_t *ret)
-{
-	struct tm tm;
-
-	if (!time || !ASN1_TIME_to_tm(time, &tm))
-		return false;
-	struct datetime t = {tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec};
-
-	if (!datetime_check(&t))
-		return false;
-	*ret = datetime_to_unix(&t);
-	return true;
-}
-
 static char *address_text(const ASN1_OCTET_STRING *address)
 {
 	char text[INET6_ADDRSTRLEN];
@@ -248,7 +233,7 @@ struct cert_info *cert_info_new(X509 *cert, GError **error)
 {
 	g_autoptr(cert_info) info = g_new0(struct cert_info, 1);
 
-	if (!time_to_unix(X509_get0_notBefore(cert), &info->not_before) || !time_to_unix(X509_get0_notAfter(cert), &info->not_after)) {
+	if (!asn1_time_to_unix(X509_get0_notBefore(cert), &info->not_before) || !asn1_time_to_unix(X509_get0_notAfter(cert), &info->not_after)) {
 		pom_fail(error, POM_ERR_CERT_MALFORMED, "the validity holds no dates (RFC 5280 §4.1.2.5)");
 		return NULL;
 	}
@@ -284,7 +269,7 @@ void cert_info_free(struct cert_info *info)
 	g_free(info);
 }
 
-static bool is_outdated_digest(int nid)
+bool is_outdated_digest(int nid)
 {
 	return nid == NID_md2 || nid == NID_md4 || nid == NID_md5 || nid == NID_md5_sha1;
 }

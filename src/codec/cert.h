@@ -91,6 +91,15 @@ void csr_free(struct csr *csr);
 typedef struct csr csr;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(csr, csr_free)
 
+/* What a request of ours asks for; lists up to NULL, or NULL each. */
+struct csr_wish {
+	const char *const *dns_names, *const *ip_addresses, *const *uris, *const *emails;
+	bool is_ca; /* basicConstraints CA pathlen 0, keyUsage keyCertSign+cRLSign+digitalSignature(+keyEncipherment for RSA) */
+};
+/* CertificationRequestInfo of version 0 (RFC 2986 §4.1), to be signed, transfer full; it holds the challenge: wipe it. CHALLENGE (1–255
+ * bytes of UTF-8) and WISH may be NULL. POM_ERR_CSR_MALFORMED. */
+GBytes *csr_tbs_format(GBytes *subject_der, GBytes *spki, const char *challenge, const struct csr_wish *wish, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* What an issued certificate is to be; all of it from the server's record. */
 enum cert_purpose { CERT_ROOT_CA, CERT_ISSUING_CA, CERT_DEVICE, CERT_TLS_SERVER, CERT_PROFILE_SIGNER, CERT_RA, CERT_OCSP, CERT_PURPOSE_MAX };
 struct cert_plan {

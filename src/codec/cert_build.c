@@ -7,12 +7,9 @@
 #include "codec/cert_internal.h"
 #include "codec/datetime.h"
 
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_OCTET_STRING, ASN1_OCTET_STRING_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(AUTHORITY_KEYID, AUTHORITY_KEYID_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CRL_DIST_POINTS, CRL_DIST_POINTS_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(AUTHORITY_INFO_ACCESS, AUTHORITY_INFO_ACCESS_free)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_TIME, ASN1_TIME_free)
 
 /* One row per purpose. */
 static const struct {
@@ -121,17 +118,9 @@ static bool add_key_ids(X509 *cert, X509 *issuer)
 		return false;
 	if (!issuer)
 		return true;
-	g_autoptr(AUTHORITY_KEYID) authority = AUTHORITY_KEYID_new();
-	const ASN1_OCTET_STRING *known = X509_get0_subject_key_id(issuer);
+	g_autoptr(AUTHORITY_KEYID) authority = authority_key_id_new(issuer);
 
-	if (known) {
-		authority->keyid = ASN1_OCTET_STRING_dup(known);
-	} else {
-		authority->keyid = ASN1_OCTET_STRING_new();
-		if (!X509_pubkey_digest(issuer, EVP_sha1(), id, &len) || !ASN1_OCTET_STRING_set(authority->keyid, id, (int)len))
-			return false;
-	}
-	return add_extension(cert, NID_authority_key_identifier, authority, false);
+	return authority && add_extension(cert, NID_authority_key_identifier, authority, false);
 }
 
 static bool add_constraints(X509 *cert, bool is_ca, int path_len)

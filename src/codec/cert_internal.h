@@ -43,6 +43,22 @@ GBytes *asn1_format(const void *value, const ASN1_ITEM *item);
 char *asn1_serial_text(const ASN1_INTEGER *serial);
 /* A string of any ASN.1 type as UTF-8 without NUL, transfer full; NULL when it has another form. */
 char *asn1_text(const ASN1_STRING *string);
+/* UTCTime or GeneralizedTime → Unix seconds; false for anything else. */
+bool asn1_time_to_unix(const ASN1_TIME *time, int64_t *ret);
+/* A SEQUENCE whose bytes are already made, transfer full. */
+ASN1_TYPE *raw_sequence(const void *der, size_t len);
+/* What ASN1_STRING or a raw ASN1_TYPE holds, transfer full. */
+GBytes *string_bytes(const ASN1_STRING *string);
+/* AlgorithmIdentifier of a signature: NULL parameters for RSA, none for ECDSA (RFC 4055 §5, RFC 5758 §3.2). */
+X509_ALGOR *signature_algorithm_new(int signature_nid);
+/* LEN whole bytes of a signature into STRING. */
+void signature_set(ASN1_BIT_STRING *string, const void *signature, size_t len);
+/* MD5 and older. */
+bool is_outdated_digest(int nid);
+/* The hex of a serial number (1 to CERT_SERIAL_MAX bytes) into SERIAL; false when it is not that. */
+bool asn1_serial_set(ASN1_INTEGER *serial, const char *hex);
+/* The key identifier by which certificates of ISSUER name it: its subjectKeyIdentifier, or made of its key. NULL when it has no key. */
+AUTHORITY_KEYID *authority_key_id_new(X509 *issuer);
 /* RFC 2253 in UTF-8, transfer full. */
 char *cert_name_text(const X509_NAME *name);
 /* The first value of the attribute NID; transfer full or NULL. */
@@ -60,6 +76,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509_ATTRIBUTE, X509_ATTRIBUTE_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GENERAL_NAMES, GENERAL_NAMES_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_BIT_STRING, ASN1_BIT_STRING_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_TIME, ASN1_TIME_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ASN1_OCTET_STRING, ASN1_OCTET_STRING_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(AUTHORITY_KEYID, AUTHORITY_KEYID_free)
 
 /* Bits of KeyUsage (RFC 5280 §4.2.1.3), most important first. */
 enum { USAGE_SIGN = 1 << 0, USAGE_ENCIPHER = 1 << 2, USAGE_CA = 1 << 5 | 1 << 6 };

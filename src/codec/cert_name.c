@@ -239,3 +239,20 @@ ASN1_BIT_STRING *key_usage_new(unsigned usage)
 	}
 	return bits;
 }
+
+AUTHORITY_KEYID *authority_key_id_new(X509 *issuer)
+{
+	g_autoptr(AUTHORITY_KEYID) authority = AUTHORITY_KEYID_new();
+	const ASN1_OCTET_STRING *known = X509_get0_subject_key_id(issuer);
+	uint8_t id[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+
+	if (known) {
+		authority->keyid = ASN1_OCTET_STRING_dup(known);
+		return g_steal_pointer(&authority);
+	}
+	authority->keyid = ASN1_OCTET_STRING_new();
+	if (!X509_pubkey_digest(issuer, EVP_sha1(), id, &len) || !ASN1_OCTET_STRING_set(authority->keyid, id, (int)len))
+		return NULL;
+	return g_steal_pointer(&authority);
+}

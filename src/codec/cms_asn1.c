@@ -147,21 +147,6 @@ void attributes_free(STACK_OF(X509_ATTRIBUTE) *attributes)
 	sk_X509_ATTRIBUTE_pop_free(attributes, X509_ATTRIBUTE_free);
 }
 
-ASN1_TYPE *raw_sequence(const void *der, size_t len)
-{
-	ASN1_STRING *string = ASN1_STRING_type_new(V_ASN1_SEQUENCE);
-	ASN1_TYPE *type = ASN1_TYPE_new();
-
-	ASN1_STRING_set(string, der, (int)len);
-	ASN1_TYPE_set(type, V_ASN1_SEQUENCE, string);
-	return type;
-}
-
-GBytes *string_bytes(const ASN1_STRING *string)
-{
-	return g_bytes_new(ASN1_STRING_get0_data(string), (gsize)ASN1_STRING_length(string));
-}
-
 bool party_id_set(struct party_id *id, const X509 *cert)
 {
 	g_autoptr(GBytes) issuer = asn1_format(X509_get_issuer_name(cert), ASN1_ITEM_rptr(X509_NAME));

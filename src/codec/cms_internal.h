@@ -103,10 +103,6 @@ void attributes_free(STACK_OF(X509_ATTRIBUTE) *attributes);
 
 /* Fills ID with CERT's issuer and serial number; false when CERT has none that encode. */
 bool party_id_set(struct party_id *id, const X509 *cert);
-/* A SEQUENCE whose bytes are already made, transfer full. */
-ASN1_TYPE *raw_sequence(const void *der, size_t len);
-/* What ASN1_STRING or a raw ASN1_TYPE holds, transfer full. */
-GBytes *string_bytes(const ASN1_STRING *string);
 
 /* A signed message read and its signer found, but nothing verified: for messages that must be answered even when they are
  * refused. DATA has passed cms_check, or failed only for its algorithms. */

@@ -163,6 +163,8 @@ void csr_free(struct csr *csr)
 	g_clear_pointer(&csr->extensions, g_bytes_unref);
 	g_free(csr->subject);
 	g_free(csr->common_name);
+	if (csr->challenge)
+		OPENSSL_cleanse(csr->challenge, strlen(csr->challenge));
 	g_free(csr->challenge);
 	g_free(csr);
 }

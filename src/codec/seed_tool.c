@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "codec/crl.h"
 #include "codec/scep.h"
+#include "codec/signed.h"
 #include "codec/testkit.h"
 
 static const char *folder;
@@ -146,6 +148,36 @@ static GBytes *pki_message(X509 *cert, EVP_PKEY *key, const char *type, const EV
 	return raw(data, (size_t)len);
 }
 
+/* TBS with a real signature by KEY. */
+static GBytes *sign_object(EVP_PKEY *key, GBytes *tbs)
+{
+	g_autoptr(EVP_MD_CTX) ctx = EVP_MD_CTX_new();
+	uint8_t signature[512];
+	size_t len = sizeof(signature);
+
+	EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key);
+	EVP_DigestSign(ctx, signature, &len, g_bytes_get_data(tbs, NULL), g_bytes_get_size(tbs));
+	return signed_object_format(tbs, signature_nid_for(key, NID_sha256), signature, len);
+}
+
+static GBytes *crl(EVP_PKEY *key, X509 *issuer, const struct crl_entry *entries, size_t n)
+{
+	struct crl_plan plan = {.number = 300, .this_update = 1800000000, .next_update = INT64_C(2600000000), .entries = entries, .n = n};
+	g_autoptr(GBytes) tbs = crl_tbs_format(&plan, issuer, signature_nid_for(key, NID_sha256), NULL);
+
+	return sign_object(key, tbs);
+}
+
+static void put_crls(EVP_PKEY *key, X509 *issuer)
+{
+	static const struct crl_entry entries[] = {{"0A", 1700000000, 1}, {"FF00000000000000000000000000000001", INT64_C(2600000000), -1}};
+
+	put("crl", "two", -1, crl(key, issuer, entries, 2));
+	put("crl", "empty", -1, crl(key, issuer, NULL, 0));
+	put("crl", "nested", -1, repeat("\x30\x80", 2, 600));
+	put("crl", "huge_length", -1, RAW("\x30\x84\x7f\xff\xff\xff\x30\x03"));
+}
+
 static GBytes *cert_rep(const struct scep_request *request, X509 *cert, EVP_PKEY *key, enum scep_status status)
 {
 	g_autoptr(GPtrArray) extra = scep_reply_attributes(request, status, SCEP_BAD_REQUEST, "text", (const uint8_t *)"0123456789abcdef");
@@ -230,6 +262,7 @@ int main(int argc, char **argv)
 	put_request("request_rsa", testkit_rsa(1024), "secret");
 	put_request("request_ec", testkit_ec("P-256"), "secret");
 	put_scep(rsa, testkit_rsa(1024));
+	put_crls(testkit_ec("P-256"), ec);
 	put_nasty();
 	put_profiles(testkit_ec("P-256"), ec);
 	return 0;
