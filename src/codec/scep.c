@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "codec/base64.h"
 #include "codec/cms_internal.h"
+#include "codec/percent.h"
 
 enum { TEXT_MAX = 255, NONCE_MAX = 64, CHALLENGE_MAX = 1024, RAW_MESSAGE_MAX = 4 * SCEP_MESSAGE_MAX };
 
@@ -284,17 +285,11 @@ static bool unescape(char *text, size_t *len)
 {
 	char *out = text;
 
+	if (!percent_decode(text, len))
+		return false;
 	for (size_t i = 0; i < *len; i++) {
-		char c = text[i];
-
-		if (c == '%') {
-			if (*len - i < 3 || !g_ascii_isxdigit(text[i + 1]) || !g_ascii_isxdigit(text[i + 2]))
-				return false;
-			c = (char)(g_ascii_xdigit_value(text[i + 1]) << 4 | g_ascii_xdigit_value(text[i + 2]));
-			i += 2;
-		}
-		if (c != '\r' && c != '\n')
-			*out++ = c == ' ' ? '+' : c;
+		if (text[i] != '\r' && text[i] != '\n')
+			*out++ = text[i] == ' ' ? '+' : text[i];
 	}
 	*len = (size_t)(out - text);
 	return true;

@@ -1,5 +1,6 @@
 /* Writes the binary seeds of the fuzz targets into a folder: valid messages of every form that peers send, and shapes that
  * have broken other parsers. Run by hand when a form is added; the seeds themselves are kept in tests/fuzz/seeds. */
+#include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
@@ -178,6 +179,42 @@ static void put_crls(EVP_PKEY *key, X509 *issuer)
 	put("crl", "huge_length", -1, RAW("\x30\x84\x7f\xff\xff\xff\x30\x03"));
 }
 
+static GBytes *ocsp_question(X509 *issuer, EVP_PKEY *key, const EVP_MD *md, int n, bool with_nonce)
+{
+	OCSP_REQUEST *req = OCSP_REQUEST_new();
+	uint8_t *der = NULL;
+
+	for (int i = 0; i < n; i++)
+		OCSP_request_add0_id(req, OCSP_cert_id_new(md, X509_get_subject_name(issuer), X509_get0_pubkey_bitstr(issuer), X509_get0_serialNumber(issuer)));
+	if (with_nonce)
+		OCSP_request_add1_nonce(req, NULL, 16);
+	if (key)
+		OCSP_request_sign(req, issuer, key, EVP_sha256(), NULL, 0);
+	int len = i2d_OCSP_REQUEST(req, &der);
+	GBytes *bytes = raw(der, (size_t)len);
+
+	OPENSSL_free(der);
+	OCSP_REQUEST_free(req);
+	return bytes;
+}
+
+static void put_ocsp(EVP_PKEY *key, X509 *issuer)
+{
+	g_autoptr(GBytes) plain = ocsp_question(issuer, NULL, EVP_sha1(), 1, false);
+	g_autofree char *text = g_base64_encode(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain));
+
+	put("ocsp", "plain", 0, g_bytes_ref(plain));
+	put("ocsp", "two_nonce", 0, ocsp_question(issuer, NULL, EVP_sha256(), 2, true));
+	put("ocsp", "signed", 0, ocsp_question(issuer, key, EVP_sha1(), 1, true));
+	put("ocsp", "sixty_five", 0, ocsp_question(issuer, NULL, EVP_sha1(), 65, false));
+	put("ocsp", "md5", 0, ocsp_question(issuer, NULL, EVP_md5(), 1, false));
+	put("ocsp", "get", 1, raw(text, strlen(text)));
+	put("ocsp", "get_escaped", 1, RAW("/MII%2BAA%2F%3D%3D"));
+	put("ocsp", "get_bad_escape", 1, RAW("MII%2"));
+	put("ocsp", "nested", 0, repeat("\x30\x80", 2, 600));
+	put("ocsp", "huge_length", 0, RAW("\x30\x84\x7f\xff\xff\xff\x30\x03"));
+}
+
 static GBytes *cert_rep(const struct scep_request *request, X509 *cert, EVP_PKEY *key, enum scep_status status)
 {
 	g_autoptr(GPtrArray) extra = scep_reply_attributes(request, status, SCEP_BAD_REQUEST, "text", (const uint8_t *)"0123456789abcdef");
@@ -263,6 +300,7 @@ int main(int argc, char **argv)
 	put_request("request_ec", testkit_ec("P-256"), "secret");
 	put_scep(rsa, testkit_rsa(1024));
 	put_crls(testkit_ec("P-256"), ec);
+	put_ocsp(testkit_ec("P-256"), ec);
 	put_nasty();
 	put_profiles(testkit_ec("P-256"), ec);
 	return 0;

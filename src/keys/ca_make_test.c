@@ -1,5 +1,6 @@
 #include "keys/ca_make.h"
 
+#include <glib/gstdio.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -36,6 +37,151 @@ static void test_crl(void)
 		g_assert_error(error, POM_ERROR, POM_ERR_KEY_MISMATCH);
 		g_assert_cmpuint(ERR_peek_error(), ==, 0);
 	}
+}
+
+/* A CA with a device and a delegated responder, and what the openssl program says about them. */
+struct desk {
+	char *dir;
+	struct signer *ca_key, *ocsp_key;
+	X509 *ca, *device, *ocsp;
+	int64_t now;
+};
+
+static X509 *issue(struct desk *desk, enum cert_purpose purpose, uint8_t serial, struct signer *key, X509 *issuer)
+{
+	g_autoptr(GBytes) subject = cert_name_format(NULL, "CN", issuer ? "leaf" : "CA", NULL), spki = cert_spki_format(signer_get_key(key));
+	struct cert_plan plan = {.purpose = purpose, .serial = {serial}, .serial_len = 1, .subject_der = subject, .spki = spki, .not_before = desk->now - 3600, .not_after = desk->now + 86400};
+	g_autoptr(X509) cert = cert_build(&plan, issuer, NULL);
+
+	g_assert_true(signer_sign_cert(desk->ca_key, cert, NULL));
+	g_autoptr(GBytes) der = cert_format_der(cert);
+
+	return cert_parse_der(DATA(der), NULL);
+}
+
+static void put_file(struct desk *desk, const char *name, const void *data, size_t len)
+{
+	g_autofree char *path = g_build_filename(desk->dir, name, NULL);
+
+	g_assert_true(g_file_set_contents(path, data, (gssize)len, NULL));
+}
+
+static void put_cert(struct desk *desk, const char *name, X509 *cert)
+{
+	g_autofree char *pem = cert_format_pem(cert);
+
+	put_file(desk, name, pem, strlen(pem));
+}
+
+static void desk_init(struct desk *desk)
+{
+	*desk = (struct desk){.dir = g_dir_make_tmp("pomona-ca-XXXXXX", NULL), .now = g_get_real_time() / G_USEC_PER_SEC,
+	                      .ca_key = hold(testkit_ec("P-256")), .ocsp_key = hold(testkit_rsa(2048))};
+	desk->ca = issue(desk, CERT_ROOT_CA, 1, desk->ca_key, NULL);
+	desk->device = issue(desk, CERT_DEVICE, 0x0a, desk->ocsp_key, desk->ca);
+	desk->ocsp = issue(desk, CERT_OCSP, 3, desk->ocsp_key, desk->ca);
+	put_cert(desk, "ca.pem", desk->ca);
+	put_cert(desk, "device.pem", desk->device);
+}
+
+static void desk_clear(struct desk *desk)
+{
+	g_autoptr(GDir) dir = g_dir_open(desk->dir, 0, NULL);
+
+	for (const char *name; (name = g_dir_read_name(dir));) {
+		g_autofree char *path = g_build_filename(desk->dir, name, NULL);
+
+		g_unlink(path);
+	}
+	g_rmdir(desk->dir);
+	g_free(desk->dir);
+	signer_unref(desk->ca_key);
+	signer_unref(desk->ocsp_key);
+	X509_free(desk->ca);
+	X509_free(desk->device);
+	X509_free(desk->ocsp);
+}
+
+/* Runs "openssl ARGUMENTS" in the desk's folder; what it says, and whether it ended with 0. */
+static char *openssl(struct desk *desk, const char *arguments, bool *ret_ok)
+{
+	g_autofree char *line = g_strconcat("openssl ", arguments, NULL);
+	g_auto(GStrv) argv = NULL;
+	char *out = NULL, *err = NULL;
+	int status = 0;
+
+	g_assert_true(g_shell_parse_argv(line, NULL, &argv, NULL));
+	g_assert_true(g_spawn_sync(desk->dir, argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, &err, &status, NULL));
+	*ret_ok = g_spawn_check_wait_status(status, NULL);
+	char *both = g_strconcat(out, err, NULL);
+
+	g_free(out);
+	g_free(err);
+	return both;
+}
+
+static void test_openssl_crl(void)
+{
+	const struct crl_entry entry = {"0A", 1700000000, 1};
+	struct desk desk;
+
+	desk_init(&desk);
+	for (size_t n = 0; n < 2; n++) {
+		struct crl_plan plan = {.number = 3, .this_update = desk.now - 60, .next_update = desk.now + 3600, .entries = &entry, .n = n};
+		g_autoptr(GBytes) der = crl_make(desk.ca_key, desk.ca, &plan, NULL);
+		bool ok;
+
+		put_file(&desk, "crl.der", DATA(der));
+		g_free(openssl(&desk, "crl -inform DER -in crl.der -out crl.pem", &ok));
+		g_assert_true(ok);
+		g_autofree char *said = openssl(&desk, "verify -crl_check -CAfile ca.pem -CRLfile crl.pem device.pem", &ok);
+
+		g_test_message("%s", said);
+		g_assert_true(ok == (n == 0));
+		g_assert_nonnull(strstr(said, n == 0 ? "device.pem: OK" : "certificate revoked"));
+	}
+	desk_clear(&desk);
+}
+
+static void test_openssl_ocsp(void)
+{
+	static const struct {
+		struct ocsp_answer answer;
+		const char *options, *says;
+	} cases[] = {
+		{{OCSP_CERT_GOOD, 0, -1}, "-sha1", "device.pem: good"}, {{OCSP_CERT_REVOKED, 1700000000, 1}, "-sha256", "device.pem: revoked"},
+		{{OCSP_CERT_UNKNOWN, 0, -1}, "-sha1 -no_nonce", "device.pem: unknown"},
+	};
+	struct desk desk;
+
+	desk_init(&desk);
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *ask = g_strdup_printf("ocsp %s -issuer ca.pem -cert device.pem -reqout req.der", cases[i].options), *path = g_build_filename(desk.dir, "req.der", NULL);
+		g_autofree char *data = NULL;
+		g_autoptr(GError) error = NULL;
+		gsize len = 0;
+		bool ok;
+
+		g_free(openssl(&desk, ask, &ok));
+		g_assert_true(ok && g_file_get_contents(path, &data, &len, NULL));
+		g_autoptr(ocsp_request) request = ocsp_request_parse(data, len, &error);
+
+		g_assert_no_error(error);
+		g_assert_true(ocsp_id_names(request->ids->pdata[0], desk.ca));
+		g_assert_true((request->nonce != NULL) == (i < 2));
+		g_autoptr(GBytes) response = ocsp_make(desk.ocsp_key, desk.ocsp, request, &cases[i].answer, desk.now - 60, desk.now + 3600, desk.now, &error);
+
+		g_assert_no_error(error);
+		put_file(&desk, "resp.der", DATA(response));
+		g_autofree char *check = g_strdup_printf("ocsp -reqin req.der -respin resp.der -no_nonce -issuer ca.pem %s -cert device.pem -CAfile ca.pem", i == 1 ? "-sha256" : "-sha1");
+		g_autofree char *said = openssl(&desk, check, &ok);
+
+		g_test_message("%s", said);
+		g_assert_true(ok && strstr(said, "Response verify OK") && strstr(said, cases[i].says) && !strstr(said, "WARNING"));
+		g_assert_null(ocsp_make(desk.ca_key, desk.ocsp, request, &cases[i].answer, 1, 2, 3, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_KEY_MISMATCH);
+	}
+	desk_clear(&desk);
 }
 
 static X509_REQ *read_request(GBytes *der)
@@ -137,6 +283,8 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/ca-make/crl", test_crl);
+	g_test_add_func("/ca-make/openssl-crl", test_openssl_crl);
+	g_test_add_func("/ca-make/openssl-ocsp", test_openssl_ocsp);
 	g_test_add_func("/ca-make/csr", test_csr);
 	g_test_add_func("/ca-make/csr-wishes", test_csr_wishes);
 	g_test_add_func("/ca-make/csr-refused", test_csr_refused);
