@@ -26,6 +26,7 @@
 	X(POM_ERR_PERMISSION, "POM-E0014", 500, false, "A secret file can be read by others.") \
 	X(POM_ERR_LIMIT, "POM-E0015", 400, false, "A limit was exceeded.") \
 	X(POM_ERR_JSON, "POM-E0016", 400, false, "The JSON is malformed or has the wrong shape.") \
+	X(POM_ERR_CANCELED, "POM-E0017", 409, true, "This was broken off before its end; nothing is left of it.") \
 	/* storage */ \
 	X(POM_ERR_STORE_FULL, "POM-E0101", 503, true, "The disk is full: nothing was stored. Free some space; Pomona goes on by itself.") \
 	X(POM_ERR_STORE_CONFLICT, "POM-E0102", 409, true, "Somebody else changed this at the same time.") \
@@ -33,6 +34,7 @@
 	X(POM_ERR_STORE_UNKNOWN, "POM-E0104", 503, true, "The connection to the database was lost: the result is unknown.") \
 	X(POM_ERR_STORE_SCHEMA, "POM-E0105", 500, false, "The database has a schema that this version cannot use.") \
 	X(POM_ERR_STORE_SEAL, "POM-E0106", 500, false, "A sealed value could not be opened: wrong encryption key or damaged data.") \
+	X(POM_ERR_BACKUP, "POM-E0107", 400, false, "The backup is damaged or incomplete, or it is none of Pomona's.") \
 	/* plists */ \
 	X(POM_ERR_PLIST_SYNTAX, "POM-E1001", 400, false, "The property list is not well-formed XML.") \
 	X(POM_ERR_PLIST_VALUE, "POM-E1002", 400, false, "A value in the property list does not have the form of its type.") \

@@ -219,8 +219,3 @@ enum db_outcome db_run(struct db *db, struct db_batch *batch, GError **error)
 	db_batch_check(db, batch);
 	return db->driver->run(db, batch, error);
 }
-
-bool db_backup(struct db *db, const char *file, GError **error)
-{
-	return db->driver->backup(db, file, error);
-}

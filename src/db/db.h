@@ -108,5 +108,17 @@ void db_close(struct db *db); /* waits for running batches; NULL is fine */
  * _REFUSED, _FULL, _UNKNOWN to match. */
 enum db_outcome db_run(struct db *db, struct db_batch *batch, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* A consistent copy of the database into FILE while others work (backup). Blocks. */
-bool db_backup(struct db *db, const char *file, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* How far a long work is: called every few milliseconds with what is done and what there is (0: not known). False breaks it off. */
+struct db_progress {
+	bool (*step)(void *ctx, uint64_t done, uint64_t all);
+	void *ctx;
+};
+
+/* Copies the database at URL, as it is at one moment, into FILE, which must not exist, and tells the copy's schema. Another process may have the
+ * database open and write without pause: the copy reads one snapshot, so writers neither wait nor can make it begin again. Nothing is
+ * migrated. PROGRESS may be NULL. POM_ERR_CONFIG for a URL that has no file, POM_ERR_IO, POM_ERR_STORE_REFUSED (no database, damaged),
+ * POM_ERR_CANCELED; FILE may then be there in part. Blocks. */
+bool db_copy(const char *url, const char *file, const struct db_progress *progress, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Examines a database FILE that nobody has open (integrity_check) and tells its schema. POM_ERR_IO, POM_ERR_STORE_REFUSED with the
+ * first fault, POM_ERR_CANCELED. Blocks. */
+bool db_check_file(const char *file, const struct db_progress *progress, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -29,7 +29,6 @@ struct db_batch {
 struct db_driver {
 	void (*close)(struct db *db);
 	enum db_outcome (*run)(struct db *db, struct db_batch *batch, GError **error);
-	bool (*backup)(struct db *db, const char *file, GError **error);
 };
 
 /* The beginning of each driver's own struct. */

@@ -10,7 +10,7 @@
 #include "base/metric.h"
 #include "db/driver.h"
 
-enum { GROUP_MAX = 64, READERS_MAX = 8, CHECKPOINT_PAGES = 1000, WAL_PAGES_MAX = 16384, BUSY_MS = 10000 };
+enum { GROUP_MAX = 64, READERS_MAX = 8, CHECKPOINT_PAGES = 1000, WAL_PAGES_MAX = 16384, BUSY_MS = 10000, CHECKPOINT_BUSY_MS = 500 };
 
 struct prepared {
 	sqlite3_stmt *statement;    /* NULL until first used, but for the check at open */
@@ -31,7 +31,7 @@ struct sqlite_db {
 	pthread_cond_t work, checkpoint_due;
 	GQueue queue; /* struct db_batch, by link */
 	bool closing;
-	int wal_pages;
+	int wal_pages, wal_limit; /* the writer pauses for a checkpoint when there are more pages than the limit */
 	pthread_t writer_thread, checkpoint_thread;
 	struct connection *writer;
 
@@ -440,14 +440,19 @@ static int on_wal(void *ctx, sqlite3 *sqlite, const char *name, int n_pages)
 	return SQLITE_OK;
 }
 
-/* Moves the WAL into the database. A failed fsync here is as fatal as in a commit: the WAL might be reused although the
- * database file lacks its pages. */
-static void checkpoint(struct sqlite_db *db, sqlite3 *sqlite, int mode)
+/* Moves the WAL into the database; false when a reader still needs an older state. A failed fsync here is as fatal as in a commit: the WAL
+ * might be reused although the database file lacks its pages. */
+static bool checkpoint(struct sqlite_db *db, sqlite3 *sqlite, int mode)
 {
-	int code = sqlite3_wal_checkpoint_v2(sqlite, NULL, mode, NULL, NULL);
+	int code;
 
+	/* All but the passive mode wait for readers. A backup reads for long, and commits must not stand still for it. */
+	sqlite3_busy_timeout(sqlite, CHECKPOINT_BUSY_MS);
+	code = sqlite3_wal_checkpoint_v2(sqlite, NULL, mode, NULL, NULL);
+	sqlite3_busy_timeout(sqlite, BUSY_MS);
 	if (is_sync_failure(code))
 		db->face.fatal("fsync failed while moving the log into the database; the process stops");
+	return code == SQLITE_OK;
 }
 
 static void *writer_main(void *data)
@@ -473,12 +478,16 @@ static void *writer_main(void *data)
 			group.batches[i]->is_done = true;
 			pthread_cond_signal(&group.batches[i]->done);
 		}
-		wal_large = db->wal_pages > WAL_PAGES_MAX;
+		wal_large = db->wal_pages > db->wal_limit;
 		if (wal_large) {
+			bool done;
+
 			/* Under constant load the passive checkpoint never finds the WAL at rest, so the writer pauses for it. */
 			pthread_mutex_unlock(&db->lock);
-			checkpoint(db, db->writer->sqlite, SQLITE_CHECKPOINT_RESTART);
+			done = checkpoint(db, db->writer->sqlite, SQLITE_CHECKPOINT_RESTART);
 			pthread_mutex_lock(&db->lock);
+			/* With a long reader about, the next try waits until as much again has been written. */
+			db->wal_limit = done ? WAL_PAGES_MAX : db->wal_pages + WAL_PAGES_MAX;
 			db->wal_pages = 0;
 		}
 	}
@@ -523,28 +532,6 @@ static enum db_outcome sqlite_run(struct db *face, struct db_batch *batch, GErro
 	struct sqlite_db *db = (struct sqlite_db *)face;
 
 	return db_batch_is_read(face, batch) ? run_read(db, batch, error) : run_write(db, batch, error);
-}
-
-static bool sqlite_backup(struct db *face, const char *file, GError **error)
-{
-	struct sqlite_db *db = (struct sqlite_db *)face;
-	struct connection *reader = take_reader(db, error);
-	g_autoptr(sqlite3) target = NULL;
-	sqlite3_backup *backup = NULL;
-	bool ok = false;
-
-	if (!reader)
-		return false;
-	if (sqlite3_open_v2(file, &target, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) == SQLITE_OK)
-		backup = sqlite3_backup_init(target, "main", reader->sqlite, "main");
-	if (backup) {
-		sqlite3_backup_step(backup, -1);
-		ok = sqlite3_backup_finish(backup) == SQLITE_OK;
-	}
-	if (!ok)
-		pom_fail(error, POM_ERR_IO, "%s cannot be written: %s", file, target ? sqlite3_errmsg(target) : "out of memory");
-	give_reader(db, reader);
-	return ok;
 }
 
 static void sqlite_free(struct sqlite_db *db)
@@ -622,11 +609,12 @@ static bool prepare_all(struct sqlite_db *db, GError **error)
 
 struct db *db_sqlite_open(const char *path, const struct db_config *config, GError **error)
 {
-	static const struct db_driver driver = {sqlite_close, sqlite_run, sqlite_backup};
+	static const struct db_driver driver = {sqlite_close, sqlite_run};
 	struct sqlite_db *db = g_new0(struct sqlite_db, 1);
 
 	db->face = (struct db){&driver, config->statements, config->n_statements, NULL};
 	db->path = g_strdup(path);
+	db->wal_limit = WAL_PAGES_MAX;
 	pthread_mutex_init(&db->lock, NULL);
 	pthread_cond_init(&db->work, NULL);
 	pthread_cond_init(&db->checkpoint_due, NULL);

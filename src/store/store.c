@@ -40,9 +40,22 @@ void store_close(struct store *store)
 	g_free(store);
 }
 
-bool store_backup(struct store *store, const char *file, GError **error)
+bool store_copy(const char *url, const char *file, const struct db_progress *progress, int *ret_schema, GError **error)
 {
-	return db_backup(store->db, file, error);
+	return db_copy(url, file, progress, ret_schema, error);
+}
+
+bool store_check_copy(const char *file, const struct db_progress *progress, int *ret_schema, GError **error)
+{
+	int newest = store_migrations_sqlite[store_n_migrations - 1].version;
+
+	if (!db_check_file(file, progress, ret_schema, error))
+		return false;
+	if (*ret_schema < 1)
+		return pom_fail(error, POM_ERR_STORE_SCHEMA, "%s is a database, but none of Pomona's", file);
+	if (*ret_schema > newest)
+		return pom_fail(error, POM_ERR_STORE_SCHEMA, "the database has schema %d; this program knows %d at most: run a newer Pomona", *ret_schema, newest);
+	return true;
 }
 
 void store_load_free(store_load *load)

@@ -17,7 +17,10 @@ struct store;
 /* Opens the database at URL and migrates it. CLOCK and RANDOM must stay. POM_ERR_STORE_*. */
 struct store *store_open(const char *url, const struct pom_clock *clock, const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void store_close(struct store *store);
-bool store_backup(struct store *store, const char *file, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A copy of the database at URL into FILE, for a backup: see db_copy. */
+bool store_copy(const char *url, const char *file, const struct db_progress *progress, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Examines such a copy before it is used: see db_check_file. POM_ERR_STORE_SCHEMA when it is newer than this program, or holds nothing. */
+bool store_check_copy(const char *file, const struct db_progress *progress, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Whether the database answers. */
 bool store_ping(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
