@@ -71,6 +71,8 @@ json_t *cli_call_all(const struct cli *cli, const char *path, GError **error);
 /* The verbs of each family. */
 int cmd_init(const struct cli *cli);
 int cmd_serve(const struct cli *cli);
+int cmd_backup(const struct cli *cli);
+int cmd_restore(const struct cli *cli);
 int cmd_enroll_new(const struct cli *cli);
 int cmd_enroll_list(const struct cli *cli);
 int cmd_enroll_revoke(const struct cli *cli);

@@ -25,6 +25,19 @@ const struct cli_verb cli_verbs[] = {
 	         {"http-listen", CLI_VALUE, "ADDR:PORT", "SCEP without TLS"}, {"apns-url", CLI_VALUE, "URL", "APNs, or a stand-in for it"},
 	         {"apns-root", CLI_VALUE, "FILE", "PEM roots to trust for APNs"}, {"set", CLI_VALUES, "SECTION.KEY=VALUE", "any setting; may be repeated"}),
 	 CLI_COMMON_DATA, cmd_serve},
+	{"backup", "FOLDER", 1, 1, "back up a data directory, while the server runs or not",
+	 "pomona backup --data /var/lib/pomona /backup/pomona-2026-01-31\n\n"
+	 "Makes the folder, with the database as it is at this moment, pomona.conf, root-ca.pem, and manifest.json with the size and SHA-256 of each. The server"
+	 " may go on working. Secrets in the database are sealed with the encryption key (seal.key), which is not in the backup: keep a copy of it elsewhere. Files that"
+	 " settings name, such as a TLS certificate of your own, are not in it either.",
+	 OPTIONS({"with-key", CLI_FLAG, NULL, "put the encryption key and the admin token into the backup: whoever has it can read and sign everything"}),
+	 CLI_COMMON_DATA | CLI_COMMON_JSON, cmd_backup},
+	{"restore", "FOLDER", 1, 1, "make a data directory from a backup",
+	 "pomona restore /backup/pomona-2026-01-31 --data /var/lib/pomona --seal-key /safe/seal.key\n\n"
+	 "Examines the backup (manifest, digests, encryption key, database) and makes the data directory from it, which must be new or empty. Says what is not in"
+	 " the backup and must be seen to. Make sure that the server that was backed up does not run any more: two servers with one identity confuse devices.",
+	 OPTIONS({"seal-key", CLI_VALUE, "FILE", "the encryption key (seal.key) of the server that was backed up, when it is not in the backup"}),
+	 CLI_COMMON_DATA | CLI_COMMON_JSON, cmd_restore},
 	{"enroll new", "", 0, 0, "make a one-time enrollment link",
 	 "pomona enroll new --user \"Ann Example\" --ttl 24h\n\n"
 	 "Prints the link to give to the device's user. It can be opened several times, until the device has enrolled or the time is up.",
