@@ -76,6 +76,9 @@ struct cms_enveloped *cms_enveloped_parse(const void *data, size_t len, size_t m
 void cms_enveloped_free(struct cms_enveloped *enveloped);
 typedef struct cms_enveloped cms_enveloped;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(cms_enveloped, cms_enveloped_free)
+/* The recipient that names CERT, by issuer and serial number or by key identifier; borrowed, NULL when none does. So the holder of
+ * several keys finds the one that a message is for. */
+const struct cms_recipient *cms_recipient_for(const struct cms_enveloped *enveloped, X509 *cert);
 
 /* EnvelopedData (ContentInfo DER) from parts already made: the key was encrypted and the content enciphered by the caller, who
  * has the randomness. RECIPIENT names whom by issuer and serial; PKCS#1 v1.5 or OAEP as in RECIPIENT_LIKE (NULL: v1.5). transfer full. */
@@ -85,6 +88,11 @@ GBytes *cms_enveloped_format(X509 *recipient, const struct cms_recipient *recipi
 GBytes *cms_certs_only_format(GBytes *const *certificates, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Its reverse: GBytes of DER each, transfer full. */
 GPtrArray *cms_certs_only_parse(const void *data, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The same with CRLs in place of certificates (the content of a GetCRL reply, RFC 8894 §4.6), transfer full; POM_ERR_CERT_MALFORMED. */
+GBytes *cms_crls_only_format(GBytes *const *crls, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Its reverse: GBytes of DER each, at least one, at most 8 of 32 MiB together; transfer full. Certificates are passed over. POM_ERR_CMS_*. */
+GPtrArray *cms_crls_only_parse(const void *data, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* The pieces of a SignedData to be signed by someone who holds the key: signed attributes (contentType, messageDigest,
  * signingTime if ≥ 0, and EXTRA: DER of further Attributes, each one Attribute) as a DER SET, whose bytes are what is signed. */

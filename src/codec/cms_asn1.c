@@ -8,6 +8,11 @@ ASN1_SEQUENCE(ISSUER_SERIAL) = {
 	ASN1_SIMPLE(struct issuer_serial, serial, ASN1_INTEGER),
 } static_ASN1_SEQUENCE_END_name(struct issuer_serial, ISSUER_SERIAL)
 
+ASN1_SEQUENCE(ISSUER_SUBJECT) = {
+	ASN1_SIMPLE(struct issuer_subject, issuer, ASN1_ANY),
+	ASN1_SIMPLE(struct issuer_subject, subject, ASN1_ANY),
+} static_ASN1_SEQUENCE_END_name(struct issuer_subject, ISSUER_SUBJECT)
+
 ASN1_CHOICE(PARTY_ID) = {
 	ASN1_SIMPLE(struct party_id, value.issuer_serial, ISSUER_SERIAL),
 	ASN1_IMP(struct party_id, value.key_id, ASN1_OCTET_STRING, 0),
@@ -150,7 +155,7 @@ void attributes_free(STACK_OF(X509_ATTRIBUTE) *attributes)
 bool party_id_set(struct party_id *id, const X509 *cert)
 {
 	g_autoptr(GBytes) issuer = asn1_format(X509_get_issuer_name(cert), ASN1_ITEM_rptr(X509_NAME));
-	struct issuer_serial *value = (struct issuer_serial *)ASN1_item_new(ASN1_ITEM_rptr(ISSUER_SERIAL));
+	struct issuer_serial *value = issuer_serial_new();
 
 	id->type = PARTY_ISSUER_SERIAL;
 	id->value.issuer_serial = value;
@@ -161,4 +166,44 @@ bool party_id_set(struct party_id *id, const X509 *cert)
 	ASN1_INTEGER_free(value->serial);
 	value->serial = ASN1_INTEGER_dup(X509_get0_serialNumber(cert));
 	return value->serial != NULL;
+}
+
+struct issuer_serial *issuer_serial_parse(const void *data, size_t len)
+{
+	return asn1_parse(data, len, ASN1_ITEM_rptr(ISSUER_SERIAL));
+}
+
+struct issuer_serial *issuer_serial_new(void)
+{
+	return (struct issuer_serial *)ASN1_item_new(ASN1_ITEM_rptr(ISSUER_SERIAL));
+}
+
+GBytes *issuer_serial_format(const struct issuer_serial *value)
+{
+	return asn1_format(value, ASN1_ITEM_rptr(ISSUER_SERIAL));
+}
+
+void issuer_serial_free(struct issuer_serial *value)
+{
+	ASN1_item_free((ASN1_VALUE *)value, ASN1_ITEM_rptr(ISSUER_SERIAL));
+}
+
+struct issuer_subject *issuer_subject_parse(const void *data, size_t len)
+{
+	return asn1_parse(data, len, ASN1_ITEM_rptr(ISSUER_SUBJECT));
+}
+
+struct issuer_subject *issuer_subject_new(void)
+{
+	return (struct issuer_subject *)ASN1_item_new(ASN1_ITEM_rptr(ISSUER_SUBJECT));
+}
+
+GBytes *issuer_subject_format(const struct issuer_subject *value)
+{
+	return asn1_format(value, ASN1_ITEM_rptr(ISSUER_SUBJECT));
+}
+
+void issuer_subject_free(struct issuer_subject *value)
+{
+	ASN1_item_free((ASN1_VALUE *)value, ASN1_ITEM_rptr(ISSUER_SUBJECT));
 }

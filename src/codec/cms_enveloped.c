@@ -124,6 +124,26 @@ void cms_enveloped_free(struct cms_enveloped *enveloped)
 	g_free(enveloped);
 }
 
+static bool names_cert(const struct cms_recipient *recipient, const ASN1_OCTET_STRING *key_id, GBytes *issuer, const char *serial)
+{
+	if (recipient->key_id)
+		return key_id && (gsize)ASN1_STRING_length(key_id) == g_bytes_get_size(recipient->key_id) &&
+		       !memcmp(ASN1_STRING_get0_data(key_id), g_bytes_get_data(recipient->key_id, NULL), g_bytes_get_size(recipient->key_id));
+	return issuer && g_bytes_equal(recipient->issuer_der, issuer) && !strcmp(recipient->serial, serial);
+}
+
+const struct cms_recipient *cms_recipient_for(const struct cms_enveloped *enveloped, X509 *cert)
+{
+	g_autoptr(GBytes) issuer = asn1_format(X509_get_issuer_name(cert), ASN1_ITEM_rptr(X509_NAME));
+	g_autofree char *serial = asn1_serial_text(X509_get0_serialNumber(cert));
+
+	for (guint i = 0; i < enveloped->recipients->len; i++) {
+		if (names_cert(enveloped->recipients->pdata[i], X509_get0_subject_key_id(cert), issuer, serial))
+			return enveloped->recipients->pdata[i];
+	}
+	return NULL;
+}
+
 static X509_ALGOR *digest_algorithm(int nid)
 {
 	X509_ALGOR *algorithm = X509_ALGOR_new();

@@ -1,10 +1,11 @@
-/* SignedData put together from parts that someone with the key has made, and the certificates-only form. */
+/* SignedData put together from parts that someone with the key has made, and the forms of certificates or CRLs alone. */
 #include <openssl/err.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "codec/cms_internal.h"
 #include "codec/datetime.h"
+#include "codec/signed.h"
 
 enum { CERTIFICATES_MAX_BYTES = 1 << 20 };
 
@@ -19,52 +20,95 @@ static struct signed_message *new_message(void)
 	return message;
 }
 
-static bool add_certificates(struct signed_data *data, GBytes *const *certificates, size_t n, GError **error)
+static bool is_certificate(const void *der, size_t len)
+{
+	g_autoptr(cert_outline) outline = cert_outline_parse(der, len);
+
+	return outline != NULL;
+}
+
+/* What stands in a set of a SignedData, and how it is told from something else. */
+struct kind {
+	const char *name;
+	bool (*check)(const void *der, size_t len);
+};
+static const struct kind certificate = {"certificate", is_certificate}, crl = {"CRL", signed_object_check};
+
+static bool add_items(STACK_OF(ASN1_TYPE) **set, const struct kind *kind, GBytes *const *items, size_t n, GError **error)
 {
 	if (n > 0)
-		data->certificates = sk_ASN1_TYPE_new_null();
+		*set = sk_ASN1_TYPE_new_null();
 	for (size_t i = 0; i < n; i++) {
 		gsize len;
-		const void *der = g_bytes_get_data(certificates[i], &len);
-		g_autoptr(cert_outline) outline = cert_outline_parse(der, len);
+		const void *der = g_bytes_get_data(items[i], &len);
 
-		if (!outline)
-			return pom_fail(error, POM_ERR_CERT_MALFORMED, "certificate %zu of the message is not a certificate", i + 1);
-		sk_ASN1_TYPE_push(data->certificates, raw_sequence(der, len));
+		if (!kind->check(der, len))
+			return pom_fail(error, POM_ERR_CERT_MALFORMED, "%s %zu of the message is not a %s", kind->name, i + 1, kind->name);
+		sk_ASN1_TYPE_push(*set, raw_sequence(der, len));
 	}
 	return true;
+}
+
+static GPtrArray *read_items(const STACK_OF(ASN1_TYPE) *set, const struct kind *kind, GError **error)
+{
+	g_autoptr(GPtrArray) items = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+
+	for (int i = 0; i < sk_ASN1_TYPE_num(set); i++) {
+		g_autoptr(GBytes) der = string_bytes(sk_ASN1_TYPE_value(set, i)->value.sequence);
+
+		if (!kind->check(g_bytes_get_data(der, NULL), g_bytes_get_size(der))) {
+			pom_fail(error, POM_ERR_CMS_MALFORMED, "%s %d of the message is not a %s", kind->name, i + 1, kind->name);
+			return NULL;
+		}
+		g_ptr_array_add(items, g_steal_pointer(&der));
+	}
+	return g_steal_pointer(&items);
+}
+
+/* A SignedData that nobody signs. */
+static struct signed_message *parse_degenerate(const void *data, size_t len, size_t max_bytes, GError **error)
+{
+	g_autoptr(signed_message) message = NULL;
+
+	if (!cms_check(data, len, CMS_KIND_SIGNED, max_bytes, error))
+		return NULL;
+	message = signed_message_parse(data, len);
+	if (message && sk_signer_info_num(message->body->signers) == 0)
+		return g_steal_pointer(&message);
+	pom_fail(error, POM_ERR_CMS_MALFORMED, "the message is not certificates or CRLs alone (RFC 8894 §3.4)");
+	return NULL;
 }
 
 GBytes *cms_certs_only_format(GBytes *const *certificates, size_t n, GError **error)
 {
 	g_autoptr(signed_message) message = new_message();
 
-	return add_certificates(message->body, certificates, n, error) ? signed_message_format(message) : NULL;
+	return add_items(&message->body->certificates, &certificate, certificates, n, error) ? signed_message_format(message) : NULL;
 }
 
 GPtrArray *cms_certs_only_parse(const void *data, size_t len, GError **error)
 {
-	g_autoptr(GPtrArray) certs = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
-	g_autoptr(signed_message) message = NULL;
+	g_autoptr(signed_message) message = parse_degenerate(data, len, CERTIFICATES_MAX_BYTES, error);
 
-	if (!cms_check(data, len, CMS_KIND_SIGNED, CERTIFICATES_MAX_BYTES, error))
-		return NULL;
-	message = signed_message_parse(data, len);
-	if (!message || sk_signer_info_num(message->body->signers) > 0) {
-		pom_fail(error, POM_ERR_CMS_MALFORMED, "the message is not certificates alone (RFC 8894 §3.4)");
+	return message ? read_items(message->body->certificates, &certificate, error) : NULL;
+}
+
+GBytes *cms_crls_only_format(GBytes *const *crls, size_t n, GError **error)
+{
+	g_autoptr(signed_message) message = new_message();
+
+	return add_items(&message->body->crls, &crl, crls, n, error) ? signed_message_format(message) : NULL;
+}
+
+GPtrArray *cms_crls_only_parse(const void *data, size_t len, GError **error)
+{
+	g_autoptr(signed_message) message = parse_degenerate(data, len, CMS_SIZE_MAX, error);
+
+	if (message && sk_ASN1_TYPE_num(message->body->crls) < 1) {
+		pom_fail(error, POM_ERR_CMS_MALFORMED, "there is no CRL in the message (RFC 8894 §4.6)");
 		return NULL;
 	}
-	for (int i = 0; i < sk_ASN1_TYPE_num(message->body->certificates); i++) {
-		g_autoptr(GBytes) der = string_bytes(sk_ASN1_TYPE_value(message->body->certificates, i)->value.sequence);
-		g_autoptr(cert_outline) outline = cert_outline_parse(g_bytes_get_data(der, NULL), g_bytes_get_size(der));
-
-		if (!outline) {
-			pom_fail(error, POM_ERR_CMS_MALFORMED, "certificate %d of the message is not a certificate", i + 1);
-			return NULL;
-		}
-		g_ptr_array_add(certs, g_steal_pointer(&der));
-	}
-	return g_steal_pointer(&certs);
+	return message ? read_items(message->body->crls, &crl, error) : NULL;
 }
 
 static void push_attribute(STACK_OF(X509_ATTRIBUTE) *attributes, int nid, int type, const void *data, int len)
@@ -154,7 +198,7 @@ GBytes *cms_signed_format(const void *content, size_t len, X509 *signer, int dig
 		message->body->encap->content = ASN1_OCTET_STRING_new();
 		ASN1_STRING_set(message->body->encap->content, content, (int)len);
 	}
-	if (!add_certificates(message->body, certificates, n_certificates, error))
+	if (!add_items(&message->body->certificates, &certificate, certificates, n_certificates, error))
 		return NULL;
 	if (!fill_signer(info, signer, digest_nid, signed_attrs, signature, signature_len)) {
 		pom_fail(error, POM_ERR_CERT_MALFORMED, "the signer's certificate, key or attributes cannot be used in a signature");

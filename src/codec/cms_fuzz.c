@@ -1,4 +1,4 @@
-/* The first byte chooses what the rest is read as: signed, detached, enveloped or certificates only. */
+/* The first byte chooses what the rest is read as: signed, detached, enveloped, or certificates or CRLs only. */
 #include "codec/cms.h"
 
 enum { MAX_BYTES = 65536 };
@@ -44,6 +44,18 @@ static void fuzz_certs_only(const uint8_t *data, size_t size)
 	g_assert(again && again->len == certs->len);
 }
 
+static void fuzz_crls_only(const uint8_t *data, size_t size)
+{
+	g_autoptr(GPtrArray) crls = cms_crls_only_parse(data, size, NULL);
+
+	if (!crls)
+		return;
+	g_autoptr(GBytes) message = cms_crls_only_format((GBytes *const *)crls->pdata, crls->len, NULL);
+	g_autoptr(GPtrArray) again = cms_crls_only_parse(g_bytes_get_data(message, NULL), g_bytes_get_size(message), NULL);
+
+	g_assert(again && again->len == crls->len && again->len > 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < 1)
@@ -60,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	default:
 		fuzz_certs_only(data + 1, size - 1);
+		fuzz_crls_only(data + 1, size - 1);
 	}
 	return 0;
 }

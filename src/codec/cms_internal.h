@@ -10,6 +10,24 @@ struct issuer_serial {
 	ASN1_TYPE *issuer;
 	ASN1_INTEGER *serial;
 };
+struct issuer_serial *issuer_serial_parse(const void *data, size_t len);
+struct issuer_serial *issuer_serial_new(void);
+GBytes *issuer_serial_format(const struct issuer_serial *value);
+void issuer_serial_free(struct issuer_serial *value);
+typedef struct issuer_serial issuer_serial;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(issuer_serial, issuer_serial_free)
+
+/* RFC 8894 §3.3.3 IssuerAndSubject */
+struct issuer_subject {
+	ASN1_TYPE *issuer, *subject;
+};
+struct issuer_subject *issuer_subject_parse(const void *data, size_t len);
+struct issuer_subject *issuer_subject_new(void);
+GBytes *issuer_subject_format(const struct issuer_subject *value);
+void issuer_subject_free(struct issuer_subject *value);
+typedef struct issuer_subject issuer_subject;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(issuer_subject, issuer_subject_free)
+
 /* §5.3 SignerIdentifier, §6.2.1 RecipientIdentifier */
 struct party_id {
 	int type; /* PARTY_* */

@@ -477,6 +477,88 @@ static void test_certs_only(void)
 	g_assert_error(error, POM_ERROR, POM_ERR_CMS_MALFORMED);
 }
 
+static GBytes *crl_by(EVP_PKEY *key, X509 *issuer)
+{
+	X509_CRL *crl = X509_CRL_new();
+	ASN1_TIME *now = ASN1_TIME_set(NULL, 1800000000);
+	uint8_t *der = NULL;
+
+	X509_CRL_set_version(crl, X509_CRL_VERSION_2);
+	X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer));
+	X509_CRL_set1_lastUpdate(crl, now);
+	X509_CRL_sign(crl, key, EVP_sha256());
+	int len = i2d_X509_CRL(crl, &der);
+	GBytes *bytes = g_bytes_new(der, (gsize)len);
+
+	OPENSSL_free(der);
+	ASN1_TIME_free(now);
+	X509_CRL_free(crl);
+	return bytes;
+}
+
+static void test_crls_only(void)
+{
+	g_autoptr(X509) a = cert_for(false), b = cert_for(true);
+	g_autoptr(GBytes) a_crl = crl_by(testkit_rsa(2048), a), b_crl = crl_by(testkit_ec("P-256"), b), cert = cert_format_der(a), junk = g_bytes_new_static("\x30\x03\x02\x01\x01", 5);
+	GBytes *both[] = {a_crl, b_crl}, *bad[] = {a_crl, junk};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GBytes) message = cms_crls_only_format(both, 2, &error), certs_only = cms_certs_only_format(&cert, 1, NULL);
+
+	g_assert_no_error(error);
+	const uint8_t *p = g_bytes_get_data(message, NULL);
+	g_autoptr(CMS_ContentInfo) cms = d2i_CMS_ContentInfo(NULL, &p, (long)g_bytes_get_size(message));
+	STACK_OF(X509_CRL) *crls = CMS_get1_crls(cms);
+	STACK_OF(X509) *certs = CMS_get1_certs(cms);
+
+	g_assert_cmpint(sk_X509_CRL_num(crls), ==, 2);
+	g_assert_cmpint(sk_X509_num(certs), <=, 0);
+	sk_X509_CRL_pop_free(crls, X509_CRL_free);
+	sk_X509_pop_free(certs, X509_free);
+	g_autoptr(GPtrArray) parsed = cms_crls_only_parse(DATA(message), &error);
+
+	g_assert_no_error(error);
+	g_assert_true(parsed->len == 2 && g_bytes_equal(parsed->pdata[0], b_crl) && g_bytes_equal(parsed->pdata[1], a_crl));
+	g_assert_null(cms_crls_only_format(bad, 2, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CERT_MALFORMED);
+	g_clear_error(&error);
+	g_assert_null(cms_crls_only_parse(DATA(certs_only), &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CMS_MALFORMED);
+	g_clear_error(&error);
+	g_autoptr(GBytes) with_signer = testkit_sign(a, testkit_rsa(2048), EVP_sha256(), 0, text);
+
+	g_assert_null(cms_crls_only_parse(DATA(with_signer), &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CMS_MALFORMED);
+}
+
+/* A message to several names the right one to each, and to others none. */
+static void test_recipient_for(void)
+{
+	EVP_PKEY *key = testkit_rsa(2048);
+	g_autoptr(X509) ca = testkit_cert(key, "CA", 1, NULL, NULL), old = testkit_cert(key, "RA", 0x80, ca, key), new = testkit_cert(key, "RA", 0x8000, ca, key);
+	g_autoptr(X509) other_issuer = testkit_cert(key, "RA", 0x80, NULL, NULL), other_serial = testkit_cert(key, "RA", 0x81, ca, key), other_key = testkit_cert(testkit_rsa(1024), "RA", 2, ca, key);
+	X509 *both[] = {ca, old, new}, *one[] = {new};
+	g_autoptr(GBytes) message = testkit_encrypt(both, 3, EVP_aes_128_cbc(), text, false, false), single = testkit_encrypt(one, 1, EVP_aes_128_cbc(), text, false, false);
+	g_autoptr(cms_enveloped) parsed = cms_enveloped_parse(DATA(message), 65536, NULL), lone = cms_enveloped_parse(DATA(single), 65536, NULL);
+
+	g_assert_cmpuint(parsed->recipients->len, ==, 3);
+	for (size_t i = 0; i < 3; i++) {
+		const struct cms_recipient *recipient = cms_recipient_for(parsed, both[i]);
+		g_autofree char *serial = recipient ? g_ascii_strdown(recipient->serial, -1) : NULL;
+
+		g_assert_cmpstr(serial, ==, i == 0 ? "01" : i == 1 ? "80" : "8000");
+	}
+	g_assert_true(!cms_recipient_for(parsed, other_issuer) && !cms_recipient_for(parsed, other_serial));
+	g_assert_true(!cms_recipient_for(lone, old) && cms_recipient_for(lone, new));
+	/* By key identifier: all certificates of one key have the same. */
+	struct cms_recipient *recipient = lone->recipients->pdata[0];
+	const ASN1_OCTET_STRING *key_id = X509_get0_subject_key_id(old);
+
+	g_clear_pointer(&recipient->issuer_der, g_bytes_unref);
+	g_clear_pointer(&recipient->serial, g_free);
+	recipient->key_id = g_bytes_new(ASN1_STRING_get0_data(key_id), (gsize)ASN1_STRING_length(key_id));
+	g_assert_true(cms_recipient_for(lone, old) == recipient && cms_recipient_for(lone, other_serial) == recipient && !cms_recipient_for(lone, other_key));
+}
+
 /* What we put together, CMS_verify must accept, with RSA and EC keys, attached and not. */
 static void test_signed_format(void)
 {
@@ -624,6 +706,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/cms/enveloped-old-ciphers", test_enveloped_old_ciphers);
 	g_test_add_func("/cms/enveloped-format", test_enveloped_format);
 	g_test_add_func("/cms/certs-only", test_certs_only);
+	g_test_add_func("/cms/crls-only", test_crls_only);
+	g_test_add_func("/cms/recipient-for", test_recipient_for);
 	g_test_add_func("/cms/signed-format", test_signed_format);
 	g_test_add_func("/cms/signed-attrs-format", test_signed_attrs_format);
 	g_test_add_func("/cms/walk", test_walk);

@@ -25,7 +25,7 @@ static void fuzz_request(const void *data, size_t size)
 	g_assert(request->ids->len >= 1 && request->ids->len <= OCSP_IDS_MAX && (!request->nonce || g_bytes_get_size(request->nonce) <= OCSP_NONCE_MAX));
 	responder = responder ? responder : responder_cert();
 	for (guint i = 0; i < request->ids->len; i++)
-		g_assert(!ocsp_id_names(request->ids->pdata[i], responder));
+		ocsp_id_names(request->ids->pdata[i], responder);
 	g_autoptr(GBytes) response = ocsp_response_data_format(responder, request, answers, 1, 2, 3, NULL);
 
 	g_assert(response);

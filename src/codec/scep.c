@@ -204,16 +204,28 @@ static void add_number(GPtrArray *attributes, enum scep_attribute attribute, int
 	add_attribute(attributes, attribute, V_ASN1_PRINTABLESTRING, text, (size_t)len);
 }
 
+static void add_common(GPtrArray *attributes, const char *transaction_id, enum scep_message_type type, const uint8_t sender_nonce[16])
+{
+	/* The bytes of the transactionID go back as they came, also those that a PrintableString should not have. */
+	add_attribute(attributes, TRANSACTION_ID, g_str_is_ascii(transaction_id) ? V_ASN1_PRINTABLESTRING : V_ASN1_UTF8STRING, transaction_id, strlen(transaction_id));
+	add_number(attributes, MESSAGE_TYPE, type);
+	add_attribute(attributes, SENDER_NONCE, V_ASN1_OCTET_STRING, sender_nonce, 16);
+}
+
+GPtrArray *scep_request_attributes(enum scep_message_type type, const char *transaction_id, const uint8_t sender_nonce[16])
+{
+	GPtrArray *attributes = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+
+	add_common(attributes, transaction_id, type, sender_nonce);
+	return attributes;
+}
+
 GPtrArray *scep_reply_attributes(const struct scep_request *request, enum scep_status status, enum scep_fail_info fail_info, const char *text, const uint8_t sender_nonce[16])
 {
 	GPtrArray *attributes = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
-	const char *id = request->transaction_id;
 
-	/* The bytes of the transactionID go back as they came, also those that a PrintableString should not have. */
-	add_attribute(attributes, TRANSACTION_ID, g_str_is_ascii(id) ? V_ASN1_PRINTABLESTRING : V_ASN1_UTF8STRING, id, strlen(id));
-	add_number(attributes, MESSAGE_TYPE, SCEP_CERT_REP);
+	add_common(attributes, request->transaction_id, SCEP_CERT_REP, sender_nonce);
 	add_number(attributes, PKI_STATUS, status);
-	add_attribute(attributes, SENDER_NONCE, V_ASN1_OCTET_STRING, sender_nonce, 16);
 	if (request->sender_nonce)
 		add_attribute(attributes, RECIPIENT_NONCE, V_ASN1_OCTET_STRING, g_bytes_get_data(request->sender_nonce, NULL), g_bytes_get_size(request->sender_nonce));
 	if (status != SCEP_FAILURE)
@@ -256,7 +268,7 @@ static bool read_reply(struct scep_reply *reply, const CMS_SignerInfo *info, GEr
 
 struct scep_reply *scep_reply_parse(const void *data, size_t len, GError **error)
 {
-	g_autoptr(cms_signed) message = cms_signed_parse(data, len, NULL, 0, SCEP_MESSAGE_MAX, error);
+	g_autoptr(cms_signed) message = cms_signed_parse(data, len, NULL, 0, SCEP_REPLY_MAX, error);
 	g_autoptr(scep_reply) reply = g_new0(struct scep_reply, 1);
 
 	if (!message)

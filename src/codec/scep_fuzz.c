@@ -1,4 +1,6 @@
-/* The first byte chooses: request, reply or the message of a GET. */
+/* The first byte chooses: request, reply, the message of a GET, what is inside other messages, capabilities, CA certificates. */
+#include <string.h>
+
 #include "codec/scep.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -17,18 +19,59 @@ static void fuzz_request(const uint8_t *data, size_t size)
 	g_assert((request->fail_info == SCEP_FAIL_INFO_NONE) == (request->enveloped != NULL) && (request->enveloped != NULL) == !request->refusal);
 }
 
+/* What was read must be written as it was, but for the zeros of a serial number. */
+static void fuzz_inner(const uint8_t *data, size_t size)
+{
+	g_autoptr(GBytes) issuer = NULL, other_issuer = NULL, subject = NULL;
+	g_autofree char *serial = NULL;
+
+	if (scep_issuer_and_subject_parse(data, size, &issuer, &subject, NULL)) {
+		g_autoptr(GBytes) again = scep_issuer_and_subject_format(issuer, subject);
+
+		g_assert(again && g_bytes_get_size(again) <= size);
+	}
+	if (scep_issuer_and_serial_parse(data, size, &other_issuer, &serial, NULL)) {
+		g_autoptr(GBytes) again = scep_issuer_and_serial_format(other_issuer, serial, NULL);
+
+		g_assert(again || *serial == '-' || strlen(serial) > 2 * CERT_SERIAL_MAX);
+	}
+}
+
+static void fuzz_caps(const uint8_t *data, size_t size)
+{
+	struct scep_caps caps = scep_caps_parse((const char *)data, size);
+
+	g_assert(!caps.standard || caps.aes);
+}
+
+static void fuzz_ca_certs(const uint8_t *data, size_t size)
+{
+	static const char *const types[] = {"application/x-x509-ca-cert", "application/x-x509-ca-ra-cert"};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(types); i++) {
+		g_autoptr(GPtrArray) certs = scep_ca_certs_parse(types[i], data, size, NULL);
+
+		g_assert(!certs || certs->len > 0);
+	}
+}
+
+static void fuzz_get(const uint8_t *data, size_t size)
+{
+	g_autoptr(GBytes) bytes = scep_get_message_parse((const char *)data, size, NULL);
+
+	g_assert(!bytes || g_bytes_get_size(bytes) <= SCEP_MESSAGE_MAX);
+}
+
+static void fuzz_reply(const uint8_t *data, size_t size)
+{
+	scep_reply_free(scep_reply_parse(data, size, NULL));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (size < 1)
-		return 0;
-	if (data[0] % 3 == 0) {
-		fuzz_request(data + 1, size - 1);
-	} else if (data[0] % 3 == 1) {
-		scep_reply_free(scep_reply_parse(data + 1, size - 1, NULL));
-	} else {
-		GBytes *bytes = scep_get_message_parse((const char *)data + 1, size - 1, NULL);
+	static void (*const targets[])(const uint8_t *data, size_t size) = {fuzz_request, fuzz_reply, fuzz_get, fuzz_inner, fuzz_caps, fuzz_ca_certs};
 
-		g_clear_pointer(&bytes, g_bytes_unref);
-	}
+	if (size > 0)
+		targets[data[0] % G_N_ELEMENTS(targets)](data + 1, size - 1);
 	return 0;
 }

@@ -1,5 +1,6 @@
 #include "codec/scep.h"
 
+#include <openssl/pkcs7.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -307,6 +308,147 @@ static void test_get_message(void)
 	g_assert_null(scep_get_message_parse(over, strlen(over), NULL));
 }
 
+static GBytes *name(const char *cn)
+{
+	return cert_name_format(NULL, "CN", cn, NULL);
+}
+
+static void test_inner(void)
+{
+	g_autoptr(GBytes) issuer = name("CA"), subject = name("device"), junk = g_bytes_new_static("\x30\x03\x02\x01\x01", 5);
+	g_autoptr(GBytes) by_serial = scep_issuer_and_serial_format(issuer, "00FF01", NULL), by_subject = scep_issuer_and_subject_format(issuer, subject);
+	g_autoptr(GBytes) no_name = scep_issuer_and_serial_format(junk, "01", NULL), no_subject = scep_issuer_and_subject_format(issuer, junk), no_issuer = scep_issuer_and_subject_format(junk, subject);
+	g_autoptr(GBytes) read_issuer = NULL, second_issuer = NULL, read_subject = NULL;
+	g_autofree char *serial = NULL;
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(scep_issuer_and_serial_parse(DATA(by_serial), &read_issuer, &serial, &error));
+	g_assert_cmpstr(serial, ==, "FF01");
+	g_assert_true(g_bytes_equal(read_issuer, issuer));
+	g_assert_true(scep_issuer_and_subject_parse(DATA(by_subject), &second_issuer, &read_subject, &error));
+	g_assert_true(g_bytes_equal(second_issuer, issuer) && g_bytes_equal(read_subject, subject));
+	/* OpenSSL's reading of the same structure. */
+	const uint8_t *p = g_bytes_get_data(by_serial, NULL);
+	PKCS7_ISSUER_AND_SERIAL *theirs = d2i_PKCS7_ISSUER_AND_SERIAL(NULL, &p, (long)g_bytes_get_size(by_serial));
+
+	g_assert_true(theirs && ASN1_INTEGER_get(theirs->serial) == 0xff01);
+	PKCS7_ISSUER_AND_SERIAL_free(theirs);
+	GBytes *const bad[] = {by_subject, no_name, junk, issuer}, *const bad_subjects[] = {by_serial, no_subject, no_issuer, junk, issuer};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+		GBytes *out = NULL;
+		char *text = NULL;
+
+		g_assert_false(scep_issuer_and_serial_parse(DATA(bad[i]), &out, &text, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_SCEP_MESSAGE);
+		g_assert_true(!out && !text);
+		g_clear_error(&error);
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(bad_subjects); i++) {
+		GBytes *out = NULL, *out2 = NULL;
+
+		g_assert_false(scep_issuer_and_subject_parse(DATA(bad_subjects[i]), &out, &out2, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_SCEP_MESSAGE);
+		g_assert_true(!out && !out2);
+		g_clear_error(&error);
+	}
+	for (gsize n = 0; n < g_bytes_get_size(by_serial); n++) {
+		GBytes *out = NULL;
+		char *text = NULL;
+
+		g_assert_false(scep_issuer_and_serial_parse(g_bytes_get_data(by_serial, NULL), n, &out, &text, NULL));
+	}
+	g_assert_null(scep_issuer_and_serial_format(issuer, "xyz", &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_SCEP_MESSAGE);
+}
+
+/* A client's message as the server reads it. */
+static void test_request_attributes(void)
+{
+	static const uint8_t nonce[16] = "client's nonce!";
+	EVP_PKEY *key = testkit_rsa(1024);
+	g_autoptr(X509) cert = device_cert();
+	g_autoptr(GBytes) der = cert_format_der(cert), inner = envelope(EVP_aes_128_cbc());
+	g_autoptr(GPtrArray) extra = scep_request_attributes(SCEP_GET_CRL, "tx 1", nonce);
+	g_autoptr(GBytes) attrs = cms_signed_attrs_format(DATA(inner), true, NID_sha256, -1, (GBytes *const *)extra->pdata, extra->len);
+	g_autoptr(EVP_MD_CTX) ctx = EVP_MD_CTX_new();
+	uint8_t signature[512];
+	size_t len = sizeof(signature);
+
+	EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key);
+	g_assert_true(EVP_DigestSign(ctx, signature, &len, DATA(attrs)) == 1);
+	g_autoptr(GBytes) bytes = cms_signed_format(DATA(inner), cert, NID_sha256, attrs, signature, len, &der, 1, NULL);
+	g_autoptr(scep_request) request = scep_request_parse(DATA(bytes), NULL);
+
+	g_assert_cmpint(request->fail_info, ==, SCEP_FAIL_INFO_NONE);
+	g_assert_cmpint(request->message_type, ==, SCEP_GET_CRL);
+	g_assert_cmpstr(request->transaction_id, ==, "tx 1");
+	g_assert_cmpmem(g_bytes_get_data(request->sender_nonce, NULL), g_bytes_get_size(request->sender_nonce), nonce, 16);
+}
+
+static void test_caps(void)
+{
+	static const struct {
+		const char *text;
+		struct scep_caps caps;
+	} table[] = {
+		{"", {0}},
+		{"AES\nDES3\nSHA-1\nSHA-256\nSHA-384\nSHA-512\nPOSTPKIOperation\nRenewal\nGetNextCACert\n",
+		 {.aes = true, .des3 = true, .sha1 = true, .sha256 = true, .sha384 = true, .sha512 = true, .post = true, .renewal = true, .get_next_ca_cert = true}},
+		{"aes\r\npostpkioperation\r\nRENEWAL", {.aes = true, .post = true, .renewal = true}},
+		{"SCEPStandard\n", {.standard = true, .aes = true, .sha256 = true, .post = true}},
+		{"AES \nUpdate\nSHA-2\nSHA-2566\nxDES3\n\n", {.aes = true}},
+		{"<html>AES</html>", {0}},
+		{"AES,SHA-1", {0}},
+	};
+	g_autofree char *late = g_strnfill(20000, 'x');
+
+	for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
+		g_autofree char *exact = g_memdup2(table[i].text, strlen(table[i].text) + 1);
+		struct scep_caps caps = scep_caps_parse(exact, strlen(exact));
+
+		g_test_message("case %zu", i);
+		g_assert_cmpmem(&caps, sizeof(caps), &table[i].caps, sizeof(caps));
+	}
+	memcpy(late + 17000, "\nAES\n", 5);
+	g_assert_false(scep_caps_parse(late, 20000).aes);
+}
+
+static void test_ca_certs(void)
+{
+	g_autoptr(X509) ca = testkit_cert(testkit_rsa(2048), "CA", 7, NULL, NULL), ra = testkit_cert(testkit_rsa(1024), "RA", 8, ca, testkit_rsa(2048));
+	g_autoptr(GBytes) one = cert_format_der(ca), two = cert_format_der(ra);
+	GBytes *both[] = {one, two};
+	g_autoptr(GBytes) p7 = cms_certs_only_format(both, 2, NULL), empty = cms_certs_only_format(NULL, 0, NULL);
+	const struct {
+		const char *type;
+		GBytes *data;
+		int code;
+		guint n;
+	} table[] = {
+		{"application/x-x509-ca-cert", one, 0, 1}, {"Application/X-X509-CA-Cert; charset=utf-8", one, 0, 1}, {"application/x-x509-ca-ra-cert", p7, 0, 2},
+		{"application/x-x509-ca-ra-cert;x", p7, 0, 2}, {"application/x-x509-ca-cert", p7, POM_ERR_CERT_MALFORMED, 0}, {"application/x-x509-ca-ra-cert", one, POM_ERR_CMS_MALFORMED, 0},
+		{"application/x-x509-ca-ra-cert", empty, POM_ERR_SCEP_MESSAGE, 0}, {"text/html", one, POM_ERR_SCEP_MESSAGE, 0}, {"", one, POM_ERR_SCEP_MESSAGE, 0}, {NULL, one, POM_ERR_SCEP_MESSAGE, 0},
+		{"application/x-x509-ca-certs", one, POM_ERR_SCEP_MESSAGE, 0},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(GPtrArray) certs = scep_ca_certs_parse(table[i].type, DATA(table[i].data), &error);
+
+		g_test_message("case %zu", i);
+		if (table[i].code) {
+			g_assert_null(certs);
+			g_assert_error(error, POM_ERROR, table[i].code);
+			continue;
+		}
+		g_assert_no_error(error);
+		g_assert_cmpuint(certs->len, ==, table[i].n);
+		for (guint k = 0; k < certs->len; k++)
+			g_assert_true(!X509_cmp(certs->pdata[k], ca) || !X509_cmp(certs->pdata[k], ra));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -317,5 +459,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/scep/no-answer-possible", test_no_answer_possible);
 	g_test_add_func("/scep/reply", test_reply);
 	g_test_add_func("/scep/get-message", test_get_message);
+	g_test_add_func("/scep/inner", test_inner);
+	g_test_add_func("/scep/request-attributes", test_request_attributes);
+	g_test_add_func("/scep/caps", test_caps);
+	g_test_add_func("/scep/ca-certs", test_ca_certs);
 	return g_test_run();
 }

@@ -249,6 +249,20 @@ static void put_scep(X509 *cert, EVP_PKEY *key)
 	put("scep", "get_bad_escape", 2, RAW("MII%2"));
 }
 
+static void put_scep_client(X509 *ca, X509 *ra)
+{
+	GBytes *both[2] = {cert_format_der(ca), cert_format_der(ra)};
+	g_autoptr(GBytes) issuer = cert_name_format(NULL, "CN", "CA", NULL), subject = cert_name_format(NULL, "CN", "device", NULL), list = crl(testkit_ec("P-256"), ra, NULL, 0);
+
+	put("scep", "issuer_and_serial", 3, scep_issuer_and_serial_format(issuer, "FF01", NULL));
+	put("scep", "issuer_and_subject", 3, scep_issuer_and_subject_format(issuer, subject));
+	put("scep", "caps", 4, RAW("AES\nsha-256\r\nSCEPStandard\nother"));
+	put("scep", "ca_certs", 5, cms_certs_only_format(both, 2, NULL));
+	put("scep", "ca_cert", 5, both[0]);
+	put("cms", "crls_only", 3, cms_crls_only_format(&list, 1, NULL));
+	g_bytes_unref(both[1]);
+}
+
 #define SIGNED_OID "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
 
 /* Shapes of known vulnerabilities. */
@@ -299,6 +313,7 @@ int main(int argc, char **argv)
 	put_request("request_rsa", testkit_rsa(1024), "secret");
 	put_request("request_ec", testkit_ec("P-256"), "secret");
 	put_scep(rsa, testkit_rsa(1024));
+	put_scep_client(rsa, ec);
 	put_crls(testkit_ec("P-256"), ec);
 	put_ocsp(testkit_ec("P-256"), ec);
 	put_nasty();

@@ -58,3 +58,12 @@ int signature_nid_for(const EVP_PKEY *key, int digest_nid)
 		OBJ_find_sigid_by_algs(&nid, digest_nid, NID_X9_62_id_ecPublicKey);
 	return nid;
 }
+
+bool signed_object_check(const void *data, size_t len)
+{
+	struct signed_object *object = asn1_parse(data, len, ASN1_ITEM_rptr(SIGNED_OBJECT));
+	bool ok = object && object->tbs->type == V_ASN1_SEQUENCE;
+
+	ASN1_item_free((ASN1_VALUE *)object, ASN1_ITEM_rptr(SIGNED_OBJECT));
+	return ok;
+}

@@ -10,3 +10,5 @@ GBytes *signed_object_format(GBytes *tbs, int signature_nid, const void *signatu
 
 /* The signature algorithm of KEY (RSA: PKCS#1 v1.5, EC: ECDSA) with a digest; NID_undef for other keys and digests. */
 int signature_nid_for(const EVP_PKEY *key, int digest_nid);
+/* Whether DATA has this form, from its first byte to its last. */
+bool signed_object_check(const void *data, size_t len);

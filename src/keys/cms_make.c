@@ -77,19 +77,23 @@ static GBytes *wrap(X509 *recipient, const struct cms_recipient *like, const uin
 	return NULL;
 }
 
-/* CBC over the whole of IN; NULL when the padding is wrong. */
+/* CBC over the whole of IN; NULL when the padding is wrong. What was decrypted is wiped when freed. */
 static GBytes *run_cipher(const EVP_CIPHER *cipher, bool encrypt, const uint8_t *key, const uint8_t *iv, const void *in, size_t len)
 {
 	g_autoptr(EVP_CIPHER_CTX) ctx = EVP_CIPHER_CTX_new();
 	g_autofree uint8_t *out = g_malloc(len + EVP_MAX_BLOCK_LENGTH);
 	int n = 0, m = 0;
+	bool ok = EVP_CipherInit_ex(ctx, cipher, NULL, key, iv, encrypt) == 1 && EVP_CipherUpdate(ctx, out, &n, in, (int)len) == 1 &&
+	          EVP_CipherFinal_ex(ctx, out + n, &m) == 1;
+	GBytes *bytes = NULL;
 
-	if (EVP_CipherInit_ex(ctx, cipher, NULL, key, iv, encrypt) != 1 || EVP_CipherUpdate(ctx, out, &n, in, (int)len) != 1 ||
-	    EVP_CipherFinal_ex(ctx, out + n, &m) != 1) {
-		ERR_clear_error();
-		return NULL;
-	}
-	return g_bytes_new_take(g_steal_pointer(&out), (size_t)(n + m));
+	ERR_clear_error();
+	if (encrypt)
+		return ok ? g_bytes_new_take(g_steal_pointer(&out), (size_t)(n + m)) : NULL;
+	if (ok)
+		bytes = secret_bytes_new(out, (size_t)(n + m));
+	OPENSSL_cleanse(out, len + EVP_MAX_BLOCK_LENGTH);
+	return bytes;
 }
 
 GBytes *cms_make_enveloped(X509 *recipient, const struct cms_recipient *like, int cipher_nid, const void *content, size_t len,
@@ -119,46 +123,21 @@ GBytes *cms_make_enveloped(X509 *recipient, const struct cms_recipient *like, in
 	return cms_enveloped_format(recipient, like, wrapped, cipher_nid, iv, iv_len, ciphertext);
 }
 
-static bool names_cert(const struct cms_recipient *recipient, X509 *cert)
-{
-	const ASN1_OCTET_STRING *key_id = X509_get0_subject_key_id(cert);
-	uint8_t *der = NULL;
-	int len;
-	bool same;
-
-	if (recipient->key_id)
-		return key_id && (gsize)ASN1_STRING_length(key_id) == g_bytes_get_size(recipient->key_id) &&
-		       !memcmp(ASN1_STRING_get0_data(key_id), g_bytes_get_data(recipient->key_id, NULL), g_bytes_get_size(recipient->key_id));
-	len = i2d_X509_NAME(X509_get_issuer_name(cert), &der);
-	same = len > 0 && recipient->issuer_der && (gsize)len == g_bytes_get_size(recipient->issuer_der) &&
-	       !memcmp(der, g_bytes_get_data(recipient->issuer_der, NULL), (size_t)len);
-	OPENSSL_free(der);
-	if (!same)
-		return false;
-	const ASN1_INTEGER *serial = X509_get0_serialNumber(cert);
-	g_autofree char *text = hex_format(ASN1_STRING_get0_data(serial), (size_t)ASN1_STRING_length(serial));
-	return recipient->serial && !g_ascii_strcasecmp(text, recipient->serial);
-}
-
-static const struct cms_recipient *choose(const struct cms_enveloped *enveloped, X509 *cert)
-{
-	for (guint i = 0; i < enveloped->recipients->len; i++)
-		if (names_cert(g_ptr_array_index(enveloped->recipients, i), cert))
-			return g_ptr_array_index(enveloped->recipients, i);
-	return enveloped->recipients->len == 1 ? g_ptr_array_index(enveloped->recipients, 0) : NULL;
-}
-
-GBytes *cms_open_enveloped(struct signer *signer, X509 *cert, const struct cms_enveloped *enveloped, const struct pom_random *random, GError **error)
+GBytes *cms_open_enveloped_with(struct signer *signer, const struct cms_recipient *recipient, const struct cms_enveloped *enveloped, const struct pom_random *random,
+                                GError **error)
 {
 	g_autoptr(evp_cipher) cipher = fetch(enveloped->cipher_nid);
-	const struct cms_recipient *recipient = choose(enveloped, cert);
-	g_autoptr(GBytes) key = recipient ? signer_unwrap(signer, recipient) : NULL;
+	bool unavailable = false;
+	g_autoptr(GBytes) key = recipient ? signer_unwrap(signer, recipient, &unavailable) : NULL;
 	GBytes *content = NULL;
 	uint8_t used[EVP_MAX_KEY_LENGTH];
 	gsize ciphertext_len;
 	const void *ciphertext = g_bytes_get_data(enveloped->ciphertext, &ciphertext_len);
 
-	/* Without the right key go on with a random one, so that all failures look and last alike (RFC 3218 §2.3.2). */
+	if (unavailable) {
+		pom_fail(error, POM_ERR_KEY_UNAVAILABLE, "the key could not be used: its token does not answer");
+		return NULL;
+	}
 	pom_random_fill(random, used, sizeof(used));
 	if (cipher && key && g_bytes_get_size(key) == (gsize)EVP_CIPHER_get_key_length(cipher))
 		memcpy(used, g_bytes_get_data(key, NULL), g_bytes_get_size(key));
@@ -168,4 +147,13 @@ GBytes *cms_open_enveloped(struct signer *signer, X509 *cert, const struct cms_e
 	if (!content)
 		pom_fail(error, POM_ERR_CMS_DECRYPT, "the message cannot be decrypted");
 	return content;
+}
+
+GBytes *cms_open_enveloped(struct signer *signer, X509 *cert, const struct cms_enveloped *enveloped, const struct pom_random *random, GError **error)
+{
+	const struct cms_recipient *recipient = cms_recipient_for(enveloped, cert);
+
+	if (!recipient && enveloped->recipients->len == 1)
+		recipient = enveloped->recipients->pdata[0];
+	return cms_open_enveloped_with(signer, recipient, enveloped, random, error);
 }

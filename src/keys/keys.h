@@ -17,8 +17,11 @@ struct signer_ops {
 	GBytes *(*sign)(void *ctx, int digest_nid, const void *data, size_t len, GError **error);
 	/* Signs a certificate in place with SHA-256. */
 	bool (*sign_cert)(void *ctx, X509 *cert, GError **error);
-	/* RSA decryption of a content key (PKCS#1 v1.5, or OAEP as RECIPIENT says). NULL when the padding is wrong. */
-	GBytes *(*unwrap)(void *ctx, const struct cms_recipient *recipient);
+	/* RSA decryption of a content key (PKCS#1 v1.5, or OAEP as RECIPIENT says). NULL when the padding or the key is wrong; when
+	 * it could not be tried at all, *ret_unavailable is set besides. */
+	GBytes *(*unwrap)(void *ctx, const struct cms_recipient *recipient, bool *ret_unavailable);
+	/* PKCS#8; NULL: the key does not leave its store. */
+	GBytes *(*format)(void *ctx, GError **error);
 	void (*free)(void *ctx);
 };
 
@@ -33,13 +36,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(signer, signer_unref)
 /* The key's public half (a memory key gives the key itself: only for SSL_CTX_use_PrivateKey and comparing). borrowed. */
 EVP_PKEY *signer_get_key(struct signer *signer);
 GBytes *signer_sign(struct signer *signer, int digest_nid, const void *data, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-GBytes *signer_unwrap(struct signer *signer, const struct cms_recipient *recipient); /* NULL: wrong padding or key */
+/* As in signer_ops; the result is wiped when freed. */
+GBytes *signer_unwrap(struct signer *signer, const struct cms_recipient *recipient, bool *ret_unavailable);
 bool signer_sign_cert(struct signer *signer, X509 *cert, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* New keys. BITS: 2048, 3072, 4096. POM_ERR_KEY. Blocks for up to seconds. */
 struct signer *signer_generate_rsa(unsigned bits, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct signer *signer_generate_ec(const char *curve, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* PKCS#8 DER of a memory key (to be sealed at once; the bytes are wiped when freed) and back. */
+/* PKCS#8 DER of a memory key (to be sealed at once; the bytes are wiped when freed) and back. POM_ERR_KEY for a key that lives elsewhere. */
 GBytes *signer_format(struct signer *signer, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct signer *signer_parse(const void *data, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* A PEM or DER private key as people have it (traditional, PKCS#8, encrypted with PASSWORD, which may be NULL). */
@@ -73,9 +77,13 @@ GBytes *cms_make_signed(struct signer *signer, X509 *cert, const void *content, 
  * when the recipient has no RSA key. */
 GBytes *cms_make_enveloped(X509 *recipient, const struct cms_recipient *like, int cipher_nid, const void *content, size_t len,
                            const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Decrypts with the key of SIGNER, addressed by CERT; when no recipient matches and there is exactly one, that one is tried. A wrong
- * key, wrong padding and wrong content all take the same path (a random content key is used instead) and give the same
- * POM_ERR_CMS_DECRYPT. */
+/* Decrypts with the key of SIGNER the content key of RECIPIENT, one of ENVELOPED's (cms_recipient_for), or NULL when none is for us → content,
+ * transfer full, wiped when freed: it may hold a challenge. A wrong key, wrong padding, wrong content and no recipient all take
+ * the same path (a random content key is used instead, RFC 3218 §2.3.2) and give the same POM_ERR_CMS_DECRYPT. Only a key store that
+ * does not answer is told apart: POM_ERR_KEY_UNAVAILABLE. */
+GBytes *cms_open_enveloped_with(struct signer *signer, const struct cms_recipient *recipient, const struct cms_enveloped *enveloped, const struct pom_random *random,
+                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same with the recipient that names CERT; when none does and there is exactly one, that one is tried: clients keep old CA certificates. */
 GBytes *cms_open_enveloped(struct signer *signer, X509 *cert, const struct cms_enveloped *enveloped, const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Whether the content cipher can be used at all (single DES only after keys_load_legacy). */
 bool keys_has_cipher(int cipher_nid);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "codec/testkit.h"
 #include "keys/keys.h"
 
 static struct signer *test_key(void)
@@ -162,6 +163,54 @@ static void test_decrypt_failures(void)
 	}
 }
 
+/* Two keys, as during a change of CAs: the holder finds which one a message is for, whatever stands first. */
+static void test_several_recipients(void)
+{
+	g_autoptr(signer) old_key = test_key(), new_key = test_key();
+	g_autoptr(X509) old_cert = testkit_cert(signer_get_key(old_key), "CA", 5, NULL, NULL), new_cert = testkit_cert(signer_get_key(new_key), "CA", 6, NULL, NULL);
+	X509 *both[] = {old_cert, new_cert};
+	g_autoptr(GBytes) message = testkit_encrypt(both, 2, EVP_aes_128_cbc(), "hello", false, false);
+	g_autoptr(cms_enveloped) parsed = cms_enveloped_parse(g_bytes_get_data(message, NULL), g_bytes_get_size(message), 65536, NULL);
+	const struct cms_recipient *to_old = cms_recipient_for(parsed, old_cert), *to_new = cms_recipient_for(parsed, new_cert);
+	g_autoptr(GBytes) by_old = cms_open_enveloped_with(old_key, to_old, parsed, pom_random_system(), NULL), by_new = cms_open_enveloped_with(new_key, to_new, parsed, pom_random_system(), NULL);
+	g_autoptr(GBytes) crossed = cms_open_enveloped_with(new_key, to_old, parsed, pom_random_system(), NULL), by_none = cms_open_enveloped_with(new_key, NULL, parsed, pom_random_system(), NULL);
+	g_autoptr(GBytes) by_cert = cms_open_enveloped(new_key, new_cert, parsed, pom_random_system(), NULL);
+
+	g_assert_true(to_old && to_new && to_old != to_new);
+	g_assert_cmpmem(g_bytes_get_data(by_old, NULL), g_bytes_get_size(by_old), "hello", 5);
+	g_assert_true(g_bytes_equal(by_old, by_new) && g_bytes_equal(by_old, by_cert));
+	/* Garbage, one time in 256, but never the content. */
+	g_assert_false(crossed && g_bytes_equal(crossed, by_old));
+	g_assert_false(by_none && g_bytes_equal(by_none, by_old));
+}
+
+static GBytes *dead_unwrap(void *ctx, const struct cms_recipient *recipient, bool *ret_unavailable)
+{
+	*ret_unavailable = true;
+	return NULL;
+}
+
+static void dead_free(void *ctx)
+{
+}
+
+/* A token that does not answer is not a message that cannot be decrypted. */
+static void test_unavailable(void)
+{
+	static const struct signer_ops ops = {.unwrap = dead_unwrap, .free = dead_free};
+	g_autoptr(signer) key = test_key(), dead = signer_new(&ops, NULL, EVP_PKEY_dup(signer_get_key(key)));
+	g_autoptr(X509) cert = self_signed(key);
+	g_autoptr(GBytes) message = cms_make_enveloped(cert, NULL, NID_aes_128_cbc, "hello", 5, pom_random_system(), NULL);
+	g_autoptr(cms_enveloped) parsed = cms_enveloped_parse(g_bytes_get_data(message, NULL), g_bytes_get_size(message), 65536, NULL);
+	g_autoptr(GError) error = NULL;
+
+	g_assert_null(cms_open_enveloped(dead, cert, parsed, pom_random_system(), &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_KEY_UNAVAILABLE);
+	g_clear_error(&error);
+	g_assert_null(signer_format(dead, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_KEY);
+}
+
 static void test_signed(void)
 {
 	static const int digests[] = {NID_sha1, NID_sha256, NID_sha384, NID_sha512};
@@ -188,6 +237,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/keys/signer-forms", test_signer_forms);
 	g_test_add_func("/keys/enveloped", test_enveloped);
 	g_test_add_func("/keys/decrypt-failures", test_decrypt_failures);
+	g_test_add_func("/keys/several-recipients", test_several_recipients);
+	g_test_add_func("/keys/unavailable", test_unavailable);
 	g_test_add_func("/keys/signed", test_signed);
 	return g_test_run();
 }

@@ -49,9 +49,18 @@ GBytes *signer_sign(struct signer *signer, int digest_nid, const void *data, siz
 	return signer->ops->sign(signer->ctx, digest_nid, data, len, error);
 }
 
-GBytes *signer_unwrap(struct signer *signer, const struct cms_recipient *recipient)
+GBytes *signer_unwrap(struct signer *signer, const struct cms_recipient *recipient, bool *ret_unavailable)
 {
-	return signer->ops->unwrap(signer->ctx, recipient);
+	*ret_unavailable = false;
+	return signer->ops->unwrap(signer->ctx, recipient, ret_unavailable);
+}
+
+GBytes *signer_format(struct signer *signer, GError **error)
+{
+	if (signer->ops->format)
+		return signer->ops->format(signer->ctx, error);
+	pom_fail(error, POM_ERR_KEY, "this key cannot be written or copied: it does not leave the token that holds it");
+	return NULL;
 }
 
 bool signer_sign_cert(struct signer *signer, X509 *cert, GError **error)
@@ -95,7 +104,7 @@ static bool set_padding(EVP_PKEY_CTX *decrypt, const struct cms_recipient *recip
 	       EVP_PKEY_CTX_set_rsa_mgf1_md(decrypt, EVP_get_digestbynid(recipient->oaep_mgf_nid)) > 0;
 }
 
-static GBytes *memory_unwrap(void *ctx, const struct cms_recipient *recipient)
+static GBytes *memory_unwrap(void *ctx, const struct cms_recipient *recipient, bool *ret_unavailable)
 {
 	g_autoptr(EVP_PKEY_CTX) decrypt = EVP_PKEY_CTX_new_from_pkey(NULL, ctx, NULL);
 	gsize len;
@@ -112,6 +121,23 @@ static GBytes *memory_unwrap(void *ctx, const struct cms_recipient *recipient)
 	return key;
 }
 
+static GBytes *memory_format(void *ctx, GError **error)
+{
+	PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(ctx);
+	uint8_t *der = NULL;
+	int len = info ? i2d_PKCS8_PRIV_KEY_INFO(info, &der) : -1;
+	GBytes *bytes = NULL;
+
+	if (len > 0) {
+		bytes = secret_bytes_new(der, (size_t)len);
+		OPENSSL_clear_free(der, (size_t)len);
+	} else {
+		pom_fail(error, POM_ERR_KEY, "the key cannot be written");
+	}
+	PKCS8_PRIV_KEY_INFO_free(info);
+	return bytes;
+}
+
 static void memory_free(void *ctx)
 {
 	EVP_PKEY_free(ctx);
@@ -119,7 +145,7 @@ static void memory_free(void *ctx)
 
 struct signer *signer_new_memory(EVP_PKEY *key)
 {
-	static const struct signer_ops ops = {memory_sign, memory_sign_cert, memory_unwrap, memory_free};
+	static const struct signer_ops ops = {memory_sign, memory_sign_cert, memory_unwrap, memory_format, memory_free};
 
 	EVP_PKEY_up_ref(key);
 	return signer_new(&ops, key, key);
@@ -164,23 +190,6 @@ GBytes *secret_bytes_new(const void *data, size_t len)
 	if (len)
 		memcpy(secret->data, data, len);
 	return g_bytes_new_with_free_func(secret->data, len, secret_free, secret);
-}
-
-GBytes *signer_format(struct signer *signer, GError **error)
-{
-	PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(signer->public_key);
-	uint8_t *der = NULL;
-	int len = info ? i2d_PKCS8_PRIV_KEY_INFO(info, &der) : -1;
-	GBytes *bytes = NULL;
-
-	if (len > 0) {
-		bytes = secret_bytes_new(der, (size_t)len);
-		OPENSSL_clear_free(der, (size_t)len);
-	} else {
-		pom_fail(error, POM_ERR_KEY, "the key cannot be written");
-	}
-	PKCS8_PRIV_KEY_INFO_free(info);
-	return bytes;
 }
 
 struct signer *signer_parse(const void *data, size_t len, GError **error)
