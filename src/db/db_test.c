@@ -259,9 +259,9 @@ static void test_copy(struct fixture *f, gconstpointer data)
 static void test_copy_canceled(struct fixture *f, gconstpointer data)
 {
 	g_autofree char *copy = g_build_filename(f->dir, "copy.db", NULL);
-	struct watch watch = {.n_allowed = 1}, never = {.n_allowed = 0};
-	struct db_progress progress = {on_progress, &watch}, check = {on_progress, &never};
-	g_autoptr(GError) error = NULL, broken_off = NULL;
+	struct watch watch = {.n_allowed = 1}, never = {.n_allowed = 0}, once = {.n_allowed = 1};
+	struct db_progress progress = {on_progress, &watch}, check = {on_progress, &never}, check_later = {on_progress, &once};
+	g_autoptr(GError) error = NULL, broken_off = NULL, later = NULL;
 	int schema = 0;
 
 	fill(f->db, "big", 16, 1 << 20);
@@ -276,6 +276,8 @@ static void test_copy_canceled(struct fixture *f, gconstpointer data)
 	g_assert_true(db_copy(f->url, copy, NULL, &schema, NULL));
 	g_assert_false(db_check_file(copy, &check, &schema, &broken_off));
 	g_assert_error(broken_off, POM_ERROR, POM_ERR_CANCELED);
+	g_assert_false(db_check_file(copy, &check_later, &schema, &later));
+	g_assert_error(later, POM_ERROR, POM_ERR_CANCELED);
 }
 
 static void test_copy_refused(struct fixture *f, gconstpointer data)

@@ -121,6 +121,8 @@ bool db_check_file(const char *file, const struct db_progress *progress, int *re
 
 	if (!sqlite)
 		return false;
+	if (!go_on(progress, 0, 0))
+		return fail_canceled(file, error);
 	sqlite3_progress_handler(sqlite, OPS_AT_ONCE, on_ops, (void *)progress);
 	code = sqlite3_prepare_v2(sqlite, "PRAGMA integrity_check(1)", -1, &prepared, NULL);
 	code = code == SQLITE_OK ? sqlite3_step(prepared) : code;
