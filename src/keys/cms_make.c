@@ -135,7 +135,7 @@ GBytes *cms_open_enveloped_with(struct signer *signer, const struct cms_recipien
 	const void *ciphertext = g_bytes_get_data(enveloped->ciphertext, &ciphertext_len);
 
 	if (unavailable) {
-		pom_fail(error, POM_ERR_KEY_UNAVAILABLE, "the key could not be used: its token does not answer");
+		pom_fail(error, POM_ERR_KEY_UNAVAILABLE, "the key could not be used: its token does not answer, or does not decrypt (CKM_RSA_X_509)");
 		return NULL;
 	}
 	pom_random_fill(random, used, sizeof(used));
