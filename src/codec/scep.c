@@ -220,6 +220,14 @@ GPtrArray *scep_request_attributes(enum scep_message_type type, const char *tran
 	return attributes;
 }
 
+GBytes *scep_challenge_attribute(const char *challenge)
+{
+	g_autoptr(GPtrArray) attributes = g_ptr_array_new();
+
+	add_attribute(attributes, CHALLENGE_PASSWORD, g_str_is_ascii(challenge) ? V_ASN1_PRINTABLESTRING : V_ASN1_UTF8STRING, challenge, strlen(challenge));
+	return g_ptr_array_steal_index(attributes, 0);
+}
+
 GPtrArray *scep_reply_attributes(const struct scep_request *request, enum scep_status status, enum scep_fail_info fail_info, const char *text, const uint8_t sender_nonce[16])
 {
 	GPtrArray *attributes = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);

@@ -40,6 +40,10 @@ GPtrArray *scep_reply_attributes(const struct scep_request *request, enum scep_s
 /* What a client signs: transactionID (1–255 bytes), messageType, senderNonce. As above. */
 GPtrArray *scep_request_attributes(enum scep_message_type type, const char *transaction_id, const uint8_t sender_nonce[16]);
 
+/* The challenge as one more of them, for a request that is another's and holds none (old macOS does it too): one Attribute, transfer full.
+ * Signed attributes are not encrypted: whoever sees the message sees it. */
+GBytes *scep_challenge_attribute(const char *challenge);
+
 /* A reply as a client reads it (for our own client and the tests); signature verified with the embedded signer. */
 struct scep_reply {
 	int message_type;
