@@ -32,6 +32,14 @@ ASN1_SEQUENCE(CERT_OUTLINE) = {
 	ASN1_SIMPLE(struct cert_outline, signature, ASN1_BIT_STRING),
 } static_ASN1_SEQUENCE_END_name(struct cert_outline, CERT_OUTLINE)
 
+/* RFC 2986 §4.1 CertificationRequestInfo. Some leave the attributes out, as OpenSSL lets them. */
+ASN1_SEQUENCE(CSR_BODY) = {
+	ASN1_SIMPLE(struct csr_body, version, ASN1_INTEGER),
+	ASN1_SIMPLE(struct csr_body, subject, X509_NAME),
+	ASN1_SIMPLE(struct csr_body, spki, SPKI),
+	ASN1_IMP_SET_OF_OPT(struct csr_body, attributes, X509_ATTRIBUTE, 0),
+} static_ASN1_SEQUENCE_END_name(struct csr_body, CSR_BODY)
+
 void *asn1_parse(const void *data, size_t len, const ASN1_ITEM *item)
 {
 	const uint8_t *p = data;
@@ -69,9 +77,47 @@ struct spki *spki_parse(const void *data, size_t len)
 	return asn1_parse(data, len, ASN1_ITEM_rptr(SPKI));
 }
 
+GBytes *spki_format(const struct spki *spki)
+{
+	return asn1_format(spki, ASN1_ITEM_rptr(SPKI));
+}
+
 void spki_free(struct spki *spki)
 {
 	ASN1_item_free((ASN1_VALUE *)spki, ASN1_ITEM_rptr(SPKI));
+}
+
+struct csr_body *csr_body_parse(const void *data, size_t len)
+{
+	return asn1_parse(data, len, ASN1_ITEM_rptr(CSR_BODY));
+}
+
+struct csr_body *csr_body_new(void)
+{
+	return (struct csr_body *)ASN1_item_new(ASN1_ITEM_rptr(CSR_BODY));
+}
+
+GBytes *csr_body_format(const struct csr_body *body)
+{
+	return asn1_format(body, ASN1_ITEM_rptr(CSR_BODY));
+}
+
+/* The contents of a value, if it has any that are bytes. */
+static void wipe_value(const ASN1_TYPE *value)
+{
+	if (value->type != V_ASN1_BOOLEAN && value->type != V_ASN1_NULL && value->type != V_ASN1_OBJECT && value->value.asn1_string)
+		OPENSSL_cleanse(value->value.asn1_string->data, (size_t)value->value.asn1_string->length);
+}
+
+void csr_body_free(struct csr_body *body)
+{
+	for (int i = 0; body && i < sk_X509_ATTRIBUTE_num(body->attributes); i++) {
+		X509_ATTRIBUTE *attribute = sk_X509_ATTRIBUTE_value(body->attributes, i);
+
+		for (int k = 0; k < X509_ATTRIBUTE_count(attribute); k++)
+			wipe_value(X509_ATTRIBUTE_get0_type(attribute, k));
+	}
+	ASN1_item_free((ASN1_VALUE *)body, ASN1_ITEM_rptr(CSR_BODY));
 }
 
 struct cert_outline *cert_outline_parse(const void *data, size_t len)

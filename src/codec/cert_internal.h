@@ -12,9 +12,40 @@ struct spki {
 	ASN1_BIT_STRING *key;
 };
 struct spki *spki_parse(const void *data, size_t len);
+GBytes *spki_format(const struct spki *spki);
 void spki_free(struct spki *spki);
 typedef struct spki spki;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(spki, spki_free)
+
+/* The public key, transfer full, as OpenSSL's decoder reads it, NULL when it cannot. RSA keys in the usual form do without the decoder,
+ * which takes 100 µs to find out what it is looking at. */
+EVP_PKEY *spki_decode(const struct spki *spki);
+
+/* The part of a PKCS#10 request that is signed. The attributes may hold a challenge: they are wiped when freed. */
+struct csr_body {
+	ASN1_INTEGER *version;
+	X509_NAME *subject;
+	struct spki *spki;
+	STACK_OF(X509_ATTRIBUTE) *attributes;
+};
+struct csr_body *csr_body_parse(const void *data, size_t len);
+struct csr_body *csr_body_new(void);
+GBytes *csr_body_format(const struct csr_body *body);
+void csr_body_free(struct csr_body *body);
+typedef struct csr_body csr_body;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(csr_body, csr_body_free)
+
+/* A signed object taken apart; TBS holds the bytes as sent, and is wiped when freed. */
+struct signed_object {
+	ASN1_TYPE *tbs;
+	X509_ALGOR *algorithm;
+	ASN1_BIT_STRING *signature;
+};
+/* NULL when DATA is not one with a SEQUENCE inside, from its first byte to its last. */
+struct signed_object *signed_object_parse(const void *data, size_t len);
+void signed_object_free(struct signed_object *object);
+typedef struct signed_object signed_object;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(signed_object, signed_object_free)
 
 /* A certificate taken apart as far as to say whose it is, without decoding names or keys. Raw fields hold the bytes as sent. */
 struct cert_body {

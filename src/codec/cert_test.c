@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "codec/cert_internal.h"
+#include "codec/signed.h"
 #include "codec/testkit.h"
 
 #define DATA(bytes) g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes)
@@ -623,6 +625,125 @@ static void test_requests(void)
 	g_assert_error(error, POM_ERROR, POM_ERR_CSR_MALFORMED);
 }
 
+static EVP_PKEY *rsa_pss(void)
+{
+	static EVP_PKEY *key;
+	g_autoptr(EVP_PKEY_CTX) ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA-PSS", NULL);
+
+	if (!key && EVP_PKEY_keygen_init(ctx) && EVP_PKEY_CTX_ctrl_str(ctx, "rsa_keygen_bits", "1024"))
+		EVP_PKEY_keygen(ctx, &key);
+	return key;
+}
+
+/* Our reading of a key and that of OpenSSL's decoder. */
+static void assert_same_key(const void *der, size_t len)
+{
+	const uint8_t *p = der;
+	g_autoptr(spki) spki = spki_parse(der, len);
+	g_autoptr(EVP_PKEY) ours = spki ? spki_decode(spki) : NULL, theirs = d2i_PUBKEY(NULL, &p, (long)len);
+
+	if (p != (const uint8_t *)der + len)
+		g_clear_pointer(&theirs, EVP_PKEY_free);
+	ERR_clear_error();
+	g_assert_true((ours != NULL) == (theirs != NULL));
+	g_assert_true(!ours || (EVP_PKEY_eq(ours, theirs) == 1 && EVP_PKEY_get_base_id(ours) == EVP_PKEY_get_base_id(theirs) && EVP_PKEY_get_bits(ours) == EVP_PKEY_get_bits(theirs)));
+	ERR_clear_error();
+}
+
+/* A key must mean the same whether the fast reader takes it or not: whole ones, and all that one wrong bit makes of them. */
+static void test_public_keys(void)
+{
+	/* An RSA key of 16 bits in forms of its own: parameters missing, a negative modulus, bytes behind the key, BER, unused bits, exponent 0. */
+	static const struct {
+		size_t len;
+		uint8_t der[48];
+	} odd[] = {
+		{24, {0x30, 0x16, 0x30, 0x0b, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 3, 7, 0, 0x30, 4, 2, 1, 0x23, 2}},
+		{27, {0x30, 0x19, 0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0, 3, 8, 0, 0x30, 6, 2, 1, 0xa3, 2, 1}},
+		{30, {0x30, 0x1c, 0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0, 3, 0x0b, 0, 0x30, 6, 2, 1, 0x23, 2, 1, 3, 0, 0}},
+		{30, {0x30, 0x1c, 0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0, 3, 0x0b, 0, 0x30, 0x80, 2, 1, 0x23, 2, 1, 3, 0, 0}},
+		{28, {0x30, 0x1a, 0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0, 3, 9, 0, 0x30, 6, 2, 1, 0xa3, 2, 1, 3}},
+		{28, {0x30, 0x1a, 0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0, 3, 9, 0, 0x30, 6, 2, 1, 0x23, 2, 1, 0}},
+		{28, {0x30, 0x1a, 0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0, 3, 9, 4, 0x30, 6, 2, 1, 0x23, 2, 1, 0x10}},
+		{26, {0x30, 0x18, 0x30, 0x0b, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 3, 9, 0, 0x30, 6, 2, 1, 0x23, 2, 1, 3}},
+	};
+	EVP_PKEY *const keys[] = {rsa1024(), rsa2048(), rsa_e3(), rsa_pss(), p256(), p521(), k256(), explicit_p256(), ed25519()};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(odd); i++)
+		assert_same_key(odd[i].der, odd[i].len);
+	for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+		g_autoptr(GBytes) der = cert_spki_format(keys[i]);
+		g_autofree uint8_t *copy = g_memdup2(g_bytes_get_data(der, NULL), g_bytes_get_size(der));
+		gsize len = g_bytes_get_size(der), step = i == 0 ? 1 : 13;
+
+		assert_same_key(copy, len);
+		for (gsize bit = 0; bit < 8 * len; bit += step) {
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			assert_same_key(copy, len);
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
+	}
+}
+
+/* Whether OpenSSL takes the bytes for a request and its signature for good. */
+static bool openssl_reads(const uint8_t *data, size_t len, bool *ret_verified)
+{
+	const uint8_t *p = data;
+	g_autoptr(X509_REQ) req = d2i_X509_REQ(NULL, &p, (long)len);
+	EVP_PKEY *key = req ? X509_REQ_get0_pubkey(req) : NULL;
+
+	*ret_verified = key && X509_REQ_verify(req, key) == 1;
+	ERR_clear_error();
+	return req && p == data + len;
+}
+
+/* As with keys: what OpenSSL's own type reads, ours reads, and nothing else. */
+static void test_request_structure(void)
+{
+	static const size_t forms[] = {0, 2};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
+		g_autoptr(GBytes) bytes = make_request(&requests[forms[i]]);
+		gsize len = g_bytes_get_size(bytes);
+		g_autofree uint8_t *copy = g_memdup2(g_bytes_get_data(bytes, NULL), len);
+
+		for (gsize bit = 0; bit < 8 * len; bit++) {
+			g_autoptr(GError) error = NULL;
+			bool verified;
+
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			bool reads = openssl_reads(copy, len, &verified);
+			g_autoptr(csr) csr = csr_parse(copy, len, &error);
+
+			g_assert_true(reads == !(error && strstr(error->message, "not one certification request")));
+			g_assert_true(!csr || verified);
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
+	}
+	/* No attributes at all, in a wrong encoding that OpenSSL takes: once more with a good signature. */
+	g_autoptr(GBytes) plain = make_request(&requests[1]);
+	const uint8_t *data = g_bytes_get_data(plain, NULL);
+	g_autoptr(signed_object) whole = signed_object_parse(DATA(plain));
+	ASN1_STRING *tbs = whole->tbs->value.sequence;
+
+	g_assert_true(data && tbs->data[tbs->length - 2] == 0xa0 && tbs->data[tbs->length - 1] == 0 && tbs->data[1] == 0x82);
+	g_autofree uint8_t *cut = g_memdup2(tbs->data, (gsize)tbs->length - 2);
+
+	cut[3] = (uint8_t)(cut[3] - 2);
+	g_autoptr(GBytes) cut_tbs = g_bytes_new(cut, (gsize)tbs->length - 2);
+	g_autoptr(EVP_MD_CTX) ctx = EVP_MD_CTX_new();
+	uint8_t signature[256];
+	size_t signature_len = sizeof(signature);
+	bool verified;
+
+	EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, rsa2048());
+	g_assert_true(EVP_DigestSign(ctx, signature, &signature_len, DATA(cut_tbs)) == 1);
+	g_autoptr(GBytes) without = signed_object_format(cut_tbs, NID_sha256WithRSAEncryption, signature, signature_len);
+	g_autoptr(csr) csr = csr_parse(DATA(without), NULL);
+
+	g_assert_true(openssl_reads(DATA(without), &verified) && verified && csr);
+}
+
 static void test_hex(void)
 {
 	g_autofree char *text = hex_format("\x00\xab\xff", 3);
@@ -647,6 +768,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/cert/name", test_name);
 	g_test_add_func("/cert/issued-by", test_issued_by);
 	g_test_add_func("/cert/requests", test_requests);
+	g_test_add_func("/cert/request-structure", test_request_structure);
+	g_test_add_func("/cert/public-keys", test_public_keys);
 	g_test_add_func("/cert/hex", test_hex);
 	return g_test_run();
 }

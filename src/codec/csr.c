@@ -10,16 +10,16 @@
 enum { CSR_MAX = 64 * 1024, CHALLENGE_MAX = 1024 };
 
 /* The only value of the attribute NID: V_ASN1 type and value. *ret is NULL when there is no such attribute. */
-static bool single_attribute(const X509_REQ *req, int nid, const ASN1_TYPE **ret, GError **error)
+static bool single_attribute(const struct csr_body *body, int nid, const ASN1_TYPE **ret, GError **error)
 {
-	int i = X509_REQ_get_attr_by_NID(req, nid, -1);
+	int i = X509at_get_attr_by_NID(body->attributes, nid, -1);
 
 	*ret = NULL;
 	if (i < 0)
 		return true;
-	X509_ATTRIBUTE *attribute = X509_REQ_get_attr(req, i);
+	X509_ATTRIBUTE *attribute = X509at_get_attr(body->attributes, i);
 
-	if (X509_REQ_get_attr_by_NID(req, nid, i) >= 0 || X509_ATTRIBUTE_count(attribute) != 1)
+	if (X509at_get_attr_by_NID(body->attributes, nid, i) >= 0 || X509_ATTRIBUTE_count(attribute) != 1)
 		return pom_fail(error, POM_ERR_CSR_MALFORMED, "the attribute %s does not have exactly one value (RFC 2985 §5.4)", OBJ_nid2ln(nid));
 	*ret = X509_ATTRIBUTE_get0_type(attribute, 0);
 	return true;
@@ -31,11 +31,11 @@ static bool is_text_type(int type)
 	       type == V_ASN1_BMPSTRING || type == V_ASN1_UNIVERSALSTRING;
 }
 
-static bool read_challenge(struct csr *csr, const X509_REQ *req, GError **error)
+static bool read_challenge(struct csr *csr, const struct csr_body *body, GError **error)
 {
 	const ASN1_TYPE *value;
 
-	if (!single_attribute(req, NID_pkcs9_challengePassword, &value, error))
+	if (!single_attribute(body, NID_pkcs9_challengePassword, &value, error))
 		return false;
 	if (!value)
 		return true;
@@ -46,11 +46,11 @@ static bool read_challenge(struct csr *csr, const X509_REQ *req, GError **error)
 	return true;
 }
 
-static bool read_extensions(struct csr *csr, const X509_REQ *req, GError **error)
+static bool read_extensions(struct csr *csr, const struct csr_body *body, GError **error)
 {
 	const ASN1_TYPE *value;
 
-	if (!single_attribute(req, NID_ext_req, &value, error))
+	if (!single_attribute(body, NID_ext_req, &value, error))
 		return false;
 	if (!value)
 		return true;
@@ -88,20 +88,17 @@ static int pss_digest(const X509_ALGOR *algorithm)
 	return nid;
 }
 
-static bool read_signature(struct csr *csr, X509_REQ *req, EVP_PKEY *key, GError **error)
+static bool read_signature(struct csr *csr, const struct signed_object *request, EVP_PKEY *key, GError **error)
 {
-	const ASN1_BIT_STRING *signature;
-	const X509_ALGOR *algorithm;
-	int digest_nid = NID_undef, nid = X509_REQ_get_signature_nid(req);
+	int digest_nid = NID_undef, nid = OBJ_obj2nid(request->algorithm->algorithm);
 
-	X509_REQ_get0_signature(req, &signature, &algorithm);
 	if (nid == NID_rsassaPss)
-		digest_nid = pss_digest(algorithm);
+		digest_nid = pss_digest(request->algorithm);
 	else
 		OBJ_find_sigid_algs(nid, &digest_nid, NULL);
 	if (digest_nid != NID_sha1 && digest_nid != NID_sha256 && digest_nid != NID_sha384 && digest_nid != NID_sha512)
 		return pom_fail(error, POM_ERR_CSR_SIGNATURE, "the request is signed with %s, which is not accepted", OBJ_nid2ln(nid));
-	int verified = X509_REQ_verify(req, key);
+	int verified = ASN1_item_verify(ASN1_ITEM_rptr(ASN1_ANY), request->algorithm, request->signature, request->tbs, key);
 
 	ERR_clear_error();
 	if (verified != 1)
@@ -110,16 +107,14 @@ static bool read_signature(struct csr *csr, X509_REQ *req, EVP_PKEY *key, GError
 	return true;
 }
 
-static void read_subject(struct csr *csr, const X509_REQ *req)
+static void read_subject(struct csr *csr, const struct csr_body *body)
 {
-	const X509_NAME *name = X509_REQ_get_subject_name(req);
-
-	csr->subject = cert_name_text(name);
-	csr->common_name = cert_name_entry(name, NID_commonName);
-	csr->subject_der = asn1_format(name, ASN1_ITEM_rptr(X509_NAME));
+	csr->subject = cert_name_text(body->subject);
+	csr->common_name = cert_name_entry(body->subject, NID_commonName);
+	csr->subject_der = asn1_format(body->subject, ASN1_ITEM_rptr(X509_NAME));
 }
 
-static bool read_key(struct csr *csr, X509_REQ *req, EVP_PKEY *key, GError **error)
+static bool read_key(struct csr *csr, const struct csr_body *body, EVP_PKEY *key, GError **error)
 {
 	if (!key)
 		return pom_fail(error, POM_ERR_KEY_WEAK, "the request's public key cannot be read");
@@ -127,30 +122,30 @@ static bool read_key(struct csr *csr, X509_REQ *req, EVP_PKEY *key, GError **err
 		return false;
 	csr->key_type = EVP_PKEY_get_base_id(key);
 	csr->key_bits = EVP_PKEY_get_bits(key);
-	csr->spki = asn1_format(X509_REQ_get_X509_PUBKEY(req), ASN1_ITEM_rptr(X509_PUBKEY));
+	csr->spki = spki_format(body->spki);
 	cert_sha256(g_bytes_get_data(csr->spki, NULL), g_bytes_get_size(csr->spki), csr->spki_sha256);
 	return true;
 }
 
 struct csr *csr_parse(const void *data, size_t len, GError **error)
 {
-	g_autoptr(X509_REQ) req = len <= CSR_MAX ? asn1_parse(data, len, ASN1_ITEM_rptr(X509_REQ)) : NULL;
+	g_autoptr(signed_object) request = len <= CSR_MAX ? signed_object_parse(data, len) : NULL;
+	g_autoptr(csr_body) body = request ? csr_body_parse(ASN1_STRING_get0_data(request->tbs->value.sequence), (size_t)ASN1_STRING_length(request->tbs->value.sequence)) : NULL;
 	g_autoptr(csr) csr = g_new0(struct csr, 1);
 
-	if (!req) {
+	if (!body) {
 		pom_fail(error, POM_ERR_CSR_MALFORMED, "these %zu bytes are not one certification request (RFC 2986 §4.2)", len);
 		return NULL;
 	}
-	if (X509_REQ_get_version(req) < 0 || X509_REQ_get_version(req) > 2) {
+	if (ASN1_INTEGER_get(body->version) < 0 || ASN1_INTEGER_get(body->version) > 2) {
 		pom_fail(error, POM_ERR_CSR_MALFORMED, "the request's version is not within 0 to 2");
 		return NULL;
 	}
-	EVP_PKEY *key = X509_REQ_get0_pubkey(req);
+	g_autoptr(EVP_PKEY) key = spki_decode(body->spki);
 
-	ERR_clear_error();
-	if (!read_key(csr, req, key, error) || !read_signature(csr, req, key, error) || !read_challenge(csr, req, error) || !read_extensions(csr, req, error))
+	if (!read_key(csr, body, key, error) || !read_signature(csr, request, key, error) || !read_challenge(csr, body, error) || !read_extensions(csr, body, error))
 		return NULL;
-	read_subject(csr, req);
+	read_subject(csr, body);
 	return g_steal_pointer(&csr);
 }
 

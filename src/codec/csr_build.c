@@ -7,27 +7,6 @@
 
 enum { CHALLENGE_MAX = 255 }; /* RFC 2985 pkcs-9-ub-challengePassword */
 
-struct csr_body {
-	ASN1_INTEGER *version;
-	ASN1_TYPE *subject, *spki;
-	STACK_OF(X509_ATTRIBUTE) *attributes;
-};
-
-ASN1_SEQUENCE(CSR_BODY) = {
-	ASN1_SIMPLE(struct csr_body, version, ASN1_INTEGER),
-	ASN1_SIMPLE(struct csr_body, subject, ASN1_ANY),
-	ASN1_SIMPLE(struct csr_body, spki, ASN1_ANY),
-	ASN1_IMP_SET_OF(struct csr_body, attributes, X509_ATTRIBUTE, 0),
-} static_ASN1_SEQUENCE_END_name(struct csr_body, CSR_BODY)
-
-static void csr_body_free(struct csr_body *body)
-{
-	ASN1_item_free((ASN1_VALUE *)body, ASN1_ITEM_rptr(CSR_BODY));
-}
-
-typedef struct csr_body csr_body;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(csr_body, csr_body_free)
-
 static bool add_challenge(struct csr_body *body, const char *challenge, GError **error)
 {
 	size_t len = strlen(challenge);
@@ -73,24 +52,9 @@ static bool add_extension_request(struct csr_body *body, const struct csr_wish *
 	return ok || pom_fail(error, POM_ERR_CSR_MALFORMED, "a subjectAltName asked for is not a DNS name, address, URI or e-mail address, or there are too many");
 }
 
-static void wipe_attributes(struct csr_body *body)
-{
-	for (int i = 0; i < sk_X509_ATTRIBUTE_num(body->attributes); i++) {
-		ASN1_STRING *string = X509_ATTRIBUTE_get0_type(sk_X509_ATTRIBUTE_value(body->attributes, i), 0)->value.asn1_string;
-
-		OPENSSL_cleanse(string->data, (size_t)string->length);
-	}
-}
-
-static void set_raw(ASN1_TYPE **field, GBytes *der)
-{
-	ASN1_TYPE_free(*field);
-	*field = raw_sequence(g_bytes_get_data(der, NULL), g_bytes_get_size(der));
-}
-
 GBytes *csr_tbs_format(GBytes *subject_der, GBytes *spki_der, const char *challenge, const struct csr_wish *wish, GError **error)
 {
-	g_autoptr(csr_body) body = (struct csr_body *)ASN1_item_new(ASN1_ITEM_rptr(CSR_BODY));
+	g_autoptr(csr_body) body = csr_body_new();
 	g_autoptr(spki) spki = spki_parse(g_bytes_get_data(spki_der, NULL), g_bytes_get_size(spki_der));
 	g_autoptr(X509_NAME) subject = asn1_parse(g_bytes_get_data(subject_der, NULL), g_bytes_get_size(subject_der), ASN1_ITEM_rptr(X509_NAME));
 	GBytes *der = NULL;
@@ -100,11 +64,14 @@ GBytes *csr_tbs_format(GBytes *subject_der, GBytes *spki_der, const char *challe
 		return NULL;
 	}
 	ASN1_INTEGER_set(body->version, 0);
-	set_raw(&body->subject, subject_der);
-	set_raw(&body->spki, spki_der);
+	X509_NAME_free(body->subject);
+	body->subject = g_steal_pointer(&subject);
+	spki_free(body->spki);
+	body->spki = g_steal_pointer(&spki);
+	/* Without attributes an empty set is written (§4.1). */
+	body->attributes = sk_X509_ATTRIBUTE_new_null();
 	if ((!challenge || add_challenge(body, challenge, error)) &&
-	    (!wish || add_extension_request(body, wish, OBJ_obj2nid(spki->algorithm->algorithm) == NID_rsaEncryption, error)))
-		der = asn1_format(body, ASN1_ITEM_rptr(CSR_BODY));
-	wipe_attributes(body);
+	    (!wish || add_extension_request(body, wish, OBJ_obj2nid(body->spki->algorithm->algorithm) == NID_rsaEncryption, error)))
+		der = csr_body_format(body);
 	return der;
 }

@@ -2,12 +2,6 @@
 
 #include "codec/cert_internal.h"
 
-struct signed_object {
-	ASN1_TYPE *tbs;
-	X509_ALGOR *algorithm;
-	ASN1_BIT_STRING *signature;
-};
-
 ASN1_SEQUENCE(SIGNED_OBJECT) = {
 	ASN1_SIMPLE(struct signed_object, tbs, ASN1_ANY),
 	ASN1_SIMPLE(struct signed_object, algorithm, X509_ALGOR),
@@ -34,18 +28,14 @@ void signature_set(ASN1_BIT_STRING *string, const void *signature, size_t len)
 
 GBytes *signed_object_format(GBytes *tbs, int signature_nid, const void *signature, size_t len)
 {
-	struct signed_object *object = (struct signed_object *)ASN1_item_new(ASN1_ITEM_rptr(SIGNED_OBJECT));
+	g_autoptr(signed_object) object = (struct signed_object *)ASN1_item_new(ASN1_ITEM_rptr(SIGNED_OBJECT));
 
 	ASN1_TYPE_free(object->tbs);
 	object->tbs = raw_sequence(g_bytes_get_data(tbs, NULL), g_bytes_get_size(tbs));
 	X509_ALGOR_free(object->algorithm);
 	object->algorithm = signature_algorithm_new(signature_nid);
 	signature_set(object->signature, signature, len);
-	GBytes *der = asn1_format(object, ASN1_ITEM_rptr(SIGNED_OBJECT));
-
-	OPENSSL_cleanse(object->tbs->value.sequence->data, (size_t)object->tbs->value.sequence->length);
-	ASN1_item_free((ASN1_VALUE *)object, ASN1_ITEM_rptr(SIGNED_OBJECT));
-	return der;
+	return asn1_format(object, ASN1_ITEM_rptr(SIGNED_OBJECT));
 }
 
 int signature_nid_for(const EVP_PKEY *key, int digest_nid)
@@ -59,11 +49,23 @@ int signature_nid_for(const EVP_PKEY *key, int digest_nid)
 	return nid;
 }
 
+struct signed_object *signed_object_parse(const void *data, size_t len)
+{
+	g_autoptr(signed_object) object = asn1_parse(data, len, ASN1_ITEM_rptr(SIGNED_OBJECT));
+
+	return object && object->tbs->type == V_ASN1_SEQUENCE ? g_steal_pointer(&object) : NULL;
+}
+
+void signed_object_free(struct signed_object *object)
+{
+	if (object && object->tbs->type == V_ASN1_SEQUENCE)
+		OPENSSL_cleanse(object->tbs->value.sequence->data, (size_t)object->tbs->value.sequence->length);
+	ASN1_item_free((ASN1_VALUE *)object, ASN1_ITEM_rptr(SIGNED_OBJECT));
+}
+
 bool signed_object_check(const void *data, size_t len)
 {
-	struct signed_object *object = asn1_parse(data, len, ASN1_ITEM_rptr(SIGNED_OBJECT));
-	bool ok = object && object->tbs->type == V_ASN1_SEQUENCE;
+	g_autoptr(signed_object) object = signed_object_parse(data, len);
 
-	ASN1_item_free((ASN1_VALUE *)object, ASN1_ITEM_rptr(SIGNED_OBJECT));
-	return ok;
+	return object != NULL;
 }
