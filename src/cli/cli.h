@@ -17,7 +17,7 @@ struct cli_option {
 	const char *text;     /* one sentence */
 };
 
-enum { CLI_OPTIONS_MAX = 24 };
+enum { CLI_OPTIONS_MAX = 40 };
 
 /* What was typed. Strings live as long as the call. */
 struct cli {
@@ -91,5 +91,6 @@ int cmd_push_cert_import(const struct cli *cli);
 int cmd_push_cert_show(const struct cli *cli);
 int cmd_sim_device(const struct cli *cli);
 int cmd_sim_apns(const struct cli *cli);
+int cmd_sim_scep(const struct cli *cli);
 int cmd_explain(const struct cli *cli);
 int cmd_version(const struct cli *cli);

@@ -150,7 +150,7 @@ bool device_get_identity(struct device *d, GError **error)
 	struct sim_scep_outcome outcome;
 	g_autofree char *serial = NULL, *subject = NULL;
 
-	if (!sim_scep_enroll(d->http, &d->profile->scep, d->model->macos, key, NULL, d->options->stop, &outcome, error))
+	if (!sim_scep_enroll(d->http, &d->profile->scep, sim_scep_form_find(d->model->macos ? "macos" : "ios"), key, NULL, d->options->stop, &outcome, error))
 		return false;
 	if (outcome.status != SIM_SCEP_SUCCESS) {
 		scep_refused(&outcome, error);

@@ -14,6 +14,7 @@
 #include "sim/scep_client.h"
 #include "sim/sim.h"
 #include "sim/sim_http.h"
+#include "sim/sim_message.h"
 #include "sim/sim_profile.h"
 
 struct sim_model {

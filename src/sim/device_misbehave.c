@@ -474,7 +474,7 @@ static bool scep_fails(struct device *d, EVP_PKEY *key, const struct sim_scep_qu
 	struct sim_scep_outcome outcome;
 	bool refused;
 
-	if (!sim_scep_enroll(d->http, &d->profile->scep, d->model->macos, key, quirks, d->options->stop, &outcome, error))
+	if (!sim_scep_enroll(d->http, &d->profile->scep, sim_scep_form_find(d->model->macos ? "macos" : "ios"), key, quirks, d->options->stop, &outcome, error))
 		return false;
 	refused = outcome.status == SIM_SCEP_FAILURE;
 	sim_scep_outcome_clear(&outcome);

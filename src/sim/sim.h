@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "codec/json.h"
+
 enum sim_kind { SIM_IPHONE, SIM_IPAD, SIM_MAC, SIM_APPLETV, SIM_KIND_MAX };
 /* The kind named TEXT ("iphone", "ipad", "mac", "appletv"), or SIM_KIND_MAX. */
 enum sim_kind sim_kind_find(const char *text);
@@ -41,3 +43,37 @@ struct sim_apns_options {
 	const int *stop;
 };
 bool sim_apns_run(const struct sim_apns_options *options, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* A SCEP client (RFC 8894) that speaks as clients in the field do. Texts are those of the command line; NULL: the default. */
+struct sim_scep_options {
+	const char *url;
+	const char *operation;      /* enroll (default), renew, renew19, poll, get-cert, get-crl, get-next-ca, caps, ca */
+	const char *form;           /* a name of sim_scep_forms; default ios */
+	const char *method;         /* post, get, get-lines; default: as the server announces */
+	const char *cipher, *digest, *transport, *transaction; /* default: the form's */
+	const char *challenge_file; /* one line; "-": standard input */
+	const char *challenge_as;   /* words of sim_challenge_parse */
+	const char *subject;        /* "CN=…,O=…"; "": none at all; default: CN=com.apple.security.scep.UUID */
+	const char *const *extensions; /* "NAME=VALUE", ended by NULL */
+	const char *key_type;       /* rsa1024, rsa2048 (default), rsa3072, rsa4096, p256, p384, p521; or same: a renewal with the old key */
+	const char *key_file, *cert_file; /* PEM of the identity that renews or asks; enroll: the key to certify. Default: those in OUT_DIR */
+	const char *serial;         /* get-cert: hexadecimal; default: the identity's own */
+	const char *out_dir;        /* gets key.pem, cert.pem, ca.pem, crl.pem, next-ca.pem; keeps what polling needs while a request waits */
+	const char *ca_file;        /* PEM roots to trust for https */
+	const char *ca_name;        /* value of message= of the operations that have no message */
+	const char *fingerprint;    /* hexadecimal SHA-1 or MD5 of the CA certificate */
+	int64_t wait_s;             /* how long to poll while the answer is PENDING */
+	bool to_next_ca;            /* request from the CA that GetNextCACert publishes (RFC 8894 §5.1) */
+	const char *pending_url;    /* of sim_scep_matrix: where requests wait for approval; NULL: those rows are skipped */
+	const int *stop;            /* may be NULL */
+};
+
+/* One operation. *RET, transfer full: {"operation", "status": "success", "failure", "pending" or "http", "http_status", "fail_info", "fail_info_text",
+ * "transaction", "subject", "issuer", "serial", "sans", "not_before", "not_after",
+ * "caps", "ca", "next_ca", "crl_number"}, each where it belongs. False with ERROR when the
+ * server cannot be reached, or its answer is not what SCEP and the strictest clients demand. Blocks. */
+bool sim_scep_run(const struct sim_scep_options *options, json_t **ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* {POST, GET} × {aes128, aes256, 3des} × {sha1, sha256, sha512} × {new, renew, pending} against the server, as TAP on stdout. CHALLENGE_FILE has a
+ * challenge on each line, one for each new and each pending row (36 in all, 18 without PENDING_URL). *RET_FAILED is how many rows failed. False with ERROR when it cannot begin. Blocks. */
+bool sim_scep_matrix(const struct sim_scep_options *options, unsigned *ret_failed, GError **error) G_GNUC_WARN_UNUSED_RESULT;
