@@ -473,12 +473,14 @@ static bool scep_fails(struct device *d, EVP_PKEY *key, const struct sim_scep_qu
 {
 	struct sim_scep_outcome outcome;
 	bool refused;
+	int status;
 
 	if (!sim_scep_enroll(d->http, &d->profile->scep, sim_scep_form_find(d->model->macos ? "macos" : "ios"), key, quirks, d->options->stop, &outcome, error))
 		return false;
 	refused = outcome.status == SIM_SCEP_FAILURE;
+	status = outcome.http_status;
 	sim_scep_outcome_clear(&outcome);
-	if (!check(d, what, outcome.http_status, http_wanted, error))
+	if (!check(d, what, status, http_wanted, error))
 		return false;
 	return refused || pom_fail(error, POM_ERR_CONFLICT, "%s: %s got a certificate", d->options->misbehave, what);
 }

@@ -68,33 +68,41 @@ enum sim_scep_transport sim_scep_transport_find(const char *name)
 
 /* ---- transactionID ---- */
 
-/* transfer full. */
-static char *hash_key(EVP_PKEY *key, GChecksumType type, guint8 *ret_digest, gsize *ret_len)
+/* The digest of the public key, *LEN bytes. */
+static void hash_key(EVP_PKEY *key, GChecksumType type, guint8 *ret, gsize *len)
 {
 	unsigned char *der = NULL;
-	int len = i2d_PublicKey(key, &der);
+	int der_len = i2d_PublicKey(key, &der);
 	GChecksum *sum = g_checksum_new(type);
-	char *hex;
 
-	if (len <= 0)
+	if (der_len <= 0)
 		g_error("a public key cannot be written");
-	g_checksum_update(sum, der, len);
-	hex = g_strdup(g_checksum_get_string(sum));
-	if (ret_digest)
-		g_checksum_get_digest(sum, ret_digest, ret_len);
+	g_checksum_update(sum, der, der_len);
+	g_checksum_get_digest(sum, ret, len);
 	g_checksum_free(sum);
 	OPENSSL_free(der);
-	return hex;
+}
+
+static char *hex_of(EVP_PKEY *key, GChecksumType type, bool upper)
+{
+	guint8 digest[32];
+	gsize len = sizeof(digest);
+	GString *hex = g_string_new(NULL);
+
+	hash_key(key, type, digest, &len);
+	for (gsize i = 0; i < len; i++)
+		g_string_append_printf(hex, upper ? "%02X" : "%02x", digest[i]);
+	return g_string_free(hex, FALSE);
 }
 
 static char *decimal_of(EVP_PKEY *key)
 {
 	guint8 digest[32];
 	gsize len = sizeof(digest);
-	g_autofree char *hex = hash_key(key, G_CHECKSUM_SHA256, digest, &len);
 	BIGNUM *number;
 	char *text, *copy;
 
+	hash_key(key, G_CHECKSUM_SHA256, digest, &len);
 	digest[0] |= 0x80; /* always of 77 or 78 digits */
 	number = BN_bin2bn(digest, (int)len, NULL);
 	text = number ? BN_bn2dec(number) : NULL;
@@ -108,27 +116,22 @@ static char *base64_of(EVP_PKEY *key)
 {
 	guint8 digest[20];
 	gsize len = sizeof(digest);
-	g_autofree char *hex = hash_key(key, G_CHECKSUM_SHA1, digest, &len);
 
+	hash_key(key, G_CHECKSUM_SHA1, digest, &len);
 	return g_base64_encode(digest, len);
 }
 
 char *sim_scep_transaction_make(const char *name, EVP_PKEY *key)
 {
-	g_autofree char *hex = NULL;
-
 	if (g_str_has_prefix(name, "text:"))
 		return g_strdup(name + strlen("text:"));
+	if (!strcmp(name, "apple") || !strcmp(name, "strongswan"))
+		return hex_of(key, G_CHECKSUM_SHA1, !strcmp(name, "apple"));
+	if (!strcmp(name, "sscep"))
+		return hex_of(key, G_CHECKSUM_MD5, true);
 	if (!strcmp(name, "constant"))
 		return g_strdup("SSCEP transactionId");
 	if (!strcmp(name, "certmonger"))
 		return decimal_of(key);
-	if (!strcmp(name, "scepclient"))
-		return base64_of(key);
-	if (!strcmp(name, "strongswan"))
-		return hash_key(key, G_CHECKSUM_SHA1, NULL, NULL);
-	if (strcmp(name, "apple") && strcmp(name, "sscep"))
-		return NULL;
-	hex = hash_key(key, !strcmp(name, "apple") ? G_CHECKSUM_SHA1 : G_CHECKSUM_MD5, NULL, NULL);
-	return g_ascii_strup(hex, -1);
+	return !strcmp(name, "scepclient") ? base64_of(key) : NULL;
 }

@@ -310,7 +310,8 @@ class Foreign:
             return "application/x-x509-ca-ra-cert", self.certs_only(self.root, self.ra)
         if query["operation"] == ["GetCACaps"]:
             return "text/plain", b"SHA-1\nDES3\n"
-        return "application/x-pki-message", self.pki(base64.b64decode(query["message"][0], validate=True))
+        # Apple's clients leave '+' as it is, which a form decoder takes for a space.
+        return "application/x-pki-message", self.pki(base64.b64decode(query["message"][0].replace(" ", "+"), validate=True))
 
     def pki(self, message):
         equal(message[:2], b"\x30\x80", "BER of indefinite length")
