@@ -465,6 +465,7 @@ static void test_replies(gconstpointer data)
 		{.name = "a CRL besides", .with_crl = true, .wanted = "CRL"},
 		{.name = "key", .other_key = true, .wanted = "22008"},
 		{.name = "issuer", .foreign_issuer = true, .wanted = "not issued by"},
+		{.name = "forged", .forged = true, .wanted = "not issued by"},
 		{.name = "not yet valid", .not_yet = true, .wanted = "not valid now"},
 		{.name = "expired", .expired = true, .wanted = "not valid now"},
 	};

@@ -189,7 +189,7 @@ static X509 *issue(const struct fake_ca *ca, EVP_PKEY *key, const struct fake_re
 	g_autoptr(EVP_PKEY) other = form->other_key ? sim_key_new() : NULL;
 	bool foreign = form->foreign_issuer;
 
-	return fake_cert(other ? other : key, "device", foreign ? ca->next : ca->ca, foreign ? ca->sign_key : ca->ca_key, BOTH, false, form->not_yet ? 3600 : -3600, form->expired ? -60 : DAY_S);
+	return fake_cert(other ? other : key, "device", foreign ? ca->next : ca->ca, foreign ? ca->sign_key : form->forged ? ca->root_key : ca->ca_key, BOTH, false, form->not_yet ? 3600 : -3600, form->expired ? -60 : DAY_S);
 }
 
 static GBytes *make_certs(const struct fake_ca *ca, const sim_scep *scep, const struct fake_reply *form, X509 *existing)
@@ -204,7 +204,7 @@ static GBytes *make_certs(const struct fake_ca *ca, const sim_scep *scep, const 
 static GBytes *make_crls(const struct fake_ca *ca, const struct fake_reply *form)
 {
 	X509 *const none[] = {NULL}, *const one[] = {ca->ca, NULL};
-	X509_CRL *foreign = make_crl(form->other_crl_issuer ? ca->root : ca->ca, form->other_crl_issuer ? ca->root_key : ca->sign_key);
+	X509_CRL *foreign = make_crl(form->other_crl_issuer ? ca->root : ca->ca, ca->root_key);
 	bool other = form->foreign_crl || form->other_crl_issuer;
 	GBytes *bytes;
 
@@ -223,7 +223,9 @@ static GBytes *make_crls(const struct fake_ca *ca, const struct fake_reply *form
 static GBytes *make_content(const struct fake_ca *ca, const sim_scep *scep, enum sim_scep_type type, const struct fake_reply *form)
 {
 	g_autoptr(GBytes) inner = type == SIM_SCEP_GET_CRL ? make_crls(ca, form) : make_certs(ca, scep, form, type == SIM_SCEP_GET_CERT ? scep->signer : NULL);
-	X509 *const recipients[] = {form->other_recipient ? ca->ra : scep->signer, form->two_recipients ? ca->ra : NULL, NULL};
+	/* A name that is longer than any signer's, so that DER sorts it behind. */
+	g_autoptr(X509) second = form->two_recipients ? fake_cert(ca->ra_key, "0123456789012345678901234567890123456789012345678901234567890123", NULL, NULL, BOTH, false, -60, DAY_S) : NULL;
+	X509 *const recipients[] = {form->other_recipient ? ca->ra : scep->signer, second, NULL};
 	bool oaep = (scep->transport != SIM_SCEP_PKCS1) != form->other_transport;
 	bool sha256 = (scep->transport == SIM_SCEP_OAEP_SHA256) != form->other_oaep_hash;
 

@@ -33,7 +33,7 @@ struct fake_reply {
 	bool other_signer, no_signer_cert, two_signers, unsorted, sha256_rsa, other_digest, other_content_type, damaged, longer;
 	bool drop_content, add_content;
 	bool other_recipient, two_recipients, other_cipher, other_transport, other_oaep_hash, not_enveloped;
-	bool no_cert, two_certs, other_key, foreign_issuer, not_yet, expired, signed_inner, with_crl, no_crl, two_crls, foreign_crl, other_crl_issuer, other_serial;
+	bool no_cert, two_certs, other_key, foreign_issuer, forged, not_yet, expired, signed_inner, with_crl, no_crl, two_crls, foreign_crl, other_crl_issuer, other_serial;
 	const char *wanted; /* part of the error; NULL: none */
 };
 

@@ -258,7 +258,7 @@ def command_line():
         equal(subprocess.run([POMONA, "nonsense"], capture_output=True).returncode, 2)
         equal(subprocess.run([POMONA, "device", "show"], capture_output=True).returncode, 2)
         equal(subprocess.run([POMONA, "device", "list", "--data", data], capture_output=True).returncode, 6, "no server")
-        for verb in ("init", "serve", "enroll new", "device list", "command send", "token new", "push-cert import", "push-cert show", "sim device", "sim apns", "version", "explain"):
+        for verb in ("init", "serve", "enroll new", "device list", "command send", "token new", "push-cert import", "push-cert show", "sim device", "sim apns", "sim scep", "version", "explain"):
             out = run(*verb.split(), "--help")
             expect("Usage: pomona " + verb in out and "Options:" in out, verb)
         expect("belongs to another device" in run("explain", "POM-E4103"), "explain")
