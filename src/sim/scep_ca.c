@@ -145,12 +145,12 @@ static bool choose_single(struct sim_scep_ca *ca, GBytes *fingerprint, GError **
 static sim_certs *parse_single(GBytes *body, GError **error)
 {
 	gsize len;
-	const unsigned char *p = g_bytes_get_data(body, &len), *end = p + len;
-	g_autoptr(X509) cert = p ? d2i_X509(NULL, &p, (long)len) : NULL;
+	const unsigned char *start = g_bytes_get_data(body, &len), *p = start;
+	g_autoptr(X509) cert = start ? d2i_X509(NULL, &p, (long)len) : NULL;
 	sim_certs *certs;
 
 	ERR_clear_error();
-	if (!cert || p != end) {
+	if (!cert || (gsize)(p - start) != len) {
 		pom_fail(error, POM_ERR_SCEP_MESSAGE, cert ? "22002: there is something behind the certificate of GetCACert" : "22002: GetCACert gives no DER certificate");
 		return NULL;
 	}

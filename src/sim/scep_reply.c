@@ -38,11 +38,11 @@ static bool wrong(GError **error, const char *what)
 CMS_ContentInfo *sim_scep_cms_parse(GBytes *bytes, int nid, const char *what, GError **error)
 {
 	gsize len;
-	const unsigned char *p = g_bytes_get_data(bytes, &len), *end = p + len;
-	g_autoptr(CMS_ContentInfo) cms = p ? d2i_CMS_ContentInfo(NULL, &p, (long)len) : NULL;
+	const unsigned char *start = g_bytes_get_data(bytes, &len), *p = start;
+	g_autoptr(CMS_ContentInfo) cms = start ? d2i_CMS_ContentInfo(NULL, &p, (long)len) : NULL;
 	g_autofree char *why = cms ? NULL : sim_openssl_error();
 
-	if (cms && p == end && OBJ_obj2nid(CMS_get0_type(cms)) == nid)
+	if (cms && (gsize)(p - start) == len && OBJ_obj2nid(CMS_get0_type(cms)) == nid)
 		return g_steal_pointer(&cms);
 	pom_fail(error, POM_ERR_SCEP_MESSAGE, "22013: %s is not the CMS message it must be%s%s", what, why ? ": " : "", why ? why : "");
 	return NULL;
