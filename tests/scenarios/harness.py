@@ -25,10 +25,10 @@ import time
 import traceback
 import urllib.parse
 
-from asn1crypto import algos, cms, core, csr, x509 as asn1_x509
+from asn1crypto import cms, core, x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, padding as sym_padding, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec as ec_keys, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 POMONA = os.environ.get("POMONA", "build/pomona")
@@ -288,19 +288,43 @@ def der(cert):
 
 # ---------------------------------------------------------------- CMS
 
+def tlv(tag, *parts):
+    """DER with its shortest length; PARTS are joined."""
+    content = b"".join(parts)
+    size = len(content)
+    length = bytes([size]) if size < 128 else (lambda n: bytes([0x80 | len(n)]) + n)(size.to_bytes((size.bit_length() + 7) // 8, "big"))
+    return bytes([tag]) + length + content
+
+
+def oid(dotted):
+    return core.ObjectIdentifier(dotted).dump()
+
+
+ID_DATA, ID_SIGNED, ID_ENVELOPED, ID_AUTH_ENVELOPED = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.2", "1.2.840.113549.1.7.3", "1.2.840.113549.1.9.16.1.23"
+HASHES = {"md5": hashes.MD5, "sha1": hashes.SHA1, "sha224": hashes.SHA224, "sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA512}
+# name: OID, bytes of key, bytes of block, algorithm. Single DES is 3DES with one key three times; RC2 and Blowfish must be refused unread, so that anything may stand in for them.
+CIPHERS = {
+    "tripledes_3key": ("1.2.840.113549.3.7", 24, 8, algorithms.TripleDES), "aes128_cbc": ("2.16.840.1.101.3.4.1.2", 16, 16, algorithms.AES),
+    "aes192_cbc": ("2.16.840.1.101.3.4.1.22", 24, 16, algorithms.AES), "aes256_cbc": ("2.16.840.1.101.3.4.1.42", 32, 16, algorithms.AES),
+    "des": ("1.3.14.3.2.7", 8, 8, lambda key: algorithms.TripleDES(key * 3)), "rc2": ("1.2.840.113549.3.2", 16, 8, lambda key: algorithms.TripleDES(key)),
+    "blowfish": ("1.3.6.1.4.1.3029.1.2", 16, 8, lambda key: algorithms.TripleDES(key)),
+}
+
+
 def detached_signature(key, cert, content, digest="sha1", attributes=False):
     """What an Apple device puts into Mdm-Signature."""
-    hash_class = {"sha1": hashes.SHA1, "sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA512}[digest]
-    return signed_data(key, cert, content, digest, hash_class, attributes and [], detached=True)
+    return signed_data(key, cert, content, digest, HASHES[digest], attributes and [], detached=True)
 
 
-def signed_data(key, cert, content, digest, hash_class, attributes, detached=False):
+def signed_data(key, cert, content, digest, hash_class, attributes, detached=False, certificates=None):
+    """SignedData with one signer; CERTIFICATES are carried instead of CERT."""
     parsed = asn1_x509.Certificate.load(der(cert))
+    ec = isinstance(key, ec_keys.EllipticCurvePrivateKey)
     info = {
         "version": "v1",
         "sid": cms.SignerIdentifier({"issuer_and_serial_number": {"issuer": parsed.issuer, "serial_number": parsed.serial_number}}),
         "digest_algorithm": {"algorithm": digest},
-        "signature_algorithm": {"algorithm": "rsassa_pkcs1v15"},
+        "signature_algorithm": {"algorithm": f"{digest}_ecdsa" if ec else "rsassa_pkcs1v15"},
     }
     to_sign = content
     if attributes is not None and attributes is not False:
@@ -310,44 +334,71 @@ def signed_data(key, cert, content, digest, hash_class, attributes, detached=Fal
             *attributes])
         info["signed_attrs"] = attrs
         to_sign = attrs.untag().dump(force=True) if hasattr(attrs, "untag") else attrs.dump()
-    info["signature"] = key.sign(to_sign, padding.PKCS1v15(), hash_class())
+    info["signature"] = key.sign(to_sign, ec_keys.ECDSA(hash_class())) if ec else key.sign(to_sign, padding.PKCS1v15(), hash_class())
     body = cms.SignedData({
         "version": "v1",
         "digest_algorithms": [{"algorithm": digest}],
         "encap_content_info": {"content_type": "data"} if detached else {"content_type": "data", "content": content},
-        "certificates": [parsed],
+        "certificates": [asn1_x509.Certificate.load(der(c)) for c in certificates] if certificates else [parsed],
         "signer_infos": [info],
     })
     return cms.ContentInfo({"content_type": "signed_data", "content": body}).dump()
 
 
-def enveloped_data(content, recipient, cipher="tripledes_3key"):
-    parsed = asn1_x509.Certificate.load(recipient)
+def wrap_key(key, recipient, transport="v1.5"):
+    """KEY (bytes) for the certificate RECIPIENT (DER): one KeyTransRecipientInfo. TRANSPORT: v1.5, oaep, oaep-sha256."""
     public = x509.load_der_x509_certificate(recipient).public_key()
-    size, block, make = {"tripledes_3key": (24, 8, algorithms.TripleDES), "aes128_cbc": (16, 16, algorithms.AES), "aes256_cbc": (32, 16, algorithms.AES)}[cipher]
-    key, iv = secrets.token_bytes(size), secrets.token_bytes(block)
-    pad = sym_padding.PKCS7(block * 8).padder()
+    if transport == "v1.5":
+        return key_trans(recipient, public.encrypt(key, padding.PKCS1v15()))
+    hash_class = hashes.SHA256 if transport == "oaep-sha256" else hashes.SHA1
+    oaep = padding.OAEP(padding.MGF1(hash_class()), hash_class(), None)
+    hash_id = tlv(0x30, oid("2.16.840.1.101.3.4.2.1"), b"\x05\x00") if transport == "oaep-sha256" else None
+    parameters = tlv(0x30, *([tlv(0xa0, hash_id), tlv(0xa1, tlv(0x30, oid("1.2.840.113549.1.1.8"), hash_id))] if hash_id else []))
+    return key_trans(recipient, public.encrypt(key, oaep), tlv(0x30, oid("1.2.840.113549.1.1.7"), parameters))
+
+
+def key_trans(recipient, encrypted, algorithm=None):
+    """KeyTransRecipientInfo with any bytes as the encrypted key."""
+    parsed = asn1_x509.Certificate.load(recipient)
+    return tlv(0x30, b"\x02\x01\x00", tlv(0x30, parsed.issuer.dump(), parsed["tbs_certificate"]["serial_number"].dump()),
+               algorithm or tlv(0x30, oid("1.2.840.113549.1.1.1"), b"\x05\x00"), tlv(0x04, encrypted))
+
+
+def encrypt(content, cipher, key, iv, pad=True):
+    _, _, block, make = CIPHERS[cipher]
+    if pad:
+        padder = sym_padding.PKCS7(block * 8).padder()
+        content = padder.update(content) + padder.finalize()
     encryptor = Cipher(make(key), modes.CBC(iv)).encryptor()
-    encrypted = encryptor.update(pad.update(content) + pad.finalize()) + encryptor.finalize()
-    return cms.ContentInfo({"content_type": "enveloped_data", "content": cms.EnvelopedData({
-        "version": "v0",
-        "recipient_infos": [cms.RecipientInfo({"ktri": cms.KeyTransRecipientInfo({
-            "version": "v0",
-            "rid": cms.RecipientIdentifier({"issuer_and_serial_number": {"issuer": parsed.issuer, "serial_number": parsed.serial_number}}),
-            "key_encryption_algorithm": {"algorithm": "rsaes_pkcs1v15"},
-            "encrypted_key": public.encrypt(key, padding.PKCS1v15()),
-        })})],
-        "encrypted_content_info": {"content_type": "data", "content_encryption_algorithm": {"algorithm": cipher, "parameters": iv}, "encrypted_content": encrypted},
-    })}).dump()
+    return encryptor.update(content) + encryptor.finalize()
+
+
+def enveloped_data(content, recipient, cipher="tripledes_3key", transport="v1.5", recipients=None, encrypted=None, key=None, content_type=ID_ENVELOPED):
+    """EnvelopedData for the certificate RECIPIENT (DER). RECIPIENTS: RecipientInfos instead of the right one; ENCRYPTED: the content instead of CONTENT encrypted with KEY."""
+    cipher_oid, size, block, _ = CIPHERS[cipher]
+    key, iv = key or secrets.token_bytes(size), secrets.token_bytes(block)
+    if encrypted is None:
+        encrypted = encrypt(content, cipher, key, iv)
+    elif callable(encrypted):
+        encrypted = encrypted(key, iv)
+    infos = [wrap_key(key, recipient, transport)] if recipients is None else recipients
+    return tlv(0x30, oid(content_type), tlv(0xa0, tlv(0x30, b"\x02\x01\x00", tlv(0x31, *sorted(infos)), tlv(
+        0x30, oid(ID_DATA), tlv(0x30, oid(cipher_oid), tlv(0x04, iv)), tlv(0x80, encrypted)))))
 
 
 def open_enveloped(data, key):
     content = cms.ContentInfo.load(data)["content"]
-    wrapped = content["recipient_infos"][0].chosen["encrypted_key"].native
+    recipient = content["recipient_infos"][0].chosen
+    wrapped = recipient["encrypted_key"].native
     info = content["encrypted_content_info"]
     algorithm = info["content_encryption_algorithm"]
-    cek = key.decrypt(wrapped, padding.PKCS1v15())
-    make = algorithms.TripleDES if "tripledes" in algorithm["algorithm"].native else algorithms.AES
+    name = algorithm["algorithm"].native
+    if recipient["key_encryption_algorithm"]["algorithm"].native == "rsaes_oaep":
+        hash_class = hashes.SHA256 if b"\x60\x86\x48\x01\x65\x03\x04\x02\x01" in recipient["key_encryption_algorithm"].dump() else hashes.SHA1
+        cek = key.decrypt(wrapped, padding.OAEP(padding.MGF1(hash_class()), hash_class(), None))
+    else:
+        cek = key.decrypt(wrapped, padding.PKCS1v15())
+    make = CIPHERS[name][3] if name in CIPHERS else algorithms.TripleDES if "tripledes" in name else algorithms.AES
     decryptor = Cipher(make(cek), modes.CBC(algorithm["parameters"].native)).decryptor()
     plain = decryptor.update(info["encrypted_content"].native) + decryptor.finalize()
     return plain[:-plain[-1]]
@@ -360,43 +411,69 @@ class ScepAttribute(core.Sequence):
 
 
 SCEP = "2.16.840.1.113733.1.9."
+FAIL_INFO_TEXT = "1.3.6.1.5.5.7.24.1"
+PKCS_REQ, RENEWAL_REQ, CERT_POLL, GET_CERT, GET_CRL = 19, 17, 20, 21, 22
 
 
-def scep_attribute(oid, value):
-    der_set = core.SetOf(spec=type(value))
-    der_set.append(value)
-    attribute = cms.CMSAttribute()
+def scep_attribute(oid, *values):
+    der_set = core.SetOf(spec=type(values[0]))
+    for value in values:
+        der_set.append(value)
     encoded = ScepAttribute({"type": oid, "values": core.Any(der_set)}).dump()
     return cms.CMSAttribute.load(encoded)
 
 
-def make_csr(key, subject="com.apple.security.scep.test", challenge=None, version=None):
-    info = csr.CertificationRequestInfo({
-        "version": version or "v1",
-        "subject": asn1_x509.Name.build({"common_name": subject}),
-        "subject_pk_info": asn1_x509.PublicKeyInfo.load(key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)),
-        "attributes": [] if challenge is None else [{"type": "challenge_password", "values": [asn1_x509.DirectoryString({"printable_string": challenge} if challenge.isascii() else {"utf8_string": challenge})]}],
-    })
-    return csr.CertificationRequest({
-        "certification_request_info": info,
-        "signature_algorithm": {"algorithm": "sha1_rsa"},
-        "signature": key.sign(info.dump(), padding.PKCS1v15(), hashes.SHA1()),
-    }).dump()
+STRING_TAGS = {"printable": (0x13, "ascii"), "utf8": (0x0c, "utf-8"), "bmp": (0x1e, "utf-16-be"), "teletex": (0x14, "latin-1"), "ia5": (0x16, "ascii"), "octet": (0x04, "utf-8")}
+SUBJECT_ALT_NAME, BASIC_CONSTRAINTS, EXT_KEY_USAGE, KEY_USAGE = "2.5.29.17", "2.5.29.19", "2.5.29.37", "2.5.29.15"
 
 
-def scep_message(content, ca_der, signer_key, signer_cert, message_type=19, digest="sha1", cipher="tripledes_3key", nonce=None, transaction=None):
-    enveloped = enveloped_data(content, ca_der, cipher)
-    hash_class = {"sha1": hashes.SHA1, "sha256": hashes.SHA256, "sha512": hashes.SHA512}[digest]
-    attributes = [
-        scep_attribute(SCEP + "2", core.PrintableString(str(message_type))),
-        scep_attribute(SCEP + "7", core.PrintableString(transaction or secrets.token_hex(20).upper())),
-        scep_attribute(SCEP + "5", core.OctetString(nonce or secrets.token_bytes(8))),
-    ]
-    return signed_data(signer_key, signer_cert, enveloped, digest, hash_class, attributes)
+def asn1_string(kind, text):
+    tag, encoding = STRING_TAGS[kind]
+    return tlv(tag, text.encode(encoding))
+
+
+def make_csr(key, subject="com.apple.security.scep.test", challenge=None, version=None, extensions=(), attributes=(), sign_with=None, digest="sha1", public=None):
+    """PKCS #10. SUBJECT: a common name, a list of (OID, text), or None for no name. CHALLENGE: a text, or a list of DER strings that become its values. EXTENSIONS: (OID, critical, DER).
+    ATTRIBUTES: DER of more. SIGN_WITH: signs instead of KEY."""
+    pairs = [] if subject is None else [("2.5.4.3", subject)] if isinstance(subject, str) else subject
+    name = tlv(0x30, *[tlv(0x31, tlv(0x30, oid(kind), asn1_string("utf8", text))) for kind, text in pairs])
+    spki = (public or key.public_key()).public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    found = list(attributes)
+    if challenge is not None:
+        values = challenge if isinstance(challenge, list) else [asn1_string("printable" if challenge.isascii() else "utf8", challenge)]
+        found.append(tlv(0x30, oid("1.2.840.113549.1.9.7"), tlv(0x31, *sorted(values))))
+    if extensions:
+        listed = [tlv(0x30, oid(kind), b"\x01\x01\xff" if critical else b"", tlv(0x04, value)) for kind, critical, value in extensions]
+        found.append(tlv(0x30, oid("1.2.840.113549.1.9.14"), tlv(0x31, tlv(0x30, *listed))))
+    number = {None: 0, "v1": 0, "v2": 1, "v3": 2}.get(version, version)
+    info = tlv(0x30, tlv(0x02, bytes([number])), name, spki, tlv(0xa0, *sorted(found)))
+    signer = sign_with or key
+    if isinstance(signer, ec_keys.EllipticCurvePrivateKey):
+        return tlv(0x30, info, tlv(0x30, oid("1.2.840.10045.4.3.2")), tlv(0x03, b"\x00", signer.sign(info, ec_keys.ECDSA(hashes.SHA256()))))
+    if not isinstance(signer, rsa.RSAPrivateKey):
+        return tlv(0x30, info, tlv(0x30, oid("1.3.101.112")), tlv(0x03, b"\x00", signer.sign(info)))
+    algorithm = {"md5": "4", "sha1": "5", "sha256": "11", "sha512": "13"}[digest]
+    return tlv(0x30, info, tlv(0x30, oid("1.2.840.113549.1.1." + algorithm), b"\x05\x00"), tlv(0x03, b"\x00", signer.sign(info, padding.PKCS1v15(), HASHES[digest]())))
+
+
+def scep_message(content, ca_der, signer_key, signer_cert, message_type=19, digest="sha1", cipher="tripledes_3key", nonce=None, transaction=None, transport="v1.5", enveloped=None,
+                 certificates=None, attributes=(), type_value=None, transaction_value=None):
+    """A pkiMessage. ENVELOPED replaces the envelope of CONTENT; NONCE b"" leaves the nonce out; TYPE_VALUE and TRANSACTION_VALUE replace those attributes' values (False: none)."""
+    if enveloped is None:
+        enveloped = enveloped_data(content, ca_der, cipher, transport)
+    if type_value is None:
+        type_value = core.PrintableString(str(message_type))
+    if transaction_value is None:
+        transaction_value = core.PrintableString(transaction or secrets.token_hex(20).upper())
+    found = [*attributes]
+    found += [scep_attribute(SCEP + "2", type_value)] if type_value is not False else []
+    found += [scep_attribute(SCEP + "7", transaction_value)] if transaction_value is not False else []
+    found += [scep_attribute(SCEP + "5", core.OctetString(nonce or secrets.token_bytes(8)))] if nonce != b"" else []
+    return signed_data(signer_key, signer_cert, enveloped, digest, HASHES[digest], found, certificates=certificates)
 
 
 def scep_reply(data):
-    """(pkiStatus, failInfo or None, enveloped content or None)"""
+    """(pkiStatus, failInfo or None, enveloped content or None, all attributes by OID)"""
     signed = cms.ContentInfo.load(data)["content"]
     values = {}
     for attribute in signed["signer_infos"][0]["signed_attrs"]:
@@ -405,15 +482,32 @@ def scep_reply(data):
     return values.get(SCEP + "3"), values.get(SCEP + "4"), content.native if content else None, values
 
 
+def issuer_and_serial(cert, serial=None):
+    """The content of GetCert and GetCRL."""
+    parsed = asn1_x509.Certificate.load(der(cert))
+    return tlv(0x30, parsed.issuer.dump(), core.Integer(cert.serial_number if serial is None else serial).dump())
+
+
+def issuer_and_subject(ca_der, subject="com.apple.security.scep.test"):
+    """The content of CertPoll."""
+    return tlv(0x30, asn1_x509.Certificate.load(ca_der).subject.dump(), asn1_x509.Name.build({"common_name": subject}).dump())
+
+
 class ScepRefused(AssertionError):
     pass
+
+
+def throw_away(key=None, common_name="MDM SCEP SIGNER"):
+    """A signer as macOS makes it: (key, self-signed certificate)."""
+    key = key or rsa_key()
+    names = [x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)]
+    return key, self_signed(key, x509.Name([*names, x509.NameAttribute(x509.NameOID.COUNTRY_NAME, "US")]))
 
 
 def scep_enroll(post, ca_der, challenge, key=None, **options):
     """Enrolls through POST(bytes) → bytes; the certificate. Raises ScepRefused with the failInfo."""
     key = key or rsa_key()
-    signer_key = options.pop("signer_key", None) or rsa_key()
-    signer = self_signed(signer_key, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "MDM SCEP SIGNER"), x509.NameAttribute(x509.NameOID.COUNTRY_NAME, "US")]))
+    signer_key, signer = throw_away(options.pop("signer_key", None))
     message = scep_message(make_csr(key, challenge=challenge), ca_der, signer_key, signer, **options)
     status, fail_info, content, _ = scep_reply(post(message))
     if status != "0":
@@ -421,6 +515,86 @@ def scep_enroll(post, ca_der, challenge, key=None, **options):
     certs = cms.ContentInfo.load(open_enveloped(content, signer_key))["content"]["certificates"]
     equal(len(certs), 1, "certificates in CertRep")
     return key, x509.load_der_x509_certificate(certs[0].chosen.dump())
+
+
+class ScepAnswer:
+    """What came to a PKIOperation. status, fail_info, fail_text and content are None when it was no CertRep."""
+
+    def __init__(self, http_status, headers, body):
+        self.http_status, self.headers, self.body = http_status, headers, body
+        self.status = self.fail_info = self.content = self.fail_text = None
+        self.values = {}
+        if headers.get("content-type") == "application/x-pki-message":
+            self.status, self.fail_info, self.content, self.values = scep_reply(body)
+            self.fail_text = self.values.get(FAIL_INFO_TEXT)
+
+    @property
+    def incident(self):
+        return self.fail_text.split("incident ")[1].rstrip(")")
+
+    def inner(self, key):
+        return cms.ContentInfo.load(open_enveloped(self.content, key))["content"]
+
+    def certificate(self, key):
+        equal(self.status, "0", f"pkiStatus ({self.fail_text})")
+        certs = self.inner(key)["certificates"]
+        equal(len(certs), 1, "certificates in CertRep")
+        return x509.load_der_x509_certificate(certs[0].chosen.dump())
+
+
+class Scep:
+    """A SCEP client of one profile, by plain HTTP, that comes from an address of 127.0.0.0/8 which nobody else has: what one test does wrong is not counted against another."""
+
+    _addresses = iter(range(2, 1 << 24))
+    _lock = threading.Lock()
+
+    def __init__(self, server, profile=None, address=None):
+        self.server = server
+        self.path = "/scep" + (f"/{profile}" if profile else "")
+        with Scep._lock:
+            number = next(Scep._addresses)
+        self.address = address or f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+        self.ca = self.recipient()
+
+    def recipient(self):
+        """Of GetCACert: the certificate that requests are enveloped to."""
+        answer = self.get("GetCACert")
+        if answer.headers["content-type"] == "application/x-x509-ca-cert":
+            return answer.body
+        for choice in cms.ContentInfo.load(answer.body)["content"]["certificates"]:
+            cert = x509.load_der_x509_certificate(choice.chosen.dump())
+            if cert.subject != cert.issuer and cert.extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment:
+                return choice.chosen.dump()
+        raise AssertionError("no certificate of GetCACert may encipher keys")
+
+    def get(self, operation, message=None, headers=None):
+        return self.send("GET", f"{self.path}?operation={operation}" + (f"&message={message}" if message is not None else ""), None, headers)
+
+    def send(self, method, path, body, headers=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.server.http_port, timeout=60, source_address=(self.address, 0))
+        try:
+            c.request(method, path, body, headers or {})
+            r = c.getresponse()
+            return ScepAnswer(r.status, {k.lower(): v for k, v in r.getheaders()}, r.read())
+        finally:
+            c.close()
+
+    def post(self, message, headers=None):
+        return self.send("POST", self.path + "?operation=PKIOperation", message, headers)
+
+    def ask(self, content, signer=None, headers=None, **options):
+        """Sends CONTENT in a pkiMessage of SIGNER (key, certificate), or of a throw-away; options as of scep_message."""
+        key, cert = signer or throw_away()
+        return self.post(scep_message(content, options.pop("ca", self.ca), key, cert, **options), headers)
+
+    def enroll(self, challenge, key=None, signer=None, **options):
+        """(key, certificate)"""
+        key, signer = key or rsa_key(), signer or throw_away()
+        return key, self.ask(make_csr(key, challenge=challenge), signer, **options).certificate(signer[0])
+
+    def renew(self, identity, key=None, message_type=RENEWAL_REQ, subject="com.apple.security.scep.test", **options):
+        """The answer to a renewal of IDENTITY (key, certificate) for KEY."""
+        return self.ask(make_csr(key or rsa_key(), subject=subject), identity, message_type=message_type, **options)
 
 
 # ---------------------------------------------------------------- the device
