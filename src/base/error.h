@@ -62,6 +62,8 @@
 	X(POM_ERR_PASSWORD, "POM-E2303", 400, false, "The password is missing or wrong.") \
 	X(POM_ERR_KEY_UNAVAILABLE, "POM-E2304", 503, true, "The token that holds the key does not answer.") \
 	X(POM_ERR_OCSP, "POM-E2401", 400, false, "The OCSP request is malformed or too large.") \
+	X(POM_ERR_CA, "POM-E2501", 400, false, "This cannot be a certificate authority here.") \
+	X(POM_ERR_CA_DEVICES, "POM-E2502", 409, false, "Devices would be lost.") \
 	/* SCEP */ \
 	X(POM_ERR_SCEP_OPERATION, "POM-E3001", 400, false, "The SCEP operation is unknown or used with the wrong method.") \
 	X(POM_ERR_SCEP_MESSAGE, "POM-E3002", 400, false, "The SCEP message lacks what RFC 8894 demands.") \
@@ -76,6 +78,11 @@
 	X(POM_ERR_SCEP_OUTSIDE_REFUSED, "POM-E3202", 502, false, "The outside CA refused the certificate request.") \
 	X(POM_ERR_SCEP_OUTSIDE_REPLY, "POM-E3203", 502, false, "The outside CA's answer cannot be accepted.") \
 	X(POM_ERR_SCEP_OUTSIDE_PENDING, "POM-E3204", 503, true, "The outside CA has not decided on the certificate request yet.") \
+	X(POM_ERR_SCEP_LIMITED, "POM-E3106", 429, true, "Too many SCEP requests from this address have failed. Try again later.") \
+	X(POM_ERR_SCEP_RENEWAL, "POM-E3107", 403, false, "The certificate cannot be renewed with this request.") \
+	X(POM_ERR_SCEP_NOT_FOUND, "POM-E3108", 404, false, "There is no such certificate or request.") \
+	X(POM_ERR_SCEP_TIME, "POM-E3109", 403, false, "The message was signed too long before or after now.") \
+	X(POM_ERR_SCEP_NAMES, "POM-E3110", 403, false, "The request asks for other names than it may have.") \
 	/* check-in and commands */ \
 	X(POM_ERR_CHECKIN_MALFORMED, "POM-E4001", 400, false, "The check-in message lacks a required key.") \
 	X(POM_ERR_CHECKIN_TYPE, "POM-E4002", 400, false, "The check-in message type is unknown.") \

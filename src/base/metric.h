@@ -14,6 +14,8 @@
 	X(POM_METRIC_REPORTS, "pomona_command_reports_total", "counter", "status", "Command reports accepted, by status.") \
 	X(POM_METRIC_COMMANDS_SENT, "pomona_commands_delivered_total", "counter", NULL, "Commands handed to devices.") \
 	X(POM_METRIC_CERTIFICATES, "pomona_certificates_issued_total", "counter", NULL, "Certificates issued by SCEP.") \
+	X(POM_METRIC_SCEP, "pomona_scep_operations_total", "counter", "outcome", "PKIOperations answered, by what came of them.") \
+	X(POM_METRIC_SCEP_ALARMS, "pomona_scep_alarms_total", "counter", NULL, "One-time challenges that came again with another key.") \
 	X(POM_METRIC_PUSHES, "pomona_pushes_total", "counter", "result", "Pushes answered by APNs, by result.") \
 	X(POM_METRIC_PUSH_BACKLOG, "pomona_push_backlog", "gauge", NULL, "Pushes waiting in the outbox.") \
 	X(POM_METRIC_CONNECTIONS, "pomona_http_connections", "gauge", NULL, "Open HTTP connections.") \

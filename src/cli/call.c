@@ -1,6 +1,7 @@
 /* Calls to the admin API, and printing. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "cli/cli.h"
@@ -183,4 +184,109 @@ void cli_print_object(const json_t *object)
 
 		printf("%-24s %s\n", key, text);
 	}
+}
+
+int cli_show(const struct cli *cli, json_t *reply, const GError *error)
+{
+	g_autoptr(json_t) owned = reply;
+
+	if (!owned)
+		return cli_fail(error);
+	if (cli_flag(cli, "json"))
+		cli_print_json(owned);
+	else
+		cli_print_object(owned);
+	return CLI_OK;
+}
+
+int cli_show_list(const struct cli *cli, const char *path, const struct cli_column *columns, size_t n)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(json_t) items = cli_call_all(cli, path, &error);
+
+	if (!items)
+		return cli_fail(error);
+	if (cli_flag(cli, "json"))
+		cli_print_json(items);
+	else
+		cli_print_table(items, columns, n);
+	return CLI_OK;
+}
+
+char *cli_path(const struct cli *cli, const char *family, const char *tail)
+{
+	g_autofree char *escaped = g_uri_escape_string(cli->args[0], NULL, FALSE);
+
+	return g_strdup_printf("/api/v1/%s/%s%s", family, escaped, tail);
+}
+
+int cli_call_one(const struct cli *cli, const char *method, const char *family, const char *tail)
+{
+	g_autofree char *path = cli_path(cli, family, tail);
+	g_autoptr(GError) error = NULL;
+	json_t *reply = cli_call(cli, method, path, NULL, NULL, &error);
+
+	return cli_show(cli, reply, error);
+}
+
+bool cli_parse_time(const char *text, int64_t *ret, GError **error)
+{
+	char *end;
+	gint64 n = g_ascii_strtoll(text, &end, 10);
+	int64_t unit = !strcmp(end, "s") || !*end ? 1 : !strcmp(end, "m") ? 60 : !strcmp(end, "h") ? 3600 : !strcmp(end, "d") ? 86400 : 0;
+
+	if (end == text || !unit || n <= 0 || n > 366 * 86400)
+		return pom_fail(error, POM_ERR_USAGE, "--ttl \"%s\" is not a time such as 30m, 24h or 7d", text);
+	*ret = n * unit;
+	return true;
+}
+
+char *cli_read_file(const char *name, gsize *ret_len, GError **error)
+{
+	g_autoptr(GByteArray) all = g_byte_array_new();
+	char chunk[4096], *text = NULL;
+	ssize_t n;
+
+	if (strcmp(name, "-")) {
+		if (!g_file_get_contents(name, &text, ret_len, NULL))
+			pom_fail(error, POM_ERR_IO, "%s cannot be read", name);
+		return text;
+	}
+	while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) > 0)
+		g_byte_array_append(all, (guint8 *)chunk, (guint)n);
+	g_byte_array_append(all, (const guint8 *)"", 1);
+	*ret_len = all->len - 1;
+	return (char *)g_byte_array_free(g_steal_pointer(&all), FALSE);
+}
+
+static bool is_json_value(const char *text)
+{
+	return *text == '[' || *text == '{' || !strcmp(text, "true") || !strcmp(text, "false") || (*text && strspn(text, "0123456789") == strlen(text));
+}
+
+json_t *cli_parse_value(const char *key, const char *text, GError **error)
+{
+	g_autofree char *read = NULL;
+	gsize len;
+	json_error_t where;
+	json_t *value;
+
+	if (*text == '@') {
+		read = cli_read_file(text + 1, &len, error);
+		if (!read)
+			return NULL;
+		/* A secret typed or piped in ends with a newline that is not part of it. */
+		while (len && (read[len - 1] == '\n' || read[len - 1] == '\r'))
+			read[--len] = '\0';
+		value = json_stringn(read, len);
+		if (!value)
+			pom_fail(error, POM_ERR_USAGE, "%s: %s is not UTF-8 text; for binary data give %s='{\"$data\": \"base64\"}'", key, text + 1, key);
+		return value;
+	}
+	if (!is_json_value(text))
+		return json_string(text);
+	value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &where);
+	if (!value)
+		pom_fail(error, POM_ERR_USAGE, "%s: %s (column %d)", key, where.text, where.column);
+	return value;
 }

@@ -68,6 +68,21 @@ void cli_print_object(const json_t *object);
 /* Reads all pages of a listing: array, transfer full. PATH may hold a query. */
 json_t *cli_call_all(const struct cli *cli, const char *path, GError **error);
 
+/* Prints REPLY (transfer full) in the form asked for; NULL: ERROR. The exit code. */
+int cli_show(const struct cli *cli, json_t *reply, const GError *error);
+int cli_show_list(const struct cli *cli, const char *path, const struct cli_column *columns, size_t n);
+/* "/api/v1/FAMILY/ARG[0]TAIL" with the argument escaped; transfer full. */
+char *cli_path(const struct cli *cli, const char *family, const char *tail);
+/* Calls that without a body and prints the reply. */
+int cli_call_one(const struct cli *cli, const char *method, const char *family, const char *tail);
+/* "90s", "30m", "24h", "7d" → seconds. POM_ERR_USAGE. */
+bool cli_parse_time(const char *text, int64_t *ret, GError **error);
+/* A file, or standard input for "-"; NUL-terminated, transfer full. POM_ERR_IO. */
+char *cli_read_file(const char *path, gsize *ret_len, GError **error);
+
+/* The value behind "KEY=": JSON, text, or with @FILE and @- a file's text. transfer full; POM_ERR_USAGE. */
+json_t *cli_parse_value(const char *key, const char *text, GError **error);
+
 /* The verbs of each family. */
 int cmd_init(const struct cli *cli);
 int cmd_serve(const struct cli *cli);
@@ -94,3 +109,34 @@ int cmd_sim_apns(const struct cli *cli);
 int cmd_sim_scep(const struct cli *cli);
 int cmd_explain(const struct cli *cli);
 int cmd_version(const struct cli *cli);
+int cmd_ca_show(const struct cli *cli);
+int cmd_ca_create(const struct cli *cli);
+int cmd_ca_import(const struct cli *cli);
+int cmd_ca_csr(const struct cli *cli);
+int cmd_ca_install(const struct cli *cli);
+int cmd_ca_renew(const struct cli *cli);
+int cmd_ca_rekey(const struct cli *cli);
+int cmd_ca_devices(const struct cli *cli);
+int cmd_ca_issue(const struct cli *cli);
+int cmd_ca_list(const struct cli *cli);
+int cmd_ca_cert(const struct cli *cli);
+int cmd_ca_revoke(const struct cli *cli);
+int cmd_ca_release(const struct cli *cli);
+int cmd_ca_crl(const struct cli *cli);
+int cmd_ca_requests(const struct cli *cli);
+int cmd_ca_approve(const struct cli *cli);
+int cmd_ca_deny(const struct cli *cli);
+int cmd_ca_audit(const struct cli *cli);
+int cmd_ca_audit_verify(const struct cli *cli);
+int cmd_ca_expiry(const struct cli *cli);
+int cmd_challenge_new(const struct cli *cli);
+int cmd_challenge_list(const struct cli *cli);
+int cmd_challenge_revoke(const struct cli *cli);
+int cmd_scep_profile_list(const struct cli *cli);
+int cmd_scep_profile_show(const struct cli *cli);
+int cmd_scep_profile_set(const struct cli *cli);
+int cmd_scep_profile_remove(const struct cli *cli);
+int cmd_outside_ca_list(const struct cli *cli);
+int cmd_outside_ca_set(const struct cli *cli);
+int cmd_outside_ca_remove(const struct cli *cli);
+int cmd_device_renew(const struct cli *cli);

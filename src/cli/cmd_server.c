@@ -37,6 +37,12 @@ int cmd_init(const struct cli *cli)
 	else
 		url = settings_check_url(cli_value(cli, "url"), &error);
 	options.url = url;
+	options.ra = cli_flag(cli, "ra");
+	options.key_type = cli_value(cli, "key-type") ? cli_value(cli, "key-type") : "rsa";
+	if (url && strcmp(options.key_type, "rsa") && strcmp(options.key_type, "ec")) {
+		pom_fail(&error, POM_ERR_USAGE, "--key-type must be rsa or ec");
+		return cli_fail(error);
+	}
 	if (!url || !parse_bits(cli_value(cli, "issuing-bits"), &options.issuing_bits, &error) || !datadir_init(&options, &existed, &error))
 		return cli_fail(error);
 	g_autoptr(json_t) result = describe(dir, url, existed);

@@ -15,7 +15,8 @@ const struct cli_verb cli_verbs[] = {
 	 " The URL is how devices reach the server; it becomes part of every enrollment and cannot be changed later without enrolling again."
 	 " Run again on its own directory it changes nothing.",
 	 OPTIONS({"url", CLI_VALUE, "URL", "public URL of the server: https://HOST[:PORT]"}, {"org", CLI_VALUE, "NAME", "name of your organization"},
-	         {"issuing-bits", CLI_VALUE, "N", "RSA size of the issuing CA: 2048 (default), 3072 or 4096"}),
+	         {"issuing-bits", CLI_VALUE, "N", "RSA size of the issuing CA: 2048 (default), 3072 or 4096"},
+	         {"key-type", CLI_VALUE, "TYPE", "of the CA: rsa (default) or ec, which brings an RSA RA for SCEP"}, {"ra", CLI_FLAG, NULL, "an RA stands beside an RSA CA too"}),
 	 CLI_COMMON_DATA | CLI_COMMON_JSON, cmd_init},
 	{"serve", "", 0, 0, "run the server",
 	 "pomona serve --data /var/lib/pomona\n\n"
@@ -71,6 +72,7 @@ const struct cli_verb cli_verbs[] = {
 	 OPTIONS({"password-file", CLI_VALUE, "FILE", "password of the private key"}, {"force", CLI_FLAG, NULL, "import a certificate with another topic beside the old one"}),
 	 CLI_COMMON_API, cmd_push_cert_import},
 	{"push-cert show", "", 0, 0, "show the push certificates", "pomona push-cert show", NO_OPTIONS, CLI_COMMON_API, cmd_push_cert_show},
+#include "cli/ca_verbs.inc"
 #include "cli/sim_verbs.inc"
 	{"explain", "CODE", 1, 1, "explain an error code of Pomona or of an Apple device", "pomona explain POM-E4103\npomona explain 22013\npomona explain MCSCEPErrorDomain:22013", NO_OPTIONS, CLI_COMMON_JSON, cmd_explain},
 	{"version", "", 0, 0, "show the version", "pomona version", NO_OPTIONS, CLI_COMMON_JSON, cmd_version},

@@ -143,6 +143,18 @@ char *cert_subject_cn(const X509 *cert)
 	return cert_name_entry(X509_get_subject_name(cert), NID_commonName);
 }
 
+char *cert_issuer_text(const X509 *cert)
+{
+	return cert_name_text(X509_get_issuer_name(cert));
+}
+
+char *cert_name_common_name(GBytes *name_der)
+{
+	g_autoptr(X509_NAME) name = asn1_parse(g_bytes_get_data(name_der, NULL), g_bytes_get_size(name_der), ASN1_ITEM_rptr(X509_NAME));
+
+	return name ? cert_name_entry(name, NID_commonName) : NULL;
+}
+
 static char *address_text(const ASN1_OCTET_STRING *address)
 {
 	char text[INET6_ADDRSTRLEN];

@@ -58,6 +58,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(cert_info, cert_info_free)
 char *cert_subject_uid(const X509 *cert);
 /* First common name of the subject; transfer full or NULL. */
 char *cert_subject_cn(const X509 *cert);
+/* The same of a Name by itself. */
+char *cert_name_common_name(GBytes *name_der);
+/* The issuer, RFC 2253; transfer full. */
+char *cert_issuer_text(const X509 *cert);
 
 /* Whether CERT's signature was made by ISSUER's key and the names and key identifiers match. No dates, no chain, no
  * key-usage; any algorithm but MD5 and older. */
@@ -99,6 +103,11 @@ struct csr_wish {
 /* CertificationRequestInfo of version 0 (RFC 2986 §4.1), to be signed, transfer full; it holds the challenge: wipe it. CHALLENGE (1–255
  * bytes of UTF-8) and WISH may be NULL. POM_ERR_CSR_MALFORMED. */
 GBytes *csr_tbs_format(GBytes *subject_der, GBytes *spki, const char *challenge, const struct csr_wish *wish, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The alternative names that it asks for: "dns:…", "email:…", "uri:…", "ip:…", "other:N"; array of char *, transfer full. */
+GPtrArray *csr_sans(const struct csr *csr);
+/* Whether two Names (DER) are equal as RFC 5280 §7.1 compares them. */
+bool cert_names_match(GBytes *a, GBytes *b);
 
 /* What an issued certificate is to be; all of it from the server's record. */
 enum cert_purpose { CERT_ROOT_CA, CERT_ISSUING_CA, CERT_DEVICE, CERT_TLS_SERVER, CERT_PROFILE_SIGNER, CERT_RA, CERT_OCSP, CERT_PURPOSE_MAX };

@@ -93,6 +93,18 @@ static void refuse_for(struct scep_request *request, GError *error, enum scep_fa
 	refuse(request, g_error_matches(error, POM_ERROR, POM_ERR_CMS_ALGORITHM) ? SCEP_BAD_ALG : fallback, error);
 }
 
+/* RFC 5652 §11.3; many clients have no clock worth the name. */
+static int64_t read_signing_time(const CMS_SignerInfo *info)
+{
+	int i = CMS_signed_get_attr_by_NID(info, NID_pkcs9_signingTime, -1);
+	const ASN1_TYPE *value = i >= 0 ? X509_ATTRIBUTE_get0_type(CMS_signed_get_attr(info, i), 0) : NULL;
+	int64_t at;
+
+	if (!value || (value->type != V_ASN1_UTCTIME && value->type != V_ASN1_GENERALIZEDTIME) || !asn1_time_to_unix(value->value.asn1_string, &at))
+		return -1;
+	return at;
+}
+
 /* Everything but the transactionID. Faults are noted for later: the signature is judged before them. */
 static bool read_attributes(struct scep_request *request, const CMS_SignerInfo *info)
 {
@@ -144,6 +156,7 @@ static struct scep_request *read_request(struct cms_signed *message, GError *bad
 	request->signer = message->signer;
 	request->signer_der = g_bytes_ref(message->signer_der);
 	request->digest_nid = message->digest_nid;
+	request->signing_time = read_signing_time(info);
 	bool attributes_good = read_attributes(request, info);
 
 	if (bad_algorithm)

@@ -18,6 +18,7 @@ struct scep_request {
 	X509 *signer;                 /* the certificate to answer to; chosen by signer identifier */
 	GBytes *signer_der;
 	int digest_nid;               /* answer with the same */
+	int64_t signing_time;         /* Unix seconds; -1: not said */
 	GBytes *enveloped;            /* ContentInfo of EnvelopedData, DER or BER; NULL when refused or absent */
 	enum scep_fail_info fail_info;/* SCEP_FAIL_INFO_NONE: fine so far */
 	GError *refusal;              /* why, for the log */

@@ -174,20 +174,32 @@ bool checkin_message_parse(const plist *message, struct checkin_message *ret, GE
 	return true;
 }
 
-static bool check_certificate(const struct certificate_facts *certificate, int64_t now_ms, GError **error)
+static bool check_certificate(const struct certificate_facts *certificate, int64_t now_ms, int64_t grace_ms, GError **error)
 {
 	if (!certificate->known || certificate->state == CERTIFICATE_RESERVED)
 		return pom_fail(error, POM_ERR_CERT_UNTRUSTED, "the certificate is not in the register of this server");
 	if (certificate->state == CERTIFICATE_REVOKED)
 		return pom_fail(error, POM_ERR_CERT_REVOKED, "certificate %s has been revoked", certificate->serial);
-	if (now_ms < certificate->not_before_ms || now_ms > certificate->not_after_ms)
+	if (now_ms < certificate->not_before_ms || now_ms > certificate->not_after_ms + grace_ms)
 		return pom_fail(error, POM_ERR_CERT_EXPIRED, "certificate %s is not valid now", certificate->serial);
 	return true;
 }
 
+bool checkin_is_expired(const struct certificate_facts *certificate, int64_t now_ms)
+{
+	return now_ms > certificate->not_after_ms;
+}
+
+bool checkin_is_renewal(const struct certificate_facts *certificate, const struct enrollment_facts *device)
+{
+	return certificate->known && certificate->state == CERTIFICATE_ISSUED && !certificate->enrollment_id && certificate->for_enrollment_id && device->known &&
+	       !strcmp(certificate->for_enrollment_id, device->id) && device->state != ENROLLMENT_ENDED &&
+	       (certificate->for_epoch == device->active_epoch || certificate->for_epoch == device->pending_epoch);
+}
+
 bool checkin_check_identity(const struct certificate_facts *certificate, const struct enrollment_facts *device, int64_t now_ms, int64_t *ret_epoch, GError **error)
 {
-	if (!check_certificate(certificate, now_ms, error))
+	if (!check_certificate(certificate, now_ms, certificate->grace_ms, error))
 		return false;
 	if (certificate->enrollment_id && (!device->known || strcmp(certificate->enrollment_id, device->id)))
 		return pom_fail(error, POM_ERR_IDENTITY_FOREIGN, "certificate %s belongs to enrollment %s", certificate->serial, certificate->enrollment_id);
@@ -216,7 +228,7 @@ static bool decide_authenticate(const struct checkin_message *message, const str
 
 	if (*message->who.user_part)
 		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "Authenticate is for the device channel, this one names a user");
-	if (!check_certificate(certificate, now_ms, error) || !check_topic(message->topic, facts, error))
+	if (!check_certificate(certificate, now_ms, 0, error) || !check_topic(message->topic, facts, error))
 		return false;
 	if (certificate->enrollment_id) {
 		if (!device->known || strcmp(certificate->enrollment_id, device->id))

@@ -68,6 +68,9 @@ struct certificate_facts {
 	const char *link_id;       /* the link it was issued for */
 	bool may_enroll;           /* issued for enrollment (link) */
 	int64_t not_before_ms, not_after_ms;
+	const char *for_enrollment_id; /* issued to renew the identity of this enrollment; NULL: not */
+	int64_t for_epoch;
+	int64_t grace_ms;          /* how long after its end it may still speak, only to be renewed; set by the caller */
 };
 
 enum enrollment_state { ENROLLMENT_PENDING, ENROLLMENT_ENROLLED, ENROLLMENT_ENDED, ENROLLMENT_STATE_MAX };
@@ -112,6 +115,11 @@ struct checkin_plan {
 /* The rule. False with the refusal: POM_ERR_CERT_*, POM_ERR_IDENTITY_FOREIGN, POM_ERR_ENROLLMENT_*, POM_ERR_TOPIC,
  * POM_ERR_USER_DECLINED. NOW in Unix milliseconds. Pure. */
 bool checkin_decide(const struct checkin_message *message, const struct checkin_facts *facts, int64_t now_ms, struct checkin_plan *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Whether the certificate is past its end, though the grace lets it speak. */
+bool checkin_is_expired(const struct certificate_facts *certificate, int64_t now_ms);
+/* Whether this is the first use of a certificate that renews the identity of DEVICE: it is to be bound before anything else. */
+bool checkin_is_renewal(const struct certificate_facts *certificate, const struct enrollment_facts *device);
 
 /* The part shared with command reports: the certificate is valid, bound to this device, and its epoch is active or pending
  * (*RET_EPOCH). */

@@ -1,3 +1,4 @@
+#include <openssl/x509v3.h>
 #include <string.h>
 
 #include "core/ca.h"
@@ -5,6 +6,7 @@
 #include "core/command.h"
 #include "core/enroll.h"
 #include "core/push.h"
+#include "core/renewal.h"
 #include "core/scep.h"
 
 enum { NOW = 1000000 };
@@ -223,16 +225,19 @@ static void test_long_texts(void)
 
 static void test_validity(void)
 {
-	static const struct { int64_t from, to; bool known, ok; } cases[] = {
-		{0, 2 * NOW, true, true}, {NOW, NOW, true, true}, {NOW + 1, 2 * NOW, true, false}, {0, NOW - 1, true, false}, {0, 2 * NOW, false, false},
+	static const struct { int64_t from, to, grace; bool known, ok, expired; } cases[] = {
+		{0, 2 * NOW, 0, true, true, false}, {NOW, NOW, 0, true, true, false}, {NOW + 1, 2 * NOW, 5, true, false, false}, {0, NOW - 1, 0, true, false, true}, {0, 2 * NOW, 0, false, false, false},
+		{0, NOW - 5, 5, true, true, true}, {0, NOW - 6, 5, true, false, true},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-		struct certificate_facts certificate = {cases[i].known, CERTIFICATE_ISSUED, "01", "E1", 1, NULL, true, cases[i].from, cases[i].to};
+		struct certificate_facts certificate = {.known = cases[i].known, .state = CERTIFICATE_ISSUED, .serial = "01", .enrollment_id = "E1", .epoch = 1, .may_enroll = true,
+		                                        .grace_ms = cases[i].grace, .not_before_ms = cases[i].from, .not_after_ms = cases[i].to};
 		struct enrollment_facts device = {true, "E1", ENROLLMENT_ENROLLED, 1, 1, 0, 1, topics[0], NULL};
 		int64_t epoch;
 
 		g_assert_cmpint(checkin_check_identity(&certificate, &device, NOW, &epoch, NULL), ==, cases[i].ok);
+		g_assert_cmpint(checkin_is_expired(&certificate, NOW), ==, cases[i].expired);
 	}
 }
 
@@ -326,6 +331,8 @@ static void test_commands(void)
 static void test_scep(void)
 {
 	enum { DAY = 86400000 };
+	g_autoptr(scep_profile) profile = scep_profile_new("p");
+	const struct csr csr = {.key_type = EVP_PKEY_RSA, .key_bits = 2048};
 	static const struct { struct challenge_facts facts; enum scep_action action; int code; bool alarm; } cases[] = {
 		{{.known = false}, SCEP_DO_REFUSE, POM_ERR_SCEP_CHALLENGE_UNKNOWN, false},
 		{{.known = true, .expires_ms = NOW + 1, .max_keys = 1}, SCEP_DO_ISSUE, -1, false},
@@ -337,13 +344,18 @@ static void test_scep(void)
 		{{.known = true, .max_keys = 1, .n_keys = 1, .closed = true, .has_same_key = true, .same_key_usable = true, .same_key_issued_ms = NOW - 1}, SCEP_DO_RESEND, -1, false},
 		{{.known = true, .max_keys = 1, .n_keys = 1, .has_same_key = true, .same_key_usable = false, .same_key_issued_ms = NOW - 1}, SCEP_DO_REFUSE, POM_ERR_SCEP_CHALLENGE_USED, true},
 		{{.known = true, .max_keys = 1, .n_keys = 1, .has_same_key = true, .same_key_usable = true, .same_key_issued_ms = NOW - DAY}, SCEP_DO_REFUSE, POM_ERR_SCEP_CHALLENGE_USED, true},
+		{{.known = true, .expires_ms = NOW + 1, .max_keys = 1, .profile = "other"}, SCEP_DO_REFUSE, POM_ERR_SCEP_CHALLENGE_UNKNOWN, false},
+		{{.known = true, .expires_ms = NOW + 1, .max_keys = 1, .key_type = "ec"}, SCEP_DO_REFUSE, POM_ERR_KEY_WEAK, false},
+		{{.known = true, .expires_ms = NOW + 1, .max_keys = 1, .key_type = "rsa"}, SCEP_DO_ISSUE, -1, false},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
 		struct scep_plan plan;
 		g_autoptr(GError) error = NULL;
 
-		scep_decide(&cases[i].facts, NOW, &plan, &error);
+		struct challenge_facts facts = cases[i].facts;
+		facts.profile = facts.profile ? facts.profile : "p";
+		scep_decide(&facts, profile, &csr, NOW, &plan, &error);
 		g_test_message("case %u", i);
 		g_assert_cmpint(plan.action, ==, cases[i].action);
 		g_assert_cmpint(plan.alarm, ==, cases[i].alarm);
@@ -361,15 +373,21 @@ static void test_scep_policy(void)
 		{19, NID_sha1, NID_aes_128_cbc, false, false, SCEP_BAD_ALG}, {19, NID_sha256, NID_des_ede3_cbc, false, false, SCEP_BAD_ALG},
 		{19, NID_sha256, NID_des_cbc, true, false, SCEP_BAD_ALG}, {19, NID_sha256, NID_des_cbc, true, true, -1},
 		{19, NID_sha256, NID_rc2_cbc, true, true, SCEP_BAD_ALG}, {18, NID_sha256, NID_aes_128_cbc, true, false, SCEP_BAD_REQUEST},
-		{17, NID_sha256, NID_aes_128_cbc, true, false, SCEP_BAD_REQUEST}, {-1, NID_sha256, NID_aes_128_cbc, true, false, SCEP_BAD_REQUEST},
+		{17, NID_sha256, NID_aes_128_cbc, true, false, -1}, {20, NID_sha256, NID_undef, true, false, -1}, {21, NID_sha256, NID_aes_256_cbc, true, false, -1},
+		{22, NID_sha256, NID_aes_128_cbc, true, false, -1}, {23, NID_sha256, NID_aes_128_cbc, true, false, SCEP_BAD_REQUEST}, {255, NID_sha256, NID_aes_128_cbc, true, false, SCEP_BAD_REQUEST},
+		{1, NID_sha256, NID_aes_128_cbc, true, false, SCEP_BAD_REQUEST}, {-1, NID_sha256, NID_aes_128_cbc, true, false, SCEP_BAD_REQUEST},
 		{0, NID_sha256, NID_aes_128_cbc, true, false, SCEP_BAD_REQUEST}, {3, NID_sha256, NID_aes_128_cbc, true, false, SCEP_BAD_REQUEST},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
 		struct scep_request request = {.message_type = cases[i].type, .digest_nid = cases[i].digest, .fail_info = SCEP_FAIL_INFO_NONE};
-		struct scep_policy policy = {cases[i].legacy, cases[i].des, 2048};
+		g_autoptr(scep_profile) profile = scep_profile_new("p");
 		enum scep_fail_info fail_info = SCEP_FAIL_INFO_NONE;
-		bool ok = scep_check_message(&request, cases[i].cipher, &policy, &fail_info, NULL);
+		bool ok;
+
+		profile->legacy = cases[i].legacy;
+		profile->legacy_des = cases[i].des;
+		ok = scep_check_message(&request, cases[i].cipher, profile, &fail_info, NULL);
 
 		g_assert_cmpint(ok, ==, cases[i].fail_info < 0);
 		if (!ok)
@@ -396,10 +414,20 @@ static void test_links(void)
 	}
 }
 
+static struct enroll_served served_at(const char *url)
+{
+	struct enroll_served served;
+
+	enroll_served_init(&served, url, 8191);
+	return served;
+}
+
 static void test_profile(void)
 {
 	g_autoptr(GBytes) der = g_bytes_new("x", 1), fingerprint = g_bytes_new("12345678901234567890", 20);
-	struct enroll_profile p = {"01890000-0000-7000-8000-AABBCCDDEEFF", "Org", "https://mdm.example.org:8443", "com.apple.mgmt.x", "s3cret", "CN1", der, fingerprint, 8191, 2048, true};
+	struct enroll_served served = served_at("https://mdm.example.org:8443");
+	struct enroll_profile p = {.link_id = "01890000-0000-7000-8000-AABBCCDDEEFF", .organization = "Org", .served = &served, .topic = "com.apple.mgmt.x", .common_name = "CN1", .anchors = &der, .n_anchors = 1,
+	                           .scep_url = "https://mdm.example.org:8443/scep", .challenge = "s3cret", .ca_fingerprint = fingerprint, .key_size = 2048};
 	g_autoptr(plist) a = enroll_profile_build(&p), b = enroll_profile_build(&p), c = NULL;
 	g_autoptr(GError) error = NULL;
 	const plist *payloads = plist_dict_get(a, "PayloadContent"), *scep, *mdm;
@@ -420,6 +448,209 @@ static void test_profile(void)
 	g_assert_null(strchr(url, '?'));
 	g_assert_cmpstr(plist_get_string(plist_dict_get(mdm, "IdentityCertificateUUID")), ==, plist_get_string(plist_dict_get(plist_child(payloads, 1), "PayloadUUID")));
 	g_assert_cmpuint(plist_count(plist_dict_get(mdm, "ServerCapabilities")), ==, 2);
+	enroll_served_clear(&served);
+}
+
+/* Two roots: the older one keeps its name. And an identity that is ready-made. */
+static void test_profile_anchors(void)
+{
+	g_autoptr(GBytes) new_root = g_bytes_new("new", 3), old_root = g_bytes_new("old", 3), p12 = g_bytes_new("p12", 3);
+	GBytes *const anchors[] = {new_root, old_root};
+	struct enroll_served served = served_at("https://mdm.example.org");
+	struct enroll_profile p = {.link_id = "01890000-0000-7000-8000-AABBCCDDEEFF", .organization = "Org", .served = &served, .topic = "t", .common_name = "n", .anchors = anchors, .n_anchors = 2,
+	                           .pkcs12 = p12, .pkcs12_password = "pw"};
+	g_autoptr(plist) tree = enroll_profile_build(&p), roots = enroll_anchors_build(&p);
+	const plist *payloads = plist_dict_get(tree, "PayloadContent");
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(mobileconfig_check(tree, &error) && mobileconfig_check(roots, &error));
+	g_assert_cmpuint(plist_count(payloads), ==, 4);
+	g_assert_cmpstr(plist_get_string(plist_dict_get(plist_child(payloads, 1), "PayloadIdentifier")), ==, "org.example.mdm.enroll.root");
+	g_assert_cmpstr(plist_get_string(plist_dict_get(plist_child(payloads, 0), "PayloadIdentifier")), ==, "org.example.mdm.enroll.root2");
+	g_assert_cmpstr(plist_get_string(plist_dict_get(plist_child(payloads, 2), "PayloadType")), ==, "com.apple.security.pkcs12");
+	g_assert_cmpstr(plist_get_string(plist_dict_get(plist_child(payloads, 2), "Password")), ==, "pw");
+	g_assert_cmpstr(plist_get_string(plist_dict_get(plist_child(payloads, 3), "IdentityCertificateUUID")), ==, plist_get_string(plist_dict_get(plist_child(payloads, 2), "PayloadUUID")));
+	g_assert_cmpuint(plist_count(plist_dict_get(roots, "PayloadContent")), ==, 2);
+	g_assert_cmpstr(plist_get_string(plist_dict_get(roots, "PayloadIdentifier")), ==, "org.example.mdm.anchors");
+	enroll_served_clear(&served);
+}
+
+static void test_served(void)
+{
+	struct enroll_served served = served_at("https://mdm.example.org"), again;
+	g_autofree char *text = enroll_served_format(&served);
+
+	g_assert_true(enroll_served_parse(text, &again, NULL));
+	g_assert_cmpstr(again.url, ==, served.url);
+	g_assert_cmpint(again.access_rights, ==, 8191);
+	g_assert_true(again.sign_message && g_strv_equal((const char *const *)again.capabilities, (const char *const *)served.capabilities));
+	enroll_served_clear(&again);
+	enroll_served_clear(&served);
+	g_assert_false(enroll_served_parse("{}", &again, NULL));
+	g_assert_false(enroll_served_parse("x", &again, NULL));
+}
+
+/* ---- SCEP profiles and records ---- */
+
+static void test_scep_profiles(void)
+{
+	static const struct { const char *settings; int code; } cases[] = {
+		{"{}", -1}, {"{\"days\": 10, \"mode\": \"chain\", \"key_types\": \"ec\", \"legacy\": false}", -1}, {"{\"dayz\": 10}", POM_ERR_JSON}, {"{\"days\": \"10\"}", POM_ERR_JSON},
+		{"{\"days\": 0}", POM_ERR_JSON}, {"{\"mode\": \"both\"}", POM_ERR_JSON}, {"{\"legacy\": 1}", POM_ERR_JSON}, {"{\"challenge\": \"none\"}", POM_ERR_CONFLICT},
+		{"{\"challenge\": \"none\", \"approval\": \"manual\"}", -1}, {"{\"challenge\": \"webhook\"}", POM_ERR_CONFLICT},
+		{"{\"challenge\": \"webhook\", \"webhook_url\": \"https://hook.example.org\"}", -1}, {"{\"challenge\": \"webhook\", \"webhook_url\": \"http://hook.example.org\"}", POM_ERR_CONFLICT},
+		{"{\"subject\": \"XX={cn}\"}", POM_ERR_CERT_MALFORMED}, {"{\"sans\": \"{cn}\"}", POM_ERR_BAD_REQUEST}, {"{\"sans\": \"uri:urn:uuid:{id} dns:{cn}.example\"}", -1},
+		{"{\"legacy_des\": true, \"legacy\": false}", POM_ERR_CONFLICT}, {"{\"relay\": \"x\", \"approval\": \"manual\"}", POM_ERR_CONFLICT},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(scep_profile) profile = scep_profile_new("p");
+		g_autoptr(json_t) settings = json_parse(cases[i].settings, strlen(cases[i].settings), NULL), shown = NULL;
+		g_autoptr(GError) error = NULL;
+		bool ok = scep_profile_apply(profile, settings, &error) && scep_profile_check(profile, &error);
+
+		g_test_message("%s", cases[i].settings);
+		if (cases[i].code >= 0)
+			g_assert_error(error, POM_ERROR, cases[i].code);
+		else
+			g_assert_no_error(error);
+		g_assert_cmpint(ok, ==, cases[i].code < 0);
+		/* What is shown can be set again. */
+		g_autoptr(scep_profile) copy = scep_profile_new("p");
+		shown = scep_profile_format(profile);
+		json_object_del(shown, "name");
+		g_assert_true(scep_profile_apply(copy, shown, NULL));
+	}
+}
+
+static void test_profile_names(void)
+{
+	static const struct { const char *name; bool ok; } cases[] = {
+		{"a", true}, {"school-1.b_c", true}, {"", false}, {".", false}, {"A", false}, {"a/b", false}, {"a b", false}, {"pkiclient.exe", true}, {"\xc3\xa4", false},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++)
+		g_assert_cmpint(scep_profile_check_name(cases[i].name, NULL), ==, cases[i].ok);
+}
+
+static void test_records(void)
+{
+	g_autoptr(scep_profile) profile = scep_profile_new("p");
+	g_autoptr(json_t) settings = json_pack("{s:s, s:s}", "subject", "O={organization},OU={profile},CN={cn}", "sans", "uri:urn:uuid:{id} email:{device}@example.org");
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(scep_profile_apply(profile, settings, NULL));
+	g_autoptr(scep_record) record = scep_record_from_profile(profile, &(struct record_values){"A, B & \"C\"", "name+x", "ID", "d", "p"}, &error);
+	g_assert_no_error(error);
+	g_assert_cmpstr(record->subject, ==, "O=A\\, B & \\\"C\\\",OU=p,CN=name\\+x");
+	g_autofree char *cn = scep_record_common_name(record), *text = scep_record_format(record);
+	g_assert_cmpstr(cn, ==, "name+x");
+	g_autoptr(scep_record) again = scep_record_parse(text, &error);
+	g_assert_no_error(error);
+	g_autofree char *same = scep_record_format(again);
+	g_assert_cmpstr(text, ==, same);
+	g_assert_cmpstr(g_ptr_array_index(again->uris, 0), ==, "urn:uuid:ID");
+	g_assert_cmpstr(g_ptr_array_index(again->emails, 0), ==, "d@example.org");
+	static const char *const bad[] = {"", "x", "dns:", "dns:a b", "ip:1.2.3", "upn:a@b", "uri:\n"};
+	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++)
+		g_assert_false(scep_record_add_san(again, bad[i], NULL));
+	static const char *const broken[] = {"", "{}", "[]", "{\"subject\": 1}", "{\"subject\": \"CN=a\", \"sans\": [1]}"};
+	for (unsigned i = 0; i < G_N_ELEMENTS(broken); i++)
+		g_assert_null(scep_record_parse(broken[i], NULL));
+}
+
+static void test_renewal(void)
+{
+	enum { LIFE = 1000000, DAY = 86400000 };
+	static const struct { struct renewal_facts_old old; int64_t at; int percent; bool same_key; int action; } cases[] = {
+		{{.known = false}, LIFE - 1, 33, false, SCEP_DO_REFUSE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE}, LIFE - 1, 33, false, SCEP_DO_ISSUE},
+		{{.known = true, .of_profile = false, .issued = true, .not_after_ms = LIFE}, LIFE - 1, 33, false, SCEP_DO_REFUSE},
+		{{.known = true, .of_profile = true, .issued = false, .not_after_ms = LIFE}, LIFE - 1, 33, false, SCEP_DO_REFUSE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE}, LIFE + 1, 33, false, SCEP_DO_REFUSE},
+		{{.known = true, .of_profile = true, .issued = true, .not_before_ms = 10, .not_after_ms = LIFE}, 9, 0, false, SCEP_DO_REFUSE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE}, LIFE / 2, 33, false, SCEP_DO_REFUSE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE}, LIFE / 2, 0, false, SCEP_DO_ISSUE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE, .same_key = true}, LIFE - 1, 33, false, SCEP_DO_REFUSE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE, .same_key = true}, LIFE - 1, 33, true, SCEP_DO_ISSUE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE, .renewed_ms = LIFE - 9}, LIFE - 1, 33, false, SCEP_DO_REFUSE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE, .renewed_ms = LIFE - 9, .has_successor = true, .successor_issued_ms = LIFE - 9}, LIFE - 1, 33, false, SCEP_DO_RESEND},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = 9 * (int64_t)DAY, .renewed_ms = 1}, 2 * (int64_t)DAY, 0, false, SCEP_DO_ISSUE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = 9 * (int64_t)DAY, .renewed_ms = 1}, DAY - 1, 0, false, SCEP_DO_REFUSE},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(scep_profile) profile = scep_profile_new("p");
+		g_autoptr(GError) error = NULL;
+		struct scep_plan plan;
+
+		profile->renewal_percent = cases[i].percent;
+		profile->renewal_same_key = cases[i].same_key;
+		scep_decide_renewal(&cases[i].old, profile, cases[i].at, &plan, &error);
+		g_test_message("case %u", i);
+		g_assert_cmpint(plan.action, ==, cases[i].action);
+		g_assert_cmpint(error != NULL, ==, cases[i].action == SCEP_DO_REFUSE);
+	}
+}
+
+static void test_generations(void)
+{
+	static const enum generation_state R = GENERATION_REQUESTED, N = GENERATION_NEXT, A = GENERATION_ACTIVE, T = GENERATION_RETIRING;
+	const struct { enum generation_state states[3]; size_t n; bool rekey, activate, finish; } cases[] = {
+		{{A}, 1, true, false, false}, {{A, N}, 2, false, true, false}, {{T, A}, 2, false, false, true}, {{A, R}, 2, false, false, false}, {{R}, 1, false, false, false},
+		{{T, A, N}, 3, false, false, true}, {{R}, 0, false, false, false},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_test_message("case %u", i);
+		g_assert_cmpint(ca_check_rekey("c", cases[i].states, cases[i].n, NULL), ==, cases[i].rekey);
+		g_assert_cmpint(ca_check_activate("c", cases[i].states, cases[i].n, NULL), ==, cases[i].activate);
+		g_assert_cmpint(ca_check_finish("c", cases[i].states, cases[i].n, NULL), ==, cases[i].finish);
+	}
+	for (int i = 0; i < GENERATION_STATE_MAX; i++)
+		g_assert_cmpint(generation_state_find(generation_state_name((enum generation_state)i)), ==, i);
+	g_assert_cmpint(generation_state_find("x"), ==, GENERATION_STATE_MAX);
+	g_assert_cmpint(ca_reason_code("keyCompromise"), ==, 1);
+	g_assert_cmpint(ca_reason_code("certificateHold"), ==, 6);
+	g_assert_cmpint(ca_reason_code("whatever"), ==, -1);
+	g_assert_cmpint(ca_reason_code(""), ==, -1);
+	static const struct { int64_t days; int step; } ends[] = {{61, -1}, {60, 60}, {31, 60}, {30, 30}, {10, 10}, {9, 10}, {1, 1}, {0, 1}, {-1, 0}};
+	for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++)
+		g_assert_cmpint(ca_expiry_step(1000000000 + ends[i].days * 86400, 1000000000), ==, ends[i].step);
+	g_assert_cmpint(note_anchor("anchor:12"), ==, 12);
+	g_assert_cmpint(note_anchor("renewal"), ==, 0);
+	g_assert_cmpint(note_anchor(NULL), ==, 0);
+}
+
+/* What cannot be a CA is refused with its reason. */
+static void test_import(void)
+{
+	enum { KU = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT | KU_KEY_CERT_SIGN | KU_CRL_SIGN };
+	static const struct { struct cert_info info; bool ra, ok; } cases[] = {
+		{{.is_ca = true, .key_usage = KU, .key_type = EVP_PKEY_RSA, .key_bits = 2048, .not_after = 2000000000}, false, true},
+		{{.is_ca = false, .key_usage = KU, .key_type = EVP_PKEY_RSA, .key_bits = 2048, .not_after = 2000000000}, false, false},
+		{{.is_ca = true, .key_usage = KU, .key_type = EVP_PKEY_RSA, .key_bits = 1024, .not_after = 2000000000}, false, false},
+		{{.is_ca = true, .key_usage = KU, .key_type = EVP_PKEY_RSA, .key_bits = 2048, .not_after = 1}, false, false},
+		{{.is_ca = true, .key_usage = KU, .key_type = EVP_PKEY_RSA, .key_bits = 2048, .not_before = 1900000000, .not_after = 2000000000}, false, false},
+		{{.is_ca = true, .key_usage = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, .key_type = EVP_PKEY_RSA, .key_bits = 2048, .not_after = 2000000000}, false, false},
+		{{.is_ca = true, .key_usage = KU_KEY_CERT_SIGN | KU_CRL_SIGN, .key_type = EVP_PKEY_RSA, .key_bits = 2048, .not_after = 2000000000}, false, false},
+		{{.is_ca = true, .key_usage = KU_KEY_CERT_SIGN | KU_CRL_SIGN, .key_type = EVP_PKEY_RSA, .key_bits = 2048, .not_after = 2000000000}, true, true},
+		{{.is_ca = true, .key_usage = KU, .key_type = EVP_PKEY_EC, .key_bits = 256, .not_after = 2000000000}, false, false},
+		{{.is_ca = true, .key_usage = KU, .key_type = EVP_PKEY_EC, .key_bits = 256, .not_after = 2000000000}, true, true},
+		{{.is_ca = true, .key_usage = UINT32_MAX, .key_type = EVP_PKEY_RSA, .key_bits = 4096, .not_after = 2000000000}, false, true},
+		{{.is_ca = true, .key_usage = KU, .key_type = EVP_PKEY_ED25519, .key_bits = 256, .not_after = 2000000000}, true, false},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct cert_info info = cases[i].info;
+		g_autoptr(GError) error = NULL;
+
+		info.subject = (char *)"CN=x";
+		g_test_message("case %u", i);
+		g_assert_cmpint(ca_check_import(&info, cases[i].ra, 1000000000, &error), ==, cases[i].ok);
+		if (!cases[i].ok)
+			g_assert_error(error, POM_ERROR, POM_ERR_CA);
+	}
 }
 
 static void test_profile_identifiers(void)
@@ -430,7 +661,12 @@ static void test_profile_identifiers(void)
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-		g_autoptr(plist) tree = enroll_profile_build(&(struct enroll_profile){"01890000-0000-7000-8000-AABBCCDDEEFF", "Org", cases[i].url, "t", "c", "n", NULL, NULL, 8191, 2048, true});
+		g_autoptr(plist) tree = NULL;
+		struct enroll_served served = served_at(cases[i].url);
+
+		tree = enroll_profile_build(&(struct enroll_profile){.link_id = "01890000-0000-7000-8000-AABBCCDDEEFF", .organization = "Org", .served = &served, .topic = "t", .common_name = "n", .scep_url = "u",
+		                            .challenge = "c", .key_size = 2048});
+		enroll_served_clear(&served);
 
 		g_assert_cmpstr(plist_get_string(plist_dict_get(tree, "PayloadIdentifier")), ==, cases[i].identifier);
 	}
@@ -494,6 +730,14 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/scep/policy", test_scep_policy);
 	g_test_add_func("/core/enroll/links", test_links);
 	g_test_add_func("/core/enroll/profile", test_profile);
+	g_test_add_func("/core/profile_anchors", test_profile_anchors);
+	g_test_add_func("/core/served", test_served);
+	g_test_add_func("/core/scep_profiles", test_scep_profiles);
+	g_test_add_func("/core/profile_names", test_profile_names);
+	g_test_add_func("/core/records", test_records);
+	g_test_add_func("/core/renewal", test_renewal);
+	g_test_add_func("/core/generations", test_generations);
+	g_test_add_func("/core/import", test_import);
 	g_test_add_func("/core/enroll/identifiers", test_profile_identifiers);
 	g_test_add_func("/core/ca", test_ca);
 	g_test_add_func("/core/push", test_push);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "codec/json.h"
 
 bool link_check(const struct link_facts *link, int64_t now_ms, GError **error)
 {
@@ -36,6 +37,53 @@ char *enroll_uuid(const char *link_id, const char *name)
 	b[8] = (guint8)(0x80 | (b[8] & 0x3f));
 	return g_strdup_printf("%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X", b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
 	                       b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+void enroll_served_init(struct enroll_served *served, const char *url, int64_t access_rights)
+{
+	/* Capabilities can never be added to an enrollment later, so they are there from the start. */
+	static const char *const capabilities[] = {"com.apple.mdm.per-user-connections", "com.apple.mdm.bootstraptoken", NULL};
+
+	*served = (struct enroll_served){g_strdup(url), access_rights, true, g_strdupv((char **)(uintptr_t)capabilities)};
+}
+
+void enroll_served_clear(struct enroll_served *served)
+{
+	g_clear_pointer(&served->url, g_free);
+	g_clear_pointer(&served->capabilities, g_strfreev);
+}
+
+char *enroll_served_format(const struct enroll_served *served)
+{
+	g_autoptr(json_t) o = json_pack("{s:s, s:I, s:b, s:[]}", "url", served->url, "access_rights", (json_int_t)served->access_rights, "sign_message", served->sign_message, "capabilities");
+	g_autoptr(GBytes) text = NULL;
+
+	for (char **c = served->capabilities; *c; c++)
+		json_array_append_new(json_object_get(o, "capabilities"), json_string(*c));
+	text = json_format(o);
+	return g_strndup(g_bytes_get_data(text, NULL), g_bytes_get_size(text));
+}
+
+bool enroll_served_parse(const char *json, struct enroll_served *ret, GError **error)
+{
+	g_autoptr(json_t) o = json_parse(json, strlen(json), error);
+	const char *url = json_string_value(json_object_get(o, "url"));
+	g_autoptr(GPtrArray) capabilities = g_ptr_array_new_with_free_func(g_free);
+	json_t *item;
+	size_t i;
+
+	if (!o)
+		return false;
+	if (!url || !json_is_integer(json_object_get(o, "access_rights")))
+		return pom_fail(error, POM_ERR_JSON, "what the enrollment was served is not readable");
+	json_array_foreach(json_object_get(o, "capabilities"), i, item)
+		if (json_is_string(item))
+			g_ptr_array_add(capabilities, g_strdup(json_string_value(item)));
+	g_ptr_array_add(capabilities, NULL);
+	*ret = (struct enroll_served){
+		g_strdup(url), json_integer_value(json_object_get(o, "access_rights")), json_is_true(json_object_get(o, "sign_message")), (char **)g_ptr_array_free(g_steal_pointer(&capabilities), FALSE),
+	};
+	return true;
 }
 
 /* The reverse host name of the public URL, "org.example.mdm"; of an address "mdm.192-0-2-1". transfer full. */
@@ -84,12 +132,11 @@ static plist *scep_payload(const struct enroll_profile *profile, const char *bas
 {
 	plist *payload = new_payload(profile, base, "com.apple.security.scep", "identity", "Device identity");
 	plist *content = plist_new_dict(), *subject = plist_new_array();
-	g_autofree char *url = g_strconcat(profile->url, "/scep", NULL);
 	gsize len;
 
 	add_rdn(subject, "O", profile->organization);
 	add_rdn(subject, "CN", profile->common_name);
-	plist_dict_set_string(content, "URL", url);
+	plist_dict_set_string(content, "URL", profile->scep_url);
 	plist_dict_set_string(content, "Name", profile->organization);
 	plist_dict_set(content, "Subject", subject);
 	plist_dict_set_string(content, "Challenge", profile->challenge);
@@ -109,31 +156,73 @@ static plist *scep_payload(const struct enroll_profile *profile, const char *bas
 	return payload;
 }
 
+static plist *pkcs12_payload(const struct enroll_profile *profile, const char *base)
+{
+	plist *payload = new_payload(profile, base, "com.apple.security.pkcs12", "identity", "Device identity");
+	gsize len;
+	const void *data = g_bytes_get_data(profile->pkcs12, &len);
+
+	plist_dict_set_string(payload, "PayloadCertificateFileName", "identity.p12");
+	plist_dict_set_data(payload, "PayloadContent", data, len);
+	plist_dict_set_string(payload, "Password", profile->pkcs12_password);
+	plist_dict_set_boolean(payload, "AllowAllAppsAccess", false);
+	plist_dict_set_boolean(payload, "KeyIsExtractable", false);
+	return payload;
+}
+
 static plist *mdm_payload(const struct enroll_profile *profile, const char *base)
 {
 	plist *payload = new_payload(profile, base, "com.apple.mdm", "mdm", "Device management");
 	plist *capabilities = plist_new_array();
-	g_autofree char *url = g_strconcat(profile->url, "/mdm", NULL);
+	g_autofree char *url = g_strconcat(profile->served->url, "/mdm", NULL);
 	g_autofree char *identity = enroll_uuid(profile->link_id, "identity");
 
-	/* Capabilities can never be added to an enrollment later, so they are there from the start. */
-	plist_array_append(capabilities, plist_new_string("com.apple.mdm.per-user-connections"));
-	plist_array_append(capabilities, plist_new_string("com.apple.mdm.bootstraptoken"));
+	for (char **c = profile->served->capabilities; *c; c++)
+		plist_array_append(capabilities, plist_new_string(*c));
 	plist_dict_set_string(payload, "IdentityCertificateUUID", identity);
 	plist_dict_set_string(payload, "Topic", profile->topic);
 	plist_dict_set_string(payload, "ServerURL", url);
 	plist_dict_set_string(payload, "CheckInURL", url);
-	plist_dict_set_boolean(payload, "SignMessage", profile->sign_message);
-	plist_dict_set_integer(payload, "AccessRights", profile->access_rights);
+	plist_dict_set_boolean(payload, "SignMessage", profile->served->sign_message);
+	plist_dict_set_integer(payload, "AccessRights", profile->served->access_rights);
 	plist_dict_set_boolean(payload, "UseDevelopmentAPNS", false);
 	plist_dict_set(payload, "ServerCapabilities", capabilities);
 	plist_dict_set_boolean(payload, "CheckOutWhenRemoved", true);
 	return payload;
 }
 
+/* The oldest root keeps the name that it had when it was the only one. */
+static void add_anchors(plist *tree, const struct enroll_profile *profile, const char *base, const char *prefix)
+{
+	for (size_t i = 0; i < profile->n_anchors; i++) {
+		gsize len;
+		const void *data = g_bytes_get_data(profile->anchors[i], &len);
+		g_autofree char *part = i + 1 == profile->n_anchors ? g_strdup(prefix) : g_strdup_printf("%s%zu", prefix, profile->n_anchors - i);
+		plist *root = new_payload(profile, base, "com.apple.security.root", part, "Root certificate");
+
+		plist_dict_set_string(root, "PayloadCertificateFileName", "root.cer");
+		plist_dict_set_data(root, "PayloadContent", data, len);
+		mobileconfig_add(tree, root);
+	}
+}
+
+plist *enroll_anchors_build(const struct enroll_profile *profile)
+{
+	g_autofree char *base = base_identifier(profile->served->url);
+	g_autofree char *identifier = g_strconcat(base, ".anchors", NULL);
+	g_autofree char *uuid = enroll_uuid(profile->link_id, "anchors");
+	g_autofree char *name = g_strdup_printf("%s root certificates", profile->organization);
+	plist *tree = mobileconfig_new(&(struct mobileconfig_head){
+		"Configuration", identifier, uuid, name, "Root certificates of your organization's device management.", profile->organization});
+
+	plist_dict_set_string(tree, "PayloadScope", "System");
+	add_anchors(tree, profile, base, "anchor");
+	return tree;
+}
+
 plist *enroll_profile_build(const struct enroll_profile *profile)
 {
-	g_autofree char *base = base_identifier(profile->url);
+	g_autofree char *base = base_identifier(profile->served->url);
 	g_autofree char *identifier = g_strconcat(base, ".enroll", NULL);
 	g_autofree char *uuid = enroll_uuid(profile->link_id, "profile");
 	g_autofree char *name = g_strdup_printf("%s device management", profile->organization);
@@ -142,16 +231,8 @@ plist *enroll_profile_build(const struct enroll_profile *profile)
 
 	plist_dict_set_string(tree, "PayloadScope", "System");
 	plist_dict_set_boolean(tree, "PayloadRemovalDisallowed", false);
-	if (profile->root_der) {
-		plist *root = new_payload(profile, base, "com.apple.security.root", "root", "Root certificate");
-		gsize len;
-		const void *data = g_bytes_get_data(profile->root_der, &len);
-
-		plist_dict_set_string(root, "PayloadCertificateFileName", "root.cer");
-		plist_dict_set_data(root, "PayloadContent", data, len);
-		mobileconfig_add(tree, root);
-	}
-	mobileconfig_add(tree, scep_payload(profile, base));
+	add_anchors(tree, profile, base, "root");
+	mobileconfig_add(tree, profile->pkcs12 ? pkcs12_payload(profile, base) : scep_payload(profile, base));
 	mobileconfig_add(tree, mdm_payload(profile, base));
 	return tree;
 }

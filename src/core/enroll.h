@@ -13,22 +13,42 @@ struct link_facts {
 /* POM_ERR_LINK_*. GET and HEAD never change a link. */
 bool link_check(const struct link_facts *link, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* What a device was told for good when it enrolled: Apple refuses a profile that changes any of it, so a profile that renews an identity says the same again, whatever
+ * the settings are by then. */
+struct enroll_served {
+	char *url;                  /* public URL without a slash at the end: "https://mdm.example.org" */
+	int64_t access_rights;
+	bool sign_message;
+	char **capabilities;
+};
+/* As it is for new enrollments; transfer full into RET. */
+void enroll_served_init(struct enroll_served *served, const char *url, int64_t access_rights);
+void enroll_served_clear(struct enroll_served *served);
+/* JSON and back; transfer full. POM_ERR_JSON. */
+char *enroll_served_format(const struct enroll_served *served);
+bool enroll_served_parse(const char *json, struct enroll_served *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Everything that an enrollment profile is made of; strings borrowed. */
 struct enroll_profile {
 	const char *link_id;        /* the UUIDs are derived from it, so each fetch gives the same profile */
 	const char *organization;
-	const char *url;            /* public URL without a slash at the end: "https://mdm.example.org" */
+	const struct enroll_served *served;
 	const char *topic;
-	const char *challenge;
 	const char *common_name;    /* of the identity */
-	GBytes *root_der;           /* our root; NULL: left out (publicly trusted TLS) */
+	GBytes *const *anchors;     /* roots to trust, newest first */
+	size_t n_anchors;           /* 0: left out (publicly trusted TLS) */
+	/* The identity: SCEP … */
+	const char *scep_url, *challenge;
 	GBytes *ca_fingerprint;     /* 20 bytes of SHA-1, or NULL: left out */
-	int64_t access_rights;
 	int key_size;
-	bool sign_message;
+	/* … or ready-made; NULL: SCEP. */
+	GBytes *pkcs12;
+	const char *pkcs12_password;
 };
-/* → tree of the Configuration profile: root certificate, SCEP and MDM payloads; transfer full. Pure. */
+/* → tree of the Configuration profile: root certificates, identity and MDM payloads; transfer full. Pure. */
 plist *enroll_profile_build(const struct enroll_profile *profile);
+/* A profile of the roots alone, for enrolled devices before the CA changes. */
+plist *enroll_anchors_build(const struct enroll_profile *profile);
 /* The common name of an identity: "Pomona device <first 8 of the link id>". transfer full. */
 char *enroll_common_name(const char *link_id);
 /* A UUID (version 5 in form) derived from NAME within LINK_ID, upper case. transfer full. */

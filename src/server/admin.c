@@ -240,34 +240,438 @@ static json_t *push_certs(struct server *server, const struct http_request *requ
 	return service_push_cert_list(server->service, error);
 }
 
+/* PEM text or base64. */
+static GBytes *file_bytes(const char *text)
+{
+	g_autofree guchar *data = NULL;
+	gsize len;
+
+	if (strstr(text, "-----BEGIN"))
+		return secret_bytes_new(text, strlen(text));
+	data = g_base64_decode(text, &len);
+	return secret_bytes_new(data, len);
+}
+
+static GPtrArray *get_files(json_t *body)
+{
+	GPtrArray *files = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(body, "files"), i, item)
+		if (json_is_string(item))
+			g_ptr_array_add(files, file_bytes(json_string_value(item)));
+	return files;
+}
+
 /* {"files": [base64 or PEM text, …], "password": …, "force": false}: certificate, chain and key in any order. */
 static json_t *push_cert_import(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"files", "password", "force", NULL};
 	g_autoptr(json_t) body = body_object(request, error);
-	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+	g_autoptr(GPtrArray) files = body ? get_files(body) : NULL;
 	const char *password = NULL;
-	json_t *item;
-	size_t i;
 
 	if (!body || !check_keys(body, keys, error) || !get_text(body, "password", &password, error))
 		return NULL;
-	json_array_foreach(json_object_get(body, "files"), i, item)
-	{
-		const char *text = json_string_value(item);
-		g_autofree guchar *data = NULL;
-		gsize len;
-
-		if (!text)
-			continue;
-		if (strstr(text, "-----BEGIN")) {
-			g_ptr_array_add(files, secret_bytes_new(text, strlen(text)));
-			continue;
-		}
-		data = g_base64_decode(text, &len);
-		g_ptr_array_add(files, secret_bytes_new(data, len));
-	}
 	return service_push_cert_import(server->service, (GBytes *const *)files->pdata, files->len, password, json_is_true(json_object_get(body, "force")), error);
+}
+
+/* ---- certificates and CAs ---- */
+
+/* Who is asking, for the audit log: the name of the token, or the user behind the socket. Freed with the request. transfer full. */
+static char *actor_of(struct server *server, const struct http_request *request)
+{
+	const char *header = http_request_header(request, "Authorization");
+	g_autofree char *name = NULL;
+
+	if (header && !g_ascii_strncasecmp(header, "Bearer ", strlen("Bearer ")))
+		name = service_token_find(server->service, header + strlen("Bearer "), NULL);
+	if (name)
+		return g_strconcat("token:", name, NULL);
+	return request->is_unix ? g_strdup_printf("uid:%u", (unsigned)request->unix_uid) : g_strdup("admin");
+}
+
+static bool get_int(json_t *object, const char *key, int64_t *ret, GError **error)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (value && !json_is_null(value) && !json_is_integer(value))
+		return pom_fail(error, POM_ERR_JSON, "%s must be a whole number", key);
+	*ret = json_integer_value(value);
+	return true;
+}
+
+static bool get_bool(json_t *object, const char *key, bool *ret, GError **error)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (value && !json_is_null(value) && !json_is_boolean(value))
+		return pom_fail(error, POM_ERR_JSON, "%s must be true or false", key);
+	*ret = json_is_true(value);
+	return true;
+}
+
+/* A list of texts, borrowed, NULL-terminated; NULL when the key is absent. */
+static bool get_texts(json_t *object, const char *key, const char ***ret, GError **error)
+{
+	json_t *list = json_object_get(object, key), *item;
+	size_t i;
+
+	*ret = NULL;
+	if (!list || json_is_null(list))
+		return true;
+	if (!json_is_array(list))
+		return pom_fail(error, POM_ERR_JSON, "%s must be a list of texts", key);
+	*ret = g_new0(const char *, json_array_size(list) + 1);
+	json_array_foreach(list, i, item) {
+		if (!json_is_string(item))
+			return pom_fail(error, POM_ERR_JSON, "%s must be a list of texts", key);
+		(*ret)[i] = json_string_value(item);
+	}
+	return true;
+}
+
+static json_t *cas(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_ca_show(server->service, NULL, error);
+}
+
+static json_t *ca(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_ca_show(server->service, request->params[0], error);
+}
+
+/* What a new key may be; the texts borrow from BODY. */
+static bool get_spec(json_t *body, struct ca_spec *spec, GError **error)
+{
+	int64_t root_bits, issuing_bits, days;
+
+	if (!get_text(body, "key_type", &spec->key_type, error) || !get_text(body, "common_name", &spec->common_name, error) || !get_text(body, "organization", &spec->organization, error) ||
+	    !get_text(body, "root_key", &spec->root_key_uri, error) || !get_text(body, "issuing_key", &spec->issuing_key_uri, error) || !get_text(body, "ra_key", &spec->ra_key_uri, error) ||
+	    !get_text(body, "pin", &spec->pin, error) || !get_bool(body, "ra", &spec->ra, error) || !get_int(body, "root_bits", &root_bits, error) ||
+	    !get_int(body, "issuing_bits", &issuing_bits, error) || !get_int(body, "days", &days, error))
+		return false;
+	spec->key_type = spec->key_type ? spec->key_type : "rsa";
+	if (strcmp(spec->key_type, "rsa") && strcmp(spec->key_type, "ec"))
+		return pom_fail(error, POM_ERR_BAD_REQUEST, "key_type must be rsa or ec");
+	spec->root_bits = root_bits ? (unsigned)root_bits : 3072;
+	spec->issuing_bits = issuing_bits ? (unsigned)issuing_bits : 2048;
+	if ((spec->root_bits != 2048 && spec->root_bits != 3072 && spec->root_bits != 4096) || (spec->issuing_bits != 2048 && spec->issuing_bits != 3072 && spec->issuing_bits != 4096))
+		return pom_fail(error, POM_ERR_BAD_REQUEST, "key sizes are 2048, 3072 or 4096 bits");
+	if (days < 0 || days > CA_ROOT_DAYS)
+		return pom_fail(error, POM_ERR_BAD_REQUEST, "days must be between 1 and %d", CA_ROOT_DAYS);
+	spec->issuing_days = (int)days;
+	return true;
+}
+
+#define SPEC_KEYS "key_type", "common_name", "organization", "root_key", "issuing_key", "ra_key", "pin", "ra", "root_bits", "issuing_bits", "days"
+
+static json_t *ca_create(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"name", SPEC_KEYS, NULL};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+	struct ca_spec spec = {0};
+
+	if (!body || !check_keys(body, keys, error) || !get_text(body, "name", &spec.name, error) || !get_spec(body, &spec, error))
+		return NULL;
+	if (!spec.name) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "name is missing");
+		return NULL;
+	}
+	return service_ca_create(server->service, actor, &spec, error);
+}
+
+static json_t *ca_import(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"name", "files", "password", "key", "pin", "ra", "ra_key", NULL};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(GPtrArray) files = body ? get_files(body) : NULL;
+	struct ca_import import = {0};
+
+	if (!body || !check_keys(body, keys, error) || !get_text(body, "name", &import.name, error) || !get_text(body, "password", &import.password, error) || !get_text(body, "key", &import.key_uri, error) ||
+	    !get_text(body, "pin", &import.pin, error) || !get_text(body, "ra_key", &import.ra_key_uri, error) || !get_bool(body, "ra", &import.ra, error))
+		return NULL;
+	if (!import.name) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "name is missing");
+		return NULL;
+	}
+	import.files = (GBytes *const *)files->pdata;
+	import.n = files->len;
+	return service_ca_import(server->service, actor, &import, error);
+}
+
+static json_t *ca_csr(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"subject", SPEC_KEYS, NULL};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+	struct ca_spec spec = {.name = request->params[0]};
+	const char *subject = NULL;
+
+	if (!body || !check_keys(body, keys, error) || !get_text(body, "subject", &subject, error) || !get_spec(body, &spec, error))
+		return NULL;
+	if (!subject) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "subject is missing: the name that the CA shall have");
+		return NULL;
+	}
+	return service_ca_csr(server->service, actor, &spec, subject, error);
+}
+
+static json_t *ca_install(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"chain", NULL};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(GBytes) chain = NULL;
+	const char *text = NULL;
+
+	if (!body || !check_keys(body, keys, error) || !get_text(body, "chain", &text, error))
+		return NULL;
+	if (!text) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "chain is missing: the certificate and those above it, PEM");
+		return NULL;
+	}
+	chain = file_bytes(text);
+	return service_ca_install(server->service, actor, request->params[0], chain, error);
+}
+
+static json_t *ca_renew(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"days", NULL};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+	int64_t days;
+
+	if (!body || !check_keys(body, keys, error) || !get_int(body, "days", &days, error))
+		return NULL;
+	if (days < 0 || days > CA_ROOT_DAYS) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "days must be between 1 and %d", CA_ROOT_DAYS);
+		return NULL;
+	}
+	return service_ca_renew(server->service, actor, request->params[0], (int)days, error);
+}
+
+static json_t *ca_rekey(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"step", "keep_root", "force", SPEC_KEYS, NULL};
+	static const char *const steps[] = {"start", "activate", "finish"};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+	struct ca_spec spec = {.name = request->params[0]};
+	const char *step = NULL;
+	bool keep_root, force;
+
+	if (!body || !check_keys(body, keys, error) || !get_text(body, "step", &step, error) || !get_bool(body, "keep_root", &keep_root, error) || !get_bool(body, "force", &force, error) ||
+	    !get_spec(body, &spec, error))
+		return NULL;
+	for (int i = 0; i < (int)G_N_ELEMENTS(steps); i++)
+		if (!strcmp(steps[i], step ? step : "start"))
+			return service_ca_rekey(server->service, actor, &spec, (enum ca_rekey_step)i, keep_root, force, error);
+	pom_fail(error, POM_ERR_BAD_REQUEST, "step must be start, activate or finish");
+	return NULL;
+}
+
+static json_t *ca_devices(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_ca_devices(server->service, request->params[0], CLAMP(limit_of(request), 1, 1000), error);
+}
+
+static json_t *certificates(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *after = after_of(request), *search = http_request_query(request, "search"), *device = http_request_query(request, "device"), *state = http_request_query(request, "state");
+
+	return service_certificate_list(server->service, search, device, state, after, limit_of(request), error);
+}
+
+static json_t *certificate_issue(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"csr", "profile", "subject", "sans", "days", "may_enroll", NULL};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request), *der_text = NULL;
+	g_autofree const char **sans = NULL;
+	g_autofree guchar *der = NULL;
+	g_autoptr(GBytes) csr = NULL;
+	struct ca_issue wish = {0};
+	const char *text = NULL, *start, *end;
+	int64_t days;
+	gsize len;
+
+	if (!body || !check_keys(body, keys, error) || !get_text(body, "csr", &text, error) || !get_text(body, "profile", &wish.profile, error) || !get_text(body, "subject", &wish.subject, error) ||
+	    !get_texts(body, "sans", &sans, error) || !get_int(body, "days", &days, error) || !get_bool(body, "may_enroll", &wish.may_enroll, error))
+		return NULL;
+	if (!text || days < 0 || days > 3650) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, text ? "days must be between 1 and 3650" : "csr is missing: PKCS#10, PEM or base64");
+		return NULL;
+	}
+	/* Base64 decoding passes over line ends; the frame of PEM is cut off. */
+	start = strstr(text, "REQUEST-----");
+	end = start ? strstr(start + strlen("REQUEST-----"), "-----END") : NULL;
+	der_text = start && end ? g_strndup(start + strlen("REQUEST-----"), (gsize)(end - start) - strlen("REQUEST-----")) : g_strdup(text);
+	der = g_base64_decode(der_text, &len);
+	wish.csr = csr = g_bytes_new(der, len);
+	wish.sans = (const char *const *)sans;
+	wish.days = (int)days;
+	return service_ca_issue(server->service, actor, &wish, error);
+}
+
+static json_t *certificate_show(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_certificate_show(server->service, request->params[0], error);
+}
+
+static json_t *certificate_revoke(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"reason", NULL};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+	const char *reason = NULL;
+
+	if (!body || !check_keys(body, keys, error) || !get_text(body, "reason", &reason, error))
+		return NULL;
+	return service_certificate_revoke(server->service, actor, request->params[0], reason, error);
+}
+
+static json_t *certificate_release(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *actor = actor_of(server, request);
+
+	return service_certificate_release(server->service, actor, request->params[0], error);
+}
+
+static json_t *held(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_held_list(server->service, error);
+}
+
+static json_t *crl_publish(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *actor = actor_of(server, request);
+
+	return service_crl_publish(server->service, actor, error);
+}
+
+static json_t *challenges(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *after = after_of(request);
+
+	return service_challenge_list(server->service, after, limit_of(request), error);
+}
+
+static json_t *challenge_new(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"subject", "sans", "profile", "device", "key_type", "ttl_seconds", "uses", "enroll", NULL};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+	g_autofree const char **sans = NULL;
+	struct challenge_wish wish = {0};
+
+	if (!body || !check_keys(body, keys, error) || !get_text(body, "subject", &wish.subject, error) || !get_texts(body, "sans", &sans, error) || !get_text(body, "profile", &wish.profile, error) ||
+	    !get_text(body, "device", &wish.device, error) || !get_text(body, "key_type", &wish.key_type, error) || !get_int(body, "ttl_seconds", &wish.ttl_s, error) ||
+	    !get_int(body, "uses", &wish.uses, error) || !get_bool(body, "enroll", &wish.may_enroll, error))
+		return NULL;
+	wish.sans = (const char *const *)sans;
+	return service_challenge_new(server->service, actor, &wish, error);
+}
+
+static json_t *challenge_revoke(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *actor = actor_of(server, request);
+
+	return service_challenge_revoke(server->service, actor, request->params[0], error);
+}
+
+static json_t *profiles(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_profile_list(server->service, error);
+}
+
+static json_t *profile_show(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_profile_show(server->service, request->params[0], error);
+}
+
+static json_t *profile_set(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+
+	return body ? service_profile_set(server->service, actor, request->params[0], body, error) : NULL;
+}
+
+static json_t *profile_remove(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *actor = actor_of(server, request);
+
+	return service_profile_remove(server->service, actor, request->params[0], error);
+}
+
+static json_t *requests(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *after = after_of(request), *state = http_request_query(request, "state");
+
+	return service_request_list(server->service, state, after, limit_of(request), error);
+}
+
+static json_t *decide(struct server *server, const struct http_request *request, bool approve, GError **error)
+{
+	static const char *const keys[] = {"reason", NULL};
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+	const char *reason = NULL;
+
+	if (!body || !check_keys(body, keys, error) || !get_text(body, "reason", &reason, error))
+		return NULL;
+	return service_request_decide(server->service, actor, request->params[0], approve, reason, error);
+}
+
+static json_t *request_approve(struct server *server, const struct http_request *request, GError **error)
+{
+	return decide(server, request, true, error);
+}
+
+static json_t *request_deny(struct server *server, const struct http_request *request, GError **error)
+{
+	return decide(server, request, false, error);
+}
+
+static json_t *outside(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_outside_list(server->service, error);
+}
+
+static json_t *outside_set(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autoptr(json_t) body = body_object(request, error);
+	g_autofree char *actor = actor_of(server, request);
+
+	return body ? service_outside_set(server->service, actor, request->params[0], body, error) : NULL;
+}
+
+static json_t *outside_remove(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *actor = actor_of(server, request);
+
+	return service_outside_remove(server->service, actor, request->params[0], error);
+}
+
+static json_t *audit(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *after = after_of(request), *object = http_request_query(request, "object"), *action = http_request_query(request, "action");
+
+	return service_audit_list(server->service, object, action, after, limit_of(request), error);
+}
+
+static json_t *audit_verify(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_audit_verify(server->service, error);
+}
+
+static json_t *device_renew(struct server *server, const struct http_request *request, GError **error)
+{
+	return service_device_renew(server->service, request->params[0], error);
 }
 
 /* ---- without a token ---- */
@@ -323,7 +727,39 @@ static struct http_response *version(void *ctx, const struct http_request *reque
 	X("/api/v1/tokens", HTTP_POST, token_new, 201) \
 	X("/api/v1/tokens/{}", HTTP_DELETE, token_revoke, 200) \
 	X("/api/v1/push-certificates", HTTP_GET, push_certs, 200) \
-	X("/api/v1/push-certificates", HTTP_POST, push_cert_import, 200)
+	X("/api/v1/push-certificates", HTTP_POST, push_cert_import, 200) \
+	X("/api/v1/devices/{}/renew", HTTP_POST, device_renew, 202) \
+	X("/api/v1/cas", HTTP_GET, cas, 200) \
+	X("/api/v1/cas", HTTP_POST, ca_create, 201) \
+	X("/api/v1/cas/import", HTTP_POST, ca_import, 201) \
+	X("/api/v1/cas/{}", HTTP_GET, ca, 200) \
+	X("/api/v1/cas/{}/csr", HTTP_POST, ca_csr, 201) \
+	X("/api/v1/cas/{}/install", HTTP_POST, ca_install, 200) \
+	X("/api/v1/cas/{}/renew", HTTP_POST, ca_renew, 200) \
+	X("/api/v1/cas/{}/rekey", HTTP_POST, ca_rekey, 200) \
+	X("/api/v1/cas/{}/devices", HTTP_GET, ca_devices, 200) \
+	X("/api/v1/certificates", HTTP_GET, certificates, 200) \
+	X("/api/v1/certificates", HTTP_POST, certificate_issue, 201) \
+	X("/api/v1/certificates/{}", HTTP_GET, certificate_show, 200) \
+	X("/api/v1/certificates/{}/revoke", HTTP_POST, certificate_revoke, 200) \
+	X("/api/v1/certificates/{}/release", HTTP_POST, certificate_release, 200) \
+	X("/api/v1/held-certificates", HTTP_GET, held, 200) \
+	X("/api/v1/crls", HTTP_POST, crl_publish, 200) \
+	X("/api/v1/challenges", HTTP_GET, challenges, 200) \
+	X("/api/v1/challenges", HTTP_POST, challenge_new, 201) \
+	X("/api/v1/challenges/{}", HTTP_DELETE, challenge_revoke, 200) \
+	X("/api/v1/scep-profiles", HTTP_GET, profiles, 200) \
+	X("/api/v1/scep-profiles/{}", HTTP_GET, profile_show, 200) \
+	X("/api/v1/scep-profiles/{}", HTTP_PUT, profile_set, 200) \
+	X("/api/v1/scep-profiles/{}", HTTP_DELETE, profile_remove, 200) \
+	X("/api/v1/scep-requests", HTTP_GET, requests, 200) \
+	X("/api/v1/scep-requests/{}/approve", HTTP_POST, request_approve, 200) \
+	X("/api/v1/scep-requests/{}/deny", HTTP_POST, request_deny, 200) \
+	X("/api/v1/outside-cas", HTTP_GET, outside, 200) \
+	X("/api/v1/outside-cas/{}", HTTP_PUT, outside_set, 200) \
+	X("/api/v1/outside-cas/{}", HTTP_DELETE, outside_remove, 200) \
+	X("/api/v1/audit", HTTP_GET, audit, 200) \
+	X("/api/v1/audit/verify", HTTP_GET, audit_verify, 200)
 
 static const struct {
 	const char *pattern;
@@ -358,7 +794,7 @@ const struct http_route admin_routes[] = {
 	{"/readyz", HTTP_BIT(HTTP_GET), 0, 0, readyz, PUBLIC},
 	{"/version", HTTP_BIT(HTTP_GET), 0, 0, version, PUBLIC},
 	{"/metrics", HTTP_BIT(HTTP_GET), 0, 0, metrics, 0},
-#define X(pattern, method, run, status) {pattern, HTTP_BIT(method), (method) == HTTP_POST ? BODY_MAX : 0, 0, api, 0},
+#define X(pattern, method, run, status) {pattern, HTTP_BIT(method), (method) == HTTP_POST || (method) == HTTP_PUT ? BODY_MAX : 0, 0, api, 0},
 	ADMIN_TABLE(X)
 #undef X
 	{0},

@@ -136,7 +136,7 @@ static bool write_root(const char *dir, struct store *store, GError **error)
 static bool fill(const char *dir, const struct datadir_options *o, GError **error)
 {
 	g_autofree char *key = datadir_path(dir, DATADIR_SEAL), *db = datadir_path(dir, DATADIR_DB), *url = g_strconcat("sqlite:", db, NULL);
-	const struct ca_options ca = {o->organization, o->root_bits, o->issuing_bits};
+	const struct ca_spec ca = {.name = "default", .organization = o->organization, .key_type = o->key_type, .root_bits = o->root_bits, .issuing_bits = o->issuing_bits, .ra = o->ra};
 	struct seal seal;
 	struct store *store;
 	bool ok;
@@ -144,7 +144,7 @@ static bool fill(const char *dir, const struct datadir_options *o, GError **erro
 	if (!seal_create_file(key, pom_random_system(), error) || !seal_load_file(key, pom_random_system(), &seal, error))
 		return false;
 	store = store_open(url, pom_clock_system(), pom_random_system(), error);
-	ok = store && service_create_ca(store, &seal, &ca, pom_clock_system(), pom_random_system(), error) && make_token(dir, store, error) && write_root(dir, store, error);
+	ok = store && ca_make_first(store, &seal, &ca, pom_clock_system(), pom_random_system(), error) && make_token(dir, store, error) && write_root(dir, store, error);
 	store_close(store);
 	explicit_bzero(&seal, sizeof(seal));
 	return ok && write_conf(dir, o, error);

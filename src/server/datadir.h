@@ -19,6 +19,8 @@ char *datadir_path(const char *dir, const char *name);
 struct datadir_options {
 	const char *dir, *url, *organization;
 	unsigned root_bits, issuing_bits;
+	const char *key_type; /* "rsa" or "ec" */
+	bool ra;              /* an RA stands beside the issuing CA (always with EC) */
 };
 /* Makes a data directory: all in a sibling "DIR.new" first, then renamed, so that an interrupted init leaves nothing half made. An existing
  * directory is taken only when it is empty or a data directory already: then nothing is changed and *RET_EXISTED is set (POM_ERR_CONFLICT when it

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "codec/ocsp.h"
 #include "server/server_internal.h"
 
 enum { CHECKIN_MAX = 10 << 20, REPORT_MAX = 32 << 20, SCEP_URL_MAX = 64 << 10 };
@@ -92,6 +93,13 @@ struct http_response *device_admit(void *ctx, const struct http_request *head)
 	return device_refuse(ctx, head, POM_ERR_TOO_LARGE, "a check-in message may have 10 MiB");
 }
 
+/* Only by explicit setting: the device removes its enrollment (Apple: error code of a 403). */
+static struct http_response *unenroll(const struct http_request *request, const struct subject *subject, const GError *error)
+{
+	server_log_refusal(request, subject, error);
+	return http_response_text(403, "application/json", "{\"code\":\"com.apple.unrecognized.device\",\"description\":\"the identity of this device has been revoked\"}\n");
+}
+
 static struct http_response *mdm(void *ctx, const struct http_request *request)
 {
 	struct server *server = ctx;
@@ -107,6 +115,8 @@ static struct http_response *mdm(void *ctx, const struct http_request *request)
 		ok = service_checkin(server->service, &proof, request->body, &subject, &reply, &error);
 	else
 		ok = service_report(server->service, &proof, request->body, &subject, &reply, &error);
+	if (!ok && server->service->settings.revoked_unenroll && g_error_matches(error, POM_ERROR, POM_ERR_CERT_REVOKED))
+		return unenroll(request, &subject, error);
 	if (!ok)
 		return refuse(request, &subject, error);
 	if (checkin)
@@ -151,64 +161,166 @@ static struct http_response *enroll_profile(void *ctx, const struct http_request
 
 /* ---- SCEP ---- */
 
-static struct http_response *scep_operation(struct server *server, const struct http_request *request, GBytes *message)
+/* The profile in a path: what stands behind /scep/. Programs' names that clients put there by themselves are none. transfer full. */
+static char *profile_of(const struct http_request *request)
+{
+	static const char *const programs[] = {"pkiclient.exe", "cgi-bin", "certsrv", "mscep.dll", NULL};
+	const char *rest = g_str_has_prefix(request->path, "/scep/") ? request->path + strlen("/scep/") : "";
+	g_autofree char *name = g_strndup(rest, strcspn(rest, "/"));
+
+	return !*name || g_strv_contains(programs, name) ? g_strdup("default") : g_steal_pointer(&name);
+}
+
+static struct http_response *scep_operation(struct server *server, const struct http_request *request, const char *profile, GBytes *message)
 {
 	struct subject subject = {0};
-	g_autoptr(GError) error = NULL, refusal = NULL;
-	GBytes *reply = NULL;
+	g_autoptr(GError) error = NULL;
+	struct scep_outcome outcome = {0};
 	struct http_response *response;
 
-	if (!service_scep_operation(server->service, message, &subject, &reply, &refusal, &error))
+	if (!service_scep_operation(server->service, &(struct scep_call){profile, request->peer, message}, &subject, &outcome, &error)) {
+		scep_outcome_clear(&outcome);
 		return refuse(request, &subject, error);
-	if (refusal)
-		server_log_refusal(request, &subject, refusal);
+	}
+	pom_metric_add(POM_METRIC_SCEP, outcome.what, 1);
+	if (outcome.refusal)
+		server_log_refusal(request, &subject, outcome.refusal);
 	else
-		pom_log(POM_LOG_INFO, "SCEP certificate issued", "transaction", subject.detail, "peer", request->peer, NULL);
-	response = http_response_new(200, "application/x-pki-message", reply);
+		pom_log(POM_LOG_INFO, "SCEP", "outcome", outcome.what, "profile", profile, "transaction", subject.detail, "peer", request->peer, "agent", http_request_header(request, "User-Agent"), NULL);
+	response = http_response_new(200, "application/x-pki-message", g_bytes_ref(outcome.reply));
 	http_response_header(response, "Cache-Control", "no-store");
+	scep_outcome_clear(&outcome);
 	return response;
 }
 
-static struct http_response *scep_get(struct server *server, const struct http_request *request, const char *operation)
+static struct http_response *scep_message(struct server *server, const struct http_request *request, const char *profile)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GBytes) message = NULL;
 	const char *raw;
 	size_t len;
 
-	if (!g_ascii_strcasecmp(operation, "GetCACaps"))
-		return http_response_new(200, "text/plain", service_scep_caps(server->service));
-	if (!g_ascii_strcasecmp(operation, "GetCACert"))
-		return http_response_new(200, "application/x-x509-ca-cert", service_scep_ca_cert(server->service));
-	if (g_ascii_strcasecmp(operation, "PKIOperation")) {
-		pom_fail(&error, POM_ERR_SCEP_OPERATION, "operation \"%.64s\" is not served (RFC 8894 §4)", operation);
-		return refuse(request, NULL, error);
-	}
 	raw = http_request_query_raw(request, "message", &len);
 	message = raw ? scep_get_message_parse(raw, len, &error) : NULL;
 	if (!raw)
 		pom_fail(&error, POM_ERR_SCEP_MESSAGE, "PKIOperation by GET has no message (RFC 8894 §4.1)");
-	return message ? scep_operation(server, request, message) : refuse(request, NULL, error);
+	return message ? scep_operation(server, request, profile, message) : refuse(request, NULL, error);
+}
+
+static struct http_response *scep_get(struct server *server, const struct http_request *request, const char *profile, const char *operation)
+{
+	g_autoptr(GError) error = NULL;
+	const char *type = NULL;
+	GBytes *body = NULL;
+
+	if (!g_ascii_strcasecmp(operation, "PKIOperation"))
+		return scep_message(server, request, profile);
+	if (!g_ascii_strcasecmp(operation, "GetCACaps")) {
+		type = "text/plain";
+		body = service_scep_caps(server->service, profile, &error);
+	} else if (!g_ascii_strcasecmp(operation, "GetCACert")) {
+		body = service_scep_ca_cert(server->service, profile, &type, &error);
+	} else if (!g_ascii_strcasecmp(operation, "GetNextCACert")) {
+		type = "application/x-x509-next-ca-cert";
+		body = service_scep_next_ca_cert(server->service, profile, &error);
+	} else {
+		pom_fail(&error, POM_ERR_SCEP_OPERATION, "operation \"%.64s\" is not served (RFC 8894 §4)", operation);
+	}
+	return body ? http_response_new(200, type, body) : refuse(request, NULL, error);
 }
 
 static struct http_response *scep(void *ctx, const struct http_request *request)
 {
 	struct server *server = ctx;
-	g_autofree char *operation = http_request_query(request, "operation");
+	g_autofree char *operation = http_request_query(request, "operation"), *profile = profile_of(request);
 	g_autoptr(GError) error = NULL;
 
 	if (request->method != HTTP_POST) {
 		if (operation)
-			return scep_get(server, request, operation);
+			return scep_get(server, request, profile, operation);
 		pom_fail(&error, POM_ERR_SCEP_OPERATION, "operation is missing (RFC 8894 §4.1)");
 	} else if (operation && g_ascii_strcasecmp(operation, "PKIOperation")) {
 		pom_fail(&error, POM_ERR_SCEP_OPERATION, "operation \"%.64s\" cannot be used with POST (RFC 8894 §4.1)", operation);
 	} else if (!g_bytes_get_size(request->body)) {
 		pom_fail(&error, POM_ERR_SCEP_MESSAGE, "the body is empty: the client sent no message");
 	} else {
-		return scep_operation(server, request, request->body);
+		return scep_operation(server, request, profile, request->body);
 	}
 	return refuse(request, NULL, error);
+}
+
+/* ---- revocation ---- */
+
+static void set_time(struct http_response *response, const char *name, int64_t unix_ms)
+{
+	g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(unix_ms / 1000);
+	g_autofree char *text = time ? g_date_time_format(time, "%a, %d %b %Y %H:%M:%S GMT") : NULL;
+
+	if (text)
+		http_response_header(response, name, text);
+}
+
+/* /ca/default-1.crl, /ca/default-1.cer */
+static struct http_response *ca_file(void *ctx, const struct http_request *request)
+{
+	struct server *server = ctx;
+	const char *name = request->params[0], *dot = strrchr(name, '.'), *known;
+	g_autofree char *generation = g_strndup(name, dot ? (gsize)(dot - name) : strlen(name)), *etag = NULL;
+	g_autoptr(GError) error = NULL;
+	struct http_response *response;
+	int64_t number, next_update_ms;
+	GBytes *body;
+
+	if (dot && !strcmp(dot, ".cer")) {
+		body = service_ca_certificate(server->service, generation, &error);
+		return body ? http_response_new(200, "application/pkix-cert", body) : refuse(request, NULL, error);
+	}
+	if (!dot || strcmp(dot, ".crl")) {
+		pom_fail(&error, POM_ERR_NOT_FOUND, "there are only NAME.crl and NAME.cer here");
+		return refuse(request, NULL, error);
+	}
+	body = service_crl(server->service, generation, &number, &next_update_ms, &error);
+	if (!body)
+		return refuse(request, NULL, error);
+	etag = g_strdup_printf("\"%s-%" G_GINT64_FORMAT "\"", generation, number);
+	known = http_request_header(request, "If-None-Match");
+	if (known && strstr(known, etag)) {
+		g_bytes_unref(body);
+		response = http_response_new(304, NULL, NULL);
+	} else {
+		response = http_response_new(200, "application/pkix-crl", body);
+	}
+	http_response_header(response, "ETag", etag);
+	http_response_header(response, "Cache-Control", "public, max-age=600, must-revalidate");
+	set_time(response, "Expires", service_now_ms(server->service) + 600 * 1000);
+	return response;
+}
+
+/* RFC 6960 appendix A. Every request gets an answer of the protocol: what is malformed, unknown or failing is said within it. */
+static struct http_response *ocsp(void *ctx, const struct http_request *request)
+{
+	struct server *server = ctx;
+	g_autoptr(GError) refusal = NULL;
+	g_autoptr(GBytes) message = NULL;
+	g_autofree char *cache = NULL;
+	struct http_response *response;
+	int64_t max_age = 0;
+
+	if (request->method == HTTP_POST) {
+		message = g_bytes_ref(request->body);
+	} else {
+		/* As it was sent: base64 may hold slashes, escaped or not. */
+		const char *raw = strstr(request->target, "/ocsp");
+		size_t len = raw ? strcspn(raw + strlen("/ocsp"), "?") : 0;
+
+		message = raw ? ocsp_get_parse(raw + strlen("/ocsp"), len, &refusal) : NULL;
+	}
+	response = http_response_new(200, "application/ocsp-response", service_ocsp(server->service, message, &max_age, refusal ? NULL : &refusal));
+	if (refusal)
+		server_log_refusal(request, NULL, refusal);
+	cache = max_age && request->method != HTTP_POST ? g_strdup_printf("public, max-age=%" G_GINT64_FORMAT ", no-transform, must-revalidate", max_age) : g_strdup("no-store");
+	http_response_header(response, "Cache-Control", cache);
+	return response;
 }
 
 static struct http_response *home(void *ctx, const struct http_request *request)
@@ -216,19 +328,25 @@ static struct http_response *home(void *ctx, const struct http_request *request)
 	return http_response_text(200, "text/plain", "This is Pomona, a device management server. Devices enroll with a link from their administrator.\n");
 }
 
-#define SCEP_ROUTES \
-	{"/scep", HTTP_BIT(HTTP_GET) | HTTP_BIT(HTTP_POST), SCEP_MESSAGE_MAX, SCEP_URL_MAX, scep, 0}, \
-	{"/scep/*", HTTP_BIT(HTTP_GET) | HTTP_BIT(HTTP_POST), SCEP_MESSAGE_MAX, SCEP_URL_MAX, scep, 0}, \
-	{"/cgi-bin/pkiclient.exe", HTTP_BIT(HTTP_GET) | HTTP_BIT(HTTP_POST), SCEP_MESSAGE_MAX, SCEP_URL_MAX, scep, 0}
+#define READ (HTTP_BIT(HTTP_GET) | HTTP_BIT(HTTP_POST))
+#define CA_ROUTES \
+	{"/scep", READ, SCEP_MESSAGE_MAX, SCEP_URL_MAX, scep, 0}, \
+	{"/scep/*", READ, SCEP_MESSAGE_MAX, SCEP_URL_MAX, scep, 0}, \
+	{"/cgi-bin/pkiclient.exe", READ, SCEP_MESSAGE_MAX, SCEP_URL_MAX, scep, 0}, \
+	{"/certsrv/mscep/mscep.dll", READ, SCEP_MESSAGE_MAX, SCEP_URL_MAX, scep, 0}, \
+	{"/certsrv/mscep/mscep.dll/*", READ, SCEP_MESSAGE_MAX, SCEP_URL_MAX, scep, 0}, \
+	{"/ca/{}", HTTP_BIT(HTTP_GET), 0, 0, ca_file, 0}, \
+	{"/ocsp", READ, OCSP_REQUEST_MAX_BYTES, SCEP_URL_MAX, ocsp, 0}, \
+	{"/ocsp/*", HTTP_BIT(HTTP_GET), 0, SCEP_URL_MAX, ocsp, 0}
 
 const struct http_route device_routes[] = {
 	{"/mdm", HTTP_BIT(HTTP_PUT), REPORT_MAX, 0, mdm, 0},
 	{"/checkin", HTTP_BIT(HTTP_PUT), REPORT_MAX, 0, mdm, 0},
-	SCEP_ROUTES,
+	CA_ROUTES,
 	{"/enroll/{}", HTTP_BIT(HTTP_GET), 0, 0, enroll_page, 0},
 	{"/enroll/{}/profile", HTTP_BIT(HTTP_GET), 0, 0, enroll_profile, 0},
 	{"/", HTTP_BIT(HTTP_GET), 0, 0, home, 0},
 	{0},
 };
 
-const struct http_route plain_routes[] = {SCEP_ROUTES, {0}};
+const struct http_route plain_routes[] = {CA_ROUTES, {0}};

@@ -1,9 +1,9 @@
-/* One thread for what time alone makes due: last-seen times, our TLS certificate, expiry figures. */
+/* One thread for what time alone makes due: last-seen times, our TLS certificate, CRLs, audit chain, renewal of identities, expiry warnings. */
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/server_internal.h"
 
-enum { TICK_S = 2, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
+enum { TICK_S = 2, MINUTE_MS = 60 * 1000, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
 
 static void flush(struct server *server)
 {
@@ -37,18 +37,72 @@ static bool tls_is_due(struct server *server, int64_t now_ms)
 	return due;
 }
 
-static void show_expiry(struct server *server)
+/* Another generation of the CA carries the TLS certificate, once every device trusts its root. */
+static bool tls_generation_is_due(struct server *server)
 {
-	pom_metric_set(POM_METRIC_CERT_EXPIRY, "root", server->service->root->info->not_after);
-	pom_metric_set(POM_METRIC_CERT_EXPIRY, "issuing", server->service->issuing->info->not_after);
-	pom_metric_set(POM_METRIC_CERT_EXPIRY, "profile_signing", server->service->profile_signer->info->not_after);
+	X509 *cert;
+	bool due;
+
+	pthread_mutex_lock(&server->tls_lock);
+	cert = server->tls_cert;
+	if (cert)
+		X509_up_ref(cert);
+	pthread_mutex_unlock(&server->tls_lock);
+	due = cert && service_tls_is_due(server->service, cert);
+	X509_free(cert);
+	return due;
+}
+
+static void say(const char *what, GError *error)
+{
+	if (error)
+		pom_log(POM_LOG_ERROR, what, "why", error->message, NULL);
+	g_clear_error(&error);
+}
+
+/* What must be seen soon after it was decided. */
+static void often(struct server *server)
+{
+	GError *error = NULL;
+
+	if (!service_audit_seal(server->service, &error))
+		say("the audit log could not be sealed", g_steal_pointer(&error));
+	if (!service_crl_refresh(server->service, &error))
+		say("a CRL could not be made", g_steal_pointer(&error));
+	if (tls_generation_is_due(server))
+		renew_tls(server, service_now_ms(server->service));
+}
+
+static void each_minute(struct server *server)
+{
+	GError *error = NULL;
+	size_t n;
+
+	if (!service_renewal_scan(server->service, &n, &error))
+		say("identities could not be looked at for renewal", g_steal_pointer(&error));
+	if (!service_renew_own(server->service, &error))
+		say("a certificate of the CA could not be renewed", g_steal_pointer(&error));
+	if (service_has_closed_token(server->service) && !service_ca_reload(server->service, &error))
+		say("the CAs could not be read again", g_steal_pointer(&error));
+}
+
+static void hourly(struct server *server, int64_t now_ms)
+{
+	GError *error = NULL;
+	size_t n;
+
+	service_warn_expiry(server->service);
+	if (!store_certificate_revoke_superseded(server->store, now_ms, now_ms - (int64_t)CA_SUPERSEDED_S * 1000, &n, &error))
+		say("superseded identities could not be revoked", g_steal_pointer(&error));
+	if (!store_scep_purge(server->store, now_ms, &error))
+		say("old challenges could not be removed", g_steal_pointer(&error));
 }
 
 static void *janitor_main(void *data)
 {
 	struct server *server = data;
 	struct timespec until;
-	int64_t next_hourly = 0;
+	int64_t next_hourly = 0, next_minute = 0;
 
 	pthread_mutex_lock(&server->janitor_lock);
 	while (!server->stopping) {
@@ -58,9 +112,14 @@ static void *janitor_main(void *data)
 		now_ms = service_now_ms(server->service);
 		flush(server);
 		if (now_ms >= next_hourly) {
-			show_expiry(server);
+			hourly(server, now_ms);
 			next_hourly = now_ms + HOUR_MS;
 		}
+		if (now_ms >= next_minute) {
+			each_minute(server);
+			next_minute = now_ms + MINUTE_MS;
+		}
+		often(server);
 		if (tls_is_due(server, now_ms))
 			renew_tls(server, now_ms);
 		clock_gettime(CLOCK_MONOTONIC, &until);

@@ -9,7 +9,9 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "keys/pkcs11.h"
 #include "server/datadir.h"
+#include "server/outbound.h"
 #include "server/server_internal.h"
 
 /* Together below the ten seconds that a stop may take; what still hangs then (a name lookup, a disk) is left behind. */
@@ -23,6 +25,26 @@ void server_done(void *ctx, const struct http_request *request, int status, int6
 	pom_metric_add(POM_METRIC_HTTP_REQUESTS, text, 1);
 }
 
+/* The standard of all SCEP profiles, as far as the settings say it. */
+static struct scep_profile *standard_profile(const struct settings *s)
+{
+	struct scep_profile *profile = scep_profile_new("default");
+
+	profile->legacy = settings_bool(s, SETTING_SCEP_LEGACY) || settings_bool(s, SETTING_SCEP_DES);
+	profile->legacy_des = settings_bool(s, SETTING_SCEP_DES);
+	profile->days = settings_int(s, SETTING_DEVICE_DAYS);
+	return profile;
+}
+
+static char *ca_url(const struct settings *s)
+{
+	const char *set = settings_text(s, SETTING_CA_URL);
+
+	if (set && !strcmp(set, "none"))
+		return NULL;
+	return g_strdup(set ? set : settings_text(s, SETTING_URL));
+}
+
 static struct service_settings service_settings(const struct settings *s)
 {
 	return (struct service_settings){
@@ -33,9 +55,15 @@ static struct service_settings service_settings(const struct settings *s)
 		.enroll_include_root = settings_bool(s, SETTING_ENROLL_ROOT),
 		.access_rights = settings_int(s, SETTING_ENROLL_RIGHTS),
 		.key_size = (int)settings_int(s, SETTING_ENROLL_KEYSIZE),
-		.scep = {settings_bool(s, SETTING_SCEP_LEGACY), settings_bool(s, SETTING_SCEP_DES), 2048},
-		.device_days = (int)settings_int(s, SETTING_DEVICE_DAYS),
+		.profile = standard_profile(s),
 		.link_ttl_s = settings_int(s, SETTING_ENROLL_TTL) * 3600,
+		.expired_grace_s = settings_int(s, SETTING_CA_GRACE) * 86400,
+		.revoked_unenroll = settings_bool(s, SETTING_CA_UNENROLL),
+		.own_tls = !settings_text(s, SETTING_TLS_CERTIFICATE),
+		.ca_url = ca_url(s),
+		.identity_source = g_strdup(settings_text(s, SETTING_IDENTITY_SOURCE) ? settings_text(s, SETTING_IDENTITY_SOURCE) : "scep"),
+		.identity_outside = g_strdup(settings_text(s, SETTING_IDENTITY_OUTSIDE) ? settings_text(s, SETTING_IDENTITY_OUTSIDE) : ""),
+		.pkcs12_modern = settings_bool(s, SETTING_IDENTITY_MODERN),
 	};
 }
 
@@ -72,11 +100,35 @@ static bool check_public_url(const struct settings *s, GError **error)
 	return !strcmp(checked, url) ? true : pom_fail(error, POM_ERR_CONFIG, "server.url must be written as %s, not %s", checked, url);
 }
 
+static bool check_identity(const struct settings *s, GError **error)
+{
+	static const char *const sources[] = {"scep", "pkcs12", "scep-proxy", "scep-direct", NULL};
+	const char *source = settings_text(s, SETTING_IDENTITY_SOURCE);
+
+	if (source && !g_strv_contains(sources, source))
+		return pom_fail(error, POM_ERR_CONFIG, "identity.source must be scep, pkcs12, scep-proxy or scep-direct, not \"%s\"", source);
+	if (source && g_str_has_prefix(source, "scep-") && !settings_text(s, SETTING_IDENTITY_OUTSIDE))
+		return pom_fail(error, POM_ERR_CONFIG, "identity.source is %s, but identity.outside does not say which outside CA", source);
+	return true;
+}
+
+/* It stands in certificates. */
+static bool check_ca_url(const struct settings *s, GError **error)
+{
+	const char *url = settings_text(s, SETTING_CA_URL);
+
+	if (!url || !strcmp(url, "none"))
+		return true;
+	if ((!g_str_has_prefix(url, "http://") && !g_str_has_prefix(url, "https://")) || g_str_has_suffix(url, "/") || strpbrk(url, " ?#"))
+		return pom_fail(error, POM_ERR_CONFIG, "ca.public_url must look like http://ca.example.org, without a slash at the end, or be none");
+	return true;
+}
+
 static bool check_settings(const struct settings *s, GError **error)
 {
 	static const struct { enum setting setting; int64_t min, max; } ranges[] = {
 		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_ENROLL_RIGHTS, 1, 8191},
-		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30},
+		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30}, {SETTING_CA_GRACE, 0, 3650},
 	};
 	int64_t key_size = settings_int(s, SETTING_ENROLL_KEYSIZE);
 
@@ -91,7 +143,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		return pom_fail(error, POM_ERR_CONFIG, "enroll.key_size must be 2048 or 4096");
 	if (settings_text(s, SETTING_TLS_KEY) && !settings_text(s, SETTING_TLS_CERTIFICATE))
 		return pom_fail(error, POM_ERR_CONFIG, "tls.key is set but tls.certificate is not");
-	return check_log_level(s, error) && check_public_url(s, error);
+	return check_log_level(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error);
 }
 
 /* Settings that lower the guard are said aloud at every start. */
@@ -115,6 +167,34 @@ static void set_log_level(const struct settings *s)
 		pom_log_set_level((enum pom_log_level)level);
 }
 
+static void reload_tls(void *ctx)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!server_tls_load(ctx, &error))
+		pom_log(POM_LOG_ERROR, "the TLS certificate could not be changed", "why", error->message, NULL);
+}
+
+/* Devices know the server by the URL that they were given: another one makes them strangers. */
+static bool check_url_change(struct server *server, GError **error)
+{
+	const char *url = settings_text(server->settings, SETTING_URL);
+	g_autofree char *known = NULL;
+	int64_t live;
+
+	if (!store_setting_get(server->store, "public_url", &known, error))
+		return false;
+	if (known && strcmp(known, url)) {
+		if (!store_live_count(server->store, &live, error))
+			return false;
+		if (live && !settings_bool(server->settings, SETTING_URL_CHANGE))
+			return pom_fail(error, POM_ERR_CONFIG, "server.url is %s now, but %" G_GINT64_FORMAT " enrolled device(s) know this server as %s, and Apple devices do not take another one:"
+			                " keep the old name working, or start once with --set server.allow_url_change=true and enroll them again", url, live, known);
+		pom_log(POM_LOG_WARNING, "the public URL has changed", "from", known, "to", url, NULL);
+	}
+	return (known && !strcmp(known, url)) || store_setting_put(server->store, "public_url", url, error);
+}
+
 static void wake_push(void *ctx)
 {
 	struct server *server = ctx;
@@ -130,8 +210,10 @@ static bool open_service(struct server *server, GError **error)
 
 	if (!seal_load_file(key, pom_random_system(), &seal, error))
 		return false;
+	if (settings_text(server->settings, SETTING_CA_PKCS11) && !keys_load_pkcs11(settings_text(server->settings, SETTING_CA_PKCS11), error))
+		return false;
 	server->store = store_open(url, pom_clock_system(), pom_random_system(), error);
-	if (!server->store)
+	if (!server->store || !check_url_change(server, error))
 		return false;
 	server->service = service_new(server->store, &seal, service_settings(server->settings), pom_clock_system(), pom_random_system(), error);
 	explicit_bzero(&seal, sizeof(seal));
@@ -139,6 +221,10 @@ static bool open_service(struct server *server, GError **error)
 		return false;
 	server->service->wake_push = wake_push;
 	server->service->wake_ctx = server;
+	server->service->reload_tls = reload_tls;
+	server->service->reload_tls_ctx = server;
+	server->service->outbound = server_outbound();
+	service_warn_profiles(server->service);
 	return true;
 }
 
@@ -266,6 +352,7 @@ static void close_all(struct server *server)
 	service_free(server->service);
 	store_close(server->store);
 	SSL_CTX_free(server->tls);
+	X509_free(server->tls_cert);
 	pthread_mutex_destroy(&server->tls_lock);
 	unlink(ports);
 }

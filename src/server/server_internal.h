@@ -19,6 +19,7 @@ struct server {
 
 	pthread_mutex_t tls_lock;
 	SSL_CTX *tls;          /* the present context */
+	X509 *tls_cert;        /* its certificate, when our CA made it; NULL: files */
 	int64_t tls_renew_ms;  /* when the janitor looks for a new one of ours; 0: files, never */
 
 	pthread_mutex_t janitor_lock;

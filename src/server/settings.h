@@ -13,7 +13,8 @@
 	X(SETTING_ORGANIZATION, "server", "organization", TEXT, "Pomona", "Name of your organization, shown to people who enroll a device.") \
 	X(SETTING_LISTEN, "server", "listen", TEXT, "", "Address of the device listener (HTTPS). Empty: all addresses, port of the public URL.") \
 	X(SETTING_ADMIN_LISTEN, "server", "admin_listen", TEXT, "127.0.0.1:8081", "Address of the admin API (plain HTTP, for loopback). Empty: only the unix socket.") \
-	X(SETTING_HTTP_LISTEN, "server", "http_listen", TEXT, "", "Address for SCEP without TLS. Empty: none.") \
+	X(SETTING_HTTP_LISTEN, "server", "http_listen", TEXT, "", "Address for SCEP, CRL and OCSP without TLS. Empty: none.") \
+	X(SETTING_URL_CHANGE, "server", "allow_url_change", BOOL, "false", "Start although the public URL is another one than enrolled devices were given. They will not find the server.") \
 	X(SETTING_WORKERS, "server", "workers", INT, "64", "Worker threads. They wait for the store, so their number follows the requests in flight.") \
 	X(SETTING_LOOPS, "server", "loops", INT, "0", "Network threads; 0: one for each core.") \
 	X(SETTING_QUEUE, "server", "queue", INT, "1024", "Requests that may wait for a worker before the server answers 503.") \
@@ -28,6 +29,13 @@
 	X(SETTING_ENROLL_KEYSIZE, "enroll", "key_size", INT, "2048", "RSA key size asked of devices: 2048 or 4096.") \
 	X(SETTING_ENROLL_TTL, "enroll", "link_ttl_hours", INT, "24", "How long an enrollment link can be used.") \
 	X(SETTING_DEVICE_DAYS, "ca", "device_days", INT, "730", "Life of a device identity in days.") \
+	X(SETTING_CA_URL, "ca", "public_url", TEXT, "", "Base of the CRL and OCSP addresses in issued certificates, best http://. Empty: the public URL. none: no addresses.") \
+	X(SETTING_CA_GRACE, "ca", "expired_grace_days", INT, "30", "How long a device with an expired identity may still check in, only to be given a new one.") \
+	X(SETTING_CA_UNENROLL, "ca", "revoked_unenroll", BOOL, "false", "Tell devices whose identity was revoked to un-enroll. Otherwise they are refused and stay as they are.") \
+	X(SETTING_CA_PKCS11, "ca", "pkcs11_module", TEXT, "", "PKCS#11 module (a .so file) for CA and RA keys in a token.") \
+	X(SETTING_IDENTITY_SOURCE, "identity", "source", TEXT, "scep", "How devices get their identity: scep, pkcs12 (made here), scep-proxy (made by an outside CA, delivered by us) or scep-direct (the device asks the outside CA).") \
+	X(SETTING_IDENTITY_OUTSIDE, "identity", "outside", TEXT, "", "Name of the outside CA for scep-proxy and scep-direct.") \
+	X(SETTING_IDENTITY_MODERN, "identity", "pkcs12_modern", BOOL, "false", "Make PKCS#12 with AES and SHA-256, which Apple devices up to now cannot read.") \
 	X(SETTING_SCEP_LEGACY, "scep", "legacy", BOOL, "true", "Accept SHA-1 and 3DES, which Apple devices still use.") \
 	X(SETTING_SCEP_DES, "scep", "legacy_des", BOOL, "false", "Accept and answer single DES, which RFC 8894 §2.9 forbids, for micromdm-family clients.") \
 	X(SETTING_APNS_URL, "apns", "url", TEXT, "https://api.push.apple.com:443", "Where pushes go.") \

@@ -71,9 +71,10 @@ static SSL_CTX *context_from_files(const char *certificate, const char *key_file
 	return NULL;
 }
 
-static SSL_CTX *context_from_ca(struct server *server, int64_t *ret_not_after, int64_t *ret_renew_ms, GError **error)
+static SSL_CTX *context_from_ca(struct server *server, int64_t *ret_not_after, int64_t *ret_renew_ms, X509 **ret_cert, GError **error)
 {
-	g_autoptr(authority) own = service_tls_authority(server->service, error);
+	g_autoptr(GPtrArray) chain = NULL;
+	g_autoptr(authority) own = service_tls_authority(server->service, &chain, error);
 	SSL_CTX *tls;
 
 	if (!own)
@@ -81,8 +82,10 @@ static SSL_CTX *context_from_ca(struct server *server, int64_t *ret_not_after, i
 	*ret_not_after = own->info->not_after;
 	*ret_renew_ms = ca_renew_at(own->info->not_before, own->info->not_after) * 1000;
 	tls = new_context();
-	if (use(tls, own->cert, &server->service->issuing->cert, 1, signer_get_key(own->signer), error))
+	if (use(tls, own->cert, (X509 *const *)chain->pdata, chain->len, signer_get_key(own->signer), error)) {
+		*ret_cert = X509_dup(own->cert);
 		return tls;
+	}
 	SSL_CTX_free(tls);
 	return NULL;
 }
@@ -91,8 +94,9 @@ bool server_tls_load(struct server *server, GError **error)
 {
 	const char *certificate = settings_text(server->settings, SETTING_TLS_CERTIFICATE);
 	int64_t not_after = 0, renew_ms = 0;
+	X509 *cert = NULL, *old_cert;
 	SSL_CTX *tls = certificate ? context_from_files(certificate, settings_text(server->settings, SETTING_TLS_KEY), &not_after, error)
-	                           : context_from_ca(server, &not_after, &renew_ms, error);
+	                           : context_from_ca(server, &not_after, &renew_ms, &cert, error);
 	SSL_CTX *old;
 
 	if (!tls)
@@ -101,8 +105,11 @@ bool server_tls_load(struct server *server, GError **error)
 	old = server->tls;
 	server->tls = tls;
 	server->tls_renew_ms = renew_ms;
+	old_cert = server->tls_cert;
+	server->tls_cert = cert;
 	pthread_mutex_unlock(&server->tls_lock);
 	SSL_CTX_free(old);
+	X509_free(old_cert);
 	pom_metric_set(POM_METRIC_CERT_EXPIRY, "tls", not_after);
 	return true;
 }

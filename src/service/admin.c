@@ -176,7 +176,7 @@ json_t *service_command_send(struct service *service, const char *id, GBytes *bo
 	plist *inner = row_id ? parse_command(body, is_plist, &own_uuid, error) : NULL;
 	const char *uuid = own_uuid ? own_uuid : fresh.text;
 
-	if (!inner || !command_build(inner, uuid, &command, error) || !store_command_add(service->store, row_id, uuid, &command, service_now_ms(service), error))
+	if (!inner || !command_build(inner, uuid, &command, error) || !store_command_add(service->store, row_id, uuid, &command, NULL, service_now_ms(service), error))
 		return NULL;
 	wake(service);
 	return json_pack("{s:s, s:s, s:s}", "command_uuid", uuid, "id", row_id, "request_type", command.request_type);

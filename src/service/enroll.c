@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "service/service.h"
+#include "service/enroll.h"
 
 enum { TOKEN_BYTES = 24, SECRET_BYTES = 24, TTL_MAX_S = 365 * 86400, NAME_MAX_LEN = 255 };
 
@@ -33,10 +33,21 @@ bool service_link_new(struct service *service, const struct link_request *reques
 	g_autofree char *common_name = enroll_common_name(id.text);
 	g_autoptr(GBytes) sealed = seal_close(&service->seal, "challenge", challenge.text, "secret", secret, strlen(secret));
 	int64_t now_ms = service_now_ms(service), ttl_s = request->ttl_s ? request->ttl_s : service->settings.link_ttl_s;
-	struct link_new link = {id.text, request->user_name, request->device_name, challenge.text, common_name, {0}, {0}, sealed, now_ms, now_ms + ttl_s * 1000};
+	g_autoptr(ca_set) set = service_ca_set(service);
+	struct enroll_served served;
+	g_autofree char *served_text = NULL;
 
 	if (!check_request(request, error))
 		return false;
+	enroll_served_init(&served, service->settings.url, service->settings.access_rights);
+	served_text = enroll_served_format(&served);
+	enroll_served_clear(&served);
+	struct link_new link = {
+		.id = id.text, .user_name = request->user_name, .device_name = request->device_name, .challenge_id = challenge.text, .common_name = common_name, .secret_sealed = sealed,
+		.created_ms = now_ms, .expires_ms = now_ms + ttl_s * 1000, .served = served_text,
+		/* The roots of now are in every profile that the link will give. */
+		.anchor = service->settings.enroll_include_root ? ca_set_newest_anchor(set) : 0,
+	};
 	cert_sha256(token, strlen(token), link.token_hash);
 	cert_sha256(secret, strlen(secret), link.secret_hash);
 	explicit_bzero(secret, strlen(secret));
@@ -74,51 +85,176 @@ static char *newest_topic(struct service *service)
 	return topic;
 }
 
-static plist *build_tree(struct service *service, const struct link_load *link, const char *topic, const char *secret)
-{
-	const struct service_settings *s = &service->settings;
-	g_autofree char *common_name = enroll_common_name(link->facts.id);
-	g_autoptr(GBytes) fingerprint = g_bytes_new(service->issuing->info->sha1, sizeof(service->issuing->info->sha1));
-
-	return enroll_profile_build(&(struct enroll_profile){
-		link->facts.id, s->organization, s->url, topic, secret, common_name, s->enroll_include_root ? service->root->der : NULL,
-		s->enroll_fingerprint ? fingerprint : NULL, s->access_rights, s->key_size, true,
-	});
-}
-
 /* Signed with the stable profile key, with the chain up to the root's issuer. */
-static GBytes *sign_profile(struct service *service, GBytes *profile, GError **error)
+static GBytes *sign_profile(struct service *service, const struct ca_set *set, GBytes *profile, GError **error)
 {
-	GBytes *const chain[] = {service->profile_signer->der, service->issuing->der};
+	const struct authority *signer = set->profile_signer;
+	const struct generation *g = ca_set_issuer_of(set, signer->cert);
+	GBytes *const chain[] = {signer->der, g ? g->issuing->der : NULL};
 	gsize len;
 	const void *data = g_bytes_get_data(profile, &len);
 
-	return cms_make_signed(service->profile_signer->signer, service->profile_signer->cert, data, len, true, NID_sha256, service_now_ms(service) / 1000,
-	                       NULL, 0, chain, G_N_ELEMENTS(chain), error);
+	return cms_make_signed(signer->signer, signer->cert, data, len, true, NID_sha256, service_now_ms(service) / 1000, NULL, 0, chain, g ? 2 : 1, error);
+}
+
+GBytes *service_profile_finish(struct service *service, plist *tree, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	g_autoptr(GBytes) plain = mobileconfig_check(tree, error) ? plist_format(tree, error) : NULL;
+
+	if (!plain || service->settings.enroll_unsigned)
+		return g_steal_pointer(&plain);
+	return sign_profile(service, set, plain, error);
+}
+
+/* The certificate whose SHA-1 devices compare: the only one of GetCACert, or the root at the end of a chain. */
+static const struct authority *fingerprinted(const struct ca_set *set, const struct generation *g)
+{
+	const struct scep_profile *profile = ca_set_profile(set, PROFILE_DEFAULT)->profile;
+
+	return profile->mode == PROFILE_MODE_CHAIN || g->ra ? g->root : g->issuing;
+}
+
+/* A key and certificate made here, in the container that Apple devices read; the key is not kept. */
+static bool make_pkcs12(struct service *service, const struct ca_set *set, const struct enroll_wish *wish, struct enroll_profile *profile, char **ret_password, GError **error)
+{
+	const struct outside_ca *outside = !strcmp(service->settings.identity_source, "scep-proxy") ? ca_set_outside(set, service->settings.identity_outside) : NULL;
+	const struct profile_entry *entry = ca_set_profile(set, PROFILE_DEFAULT);
+	const struct generation *g = ca_set_in_state(set, entry->profile->ca, GENERATION_ACTIVE);
+	g_autoptr(signer) key = signer_generate_rsa((unsigned)service->settings.key_size, error);
+	g_autoptr(GBytes) spki = key ? cert_spki_format(signer_get_key(key)) : NULL, der = NULL;
+	g_autoptr(GPtrArray) chain = NULL;
+	g_autoptr(scep_record) record = NULL;
+	g_autoptr(X509) leaf = NULL;
+	uint8_t spki_sha256[32];
+	struct issue_plan plan = {
+		.generation = g, .profile = entry->profile, .spki = spki, .spki_sha256 = spki_sha256, .link_id = wish->link_id, .for_enrollment_id = wish->enrollment_id, .for_epoch = wish->epoch,
+		.transaction_id = wish->enrollment_id ? wish->enrollment_id : wish->link_id, .actor = "enroll", .action = "certificate.issue", .may_enroll = !wish->enrollment_id,
+	};
+
+	if (!key)
+		return false;
+	if (!g)
+		return pom_fail(error, POM_ERR_CONFIG, "CA \"%s\" is not active", entry->profile->ca);
+	cert_sha256(g_bytes_get_data(spki, NULL), g_bytes_get_size(spki), spki_sha256);
+	record = wish->record ? scep_record_parse(wish->record, error)
+	                      : scep_record_from_profile(entry->profile, &(struct record_values){service->settings.organization, wish->common_name, wish->link_id, NULL, PROFILE_DEFAULT}, error);
+	if (!record)
+		return false;
+	plan.record = record;
+	if (!strcmp(service->settings.identity_source, "scep-proxy")) {
+		if (!outside)
+			return pom_fail(error, POM_ERR_CONFIG, "identity.outside names no outside CA: describe it with \"pomona outside-ca set\"");
+		if (!service_outside_identity(service, outside, &plan, key, &der, &chain, error))
+			return false;
+	} else {
+		chain = g_ptr_array_new_with_free_func((GDestroyNotify)X509_free);
+		X509_up_ref(g->issuing->cert);
+		g_ptr_array_add(chain, g->issuing->cert);
+		der = service_issue(service, &plan, NULL, error);
+	}
+	leaf = der ? cert_parse_der(g_bytes_get_data(der, NULL), g_bytes_get_size(der), error) : NULL;
+	if (!leaf)
+		return false;
+	*ret_password = pom_random_token(service->random, 18);
+	profile->pkcs12 = pkcs12_make(key, leaf, (X509 *const *)chain->pdata, chain->len, "Device identity", *ret_password, service->settings.pkcs12_modern, error);
+	profile->pkcs12_password = *ret_password;
+	return profile->pkcs12 != NULL;
+}
+
+/* Straight at the outside CA: its address, its challenge. */
+static bool point_outside(struct service *service, const struct ca_set *set, struct enroll_profile *profile, char **ret_challenge, GError **error)
+{
+	const struct outside_ca *outside = ca_set_outside(set, service->settings.identity_outside);
+
+	if (!outside)
+		return pom_fail(error, POM_ERR_CONFIG, "identity.outside names no outside CA: describe it with \"pomona outside-ca set\"");
+	if (!service_outside_challenge(service, outside, ret_challenge, error))
+		return false;
+	profile->scep_url = outside->url;
+	profile->challenge = *ret_challenge;
+	profile->ca_fingerprint = NULL;
+	return true;
+}
+
+plist *service_enroll_tree(struct service *service, const struct enroll_wish *wish, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	const struct generation *g = ca_set_in_state(set, ca_set_profile(set, PROFILE_DEFAULT)->profile->ca, GENERATION_ACTIVE);
+	g_autoptr(GPtrArray) anchors = ca_set_anchors(set), anchor_ders = g_ptr_array_new();
+	g_autofree char *scep_url = g_strconcat(wish->served->url, "/scep", NULL);
+	g_autoptr(GBytes) fingerprint = NULL;
+	char *secret = NULL;
+	const char *source = service->settings.identity_source;
+	struct enroll_profile profile = {
+		.link_id = wish->link_id, .organization = service->settings.organization, .served = wish->served, .topic = wish->topic, .common_name = wish->common_name,
+		.scep_url = scep_url, .challenge = wish->challenge, .key_size = service->settings.key_size,
+	};
+	plist *tree = NULL;
+	bool ok = true;
+
+	for (guint i = 0; service->settings.enroll_include_root && i < anchors->len; i++)
+		g_ptr_array_add(anchor_ders, ((const struct authority *)g_ptr_array_index(anchors, i))->der);
+	profile.anchors = (GBytes *const *)anchor_ders->pdata;
+	profile.n_anchors = anchor_ders->len;
+	if (!g) {
+		pom_fail(error, POM_ERR_CONFIG, "the CA of the default SCEP profile is not active");
+		return NULL;
+	}
+	if (service->settings.enroll_fingerprint)
+		profile.ca_fingerprint = fingerprint = g_bytes_new(fingerprinted(set, g)->info->sha1, 20);
+	if (!strcmp(source, "pkcs12") || !strcmp(source, "scep-proxy"))
+		ok = make_pkcs12(service, set, wish, &profile, &secret, error);
+	else if (!strcmp(source, "scep-direct"))
+		ok = point_outside(service, set, &profile, &secret, error);
+	if (ok)
+		tree = enroll_profile_build(&profile);
+	g_clear_pointer(&profile.pkcs12, g_bytes_unref);
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	g_free(secret);
+	return tree;
+}
+
+/* Links of the first schema said nothing of what they serve: it was what the settings say. */
+bool service_served(struct service *service, const char *served_json, struct enroll_served *ret, GError **error)
+{
+	if (served_json)
+		return enroll_served_parse(served_json, ret, error);
+	enroll_served_init(ret, service->settings.url, service->settings.access_rights);
+	return true;
+}
+
+static plist *link_tree(struct service *service, const struct link_load *link, const char *topic, GError **error)
+{
+	g_autoptr(GBytes) secret = seal_open(&service->seal, "challenge", link->challenge_id, "secret", link->secret_sealed, error);
+	g_autofree char *common_name = enroll_common_name(link->facts.id), *secret_text = NULL;
+	struct enroll_served served = {0};
+	plist *tree;
+
+	if (!secret || !service_served(service, link->served, &served, error))
+		return NULL;
+	secret_text = g_strndup(g_bytes_get_data(secret, NULL), g_bytes_get_size(secret));
+	tree = service_enroll_tree(service, &(struct enroll_wish){.link_id = link->facts.id, .common_name = common_name, .topic = topic, .challenge = secret_text, .served = &served}, error);
+	explicit_bzero(secret_text, strlen(secret_text));
+	enroll_served_clear(&served);
+	return tree;
 }
 
 GBytes *service_enroll_profile(struct service *service, const char *token, struct subject *subject, GError **error)
 {
 	struct link_load link = {0};
-	g_autofree char *topic = newest_topic(service), *secret_text = NULL;
-	g_autoptr(GBytes) secret = NULL, plain = NULL;
+	g_autofree char *topic = newest_topic(service);
 	g_autoptr(plist) tree = NULL;
 
 	if (!load_link(service, token, subject, &link, error))
 		return NULL;
-	if (!topic)
-		pom_fail(error, POM_ERR_NO_PUSH_CERT, "no push certificate has been imported: run \"pomona push-cert import\" first");
+	if (topic)
+		tree = link_tree(service, &link, topic, error);
 	else
-		secret = seal_open(&service->seal, "challenge", link.challenge_id, "secret", link.secret_sealed, error);
-	if (secret) {
-		secret_text = g_strndup(g_bytes_get_data(secret, NULL), g_bytes_get_size(secret));
-		tree = build_tree(service, &link, topic, secret_text);
-		explicit_bzero(secret_text, strlen(secret_text));
-	}
+		pom_fail(error, POM_ERR_NO_PUSH_CERT, "no push certificate has been imported: run \"pomona push-cert import\" first");
 	link_load_clear(&link);
-	if (!tree || !mobileconfig_check(tree, error) || !(plain = plist_format(tree, error)))
-		return NULL;
-	return service->settings.enroll_unsigned ? g_steal_pointer(&plain) : sign_profile(service, plain, error);
+	return tree ? service_profile_finish(service, tree, error) : NULL;
 }
 
 /* TEXT is markup already; TITLE is escaped here. */

@@ -4,7 +4,7 @@
  * is cached (key, issuer's signature); validity, revocation and binding are facts of the store and looked at every time. */
 #include <string.h>
 
-#include "service/service.h"
+#include "service/ca_internal.h"
 
 enum { CACHE_MAX = 16384, SIGNATURE_TEXT_MAX = 16384 };
 
@@ -86,18 +86,37 @@ static void cache_put(struct identity_cache *cache, const uint8_t sha256[32], EV
 	pthread_mutex_unlock(&cache->lock);
 }
 
+void identity_cache_empty(struct identity_cache *cache)
+{
+	pthread_mutex_lock(&cache->lock);
+	g_hash_table_remove_all(cache->identities);
+	pthread_mutex_unlock(&cache->lock);
+}
+
+/* Of a CA of ours, or of an outside CA that we were told of. */
+static bool is_trusted(struct service *service, const struct cms_detached *detached, X509 *cert, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	g_autofree char *issuer = NULL;
+	const struct outside_ca *outside;
+
+	if (ca_set_issuer_of(set, cert))
+		return true;
+	outside = ca_set_outside_issuer_of(set, cert);
+	if (outside)
+		return service_adopt(service, outside, cert, detached->signer_der, detached->signer_sha256, error);
+	issuer = cert_issuer_text(cert);
+	return pom_fail(error, POM_ERR_CERT_UNTRUSTED, "the signer's certificate was issued by \"%.200s\", which is no CA of this server", issuer);
+}
+
 /* The key of a certificate that is not cached, after its issuer has been checked. transfer full. */
 static EVP_PKEY *decode(struct service *service, const struct cms_detached *detached, GError **error)
 {
 	g_autoptr(X509) cert = cert_parse_der(g_bytes_get_data(detached->signer_der, NULL), g_bytes_get_size(detached->signer_der), error);
 	EVP_PKEY *key;
 
-	if (!cert)
+	if (!cert || !is_trusted(service, detached, cert, error))
 		return NULL;
-	if (!cert_is_issued_by(cert, service->issuing->cert)) {
-		pom_fail(error, POM_ERR_CERT_UNTRUSTED, "the signer's certificate was not issued by %s", service->issuing->info->subject);
-		return NULL;
-	}
 	key = X509_get_pubkey(cert);
 	if (key)
 		cache_put(service->identities, detached->signer_sha256, key);

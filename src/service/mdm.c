@@ -3,7 +3,8 @@
 
 #include "base/log.h"
 #include "base/metric.h"
-#include "service/service.h"
+#include "core/renewal.h"
+#include "service/renewal.h"
 
 enum { CONFLICT_TRIES = 8 };
 
@@ -69,6 +70,35 @@ static bool answer_bootstrap_token(struct service *service, const char *enrollme
 	return ret->body != NULL;
 }
 
+/* The first use of a renewed identity makes it the enrollment's. *RET_AGAIN: the facts are to be loaded again. */
+static bool bind_renewal(struct service *service, struct checkin_facts *facts, int64_t now_ms, bool *ret_again, GError **error)
+{
+	*ret_again = false;
+	facts->certificate.grace_ms = service->settings.expired_grace_s * 1000;
+	if (!checkin_is_renewal(&facts->certificate, &facts->device))
+		return true;
+	*ret_again = true;
+	if (!store_renewal_bind(service->store, facts->device.id, facts->certificate.for_epoch, facts->certificate.serial, now_ms, error))
+		return false;
+	pom_log(POM_LOG_INFO, "a device uses its new identity", "enrollment", facts->device.id, "certificate", facts->certificate.serial, NULL);
+	return true;
+}
+
+static bool load_checkin(struct service *service, const uint8_t sha256[32], const struct checkin_identity *who, struct checkin_load *ret, GError **error)
+{
+	bool again;
+
+	if (!store_checkin_load(service->store, sha256, who, ret, error))
+		return false;
+	if (bind_renewal(service, &ret->facts, service_now_ms(service), &again, error) && !again)
+		return true;
+	checkin_load_clear(ret);
+	if (!again || !store_checkin_load(service->store, sha256, who, ret, error))
+		return false;
+	ret->facts.certificate.grace_ms = service->settings.expired_grace_s * 1000;
+	return true;
+}
+
 /* One try; *RET_AGAIN when somebody else changed the facts meanwhile. */
 static bool checkin_once(struct service *service, const uint8_t sha256[32], const struct checkin_message *m, struct subject *subject, struct device_reply *ret,
                          bool *ret_again, GError **error)
@@ -80,7 +110,7 @@ static bool checkin_once(struct service *service, const uint8_t sha256[32], cons
 	bool ok;
 
 	*ret_again = false;
-	if (!store_checkin_load(service->store, sha256, &m->who, &load, error))
+	if (!load_checkin(service, sha256, &m->who, &load, error))
 		return false;
 	set_subject(subject, &m->who, load.facts.device.id);
 	pthread_rwlock_rdlock(&service->topics_lock);
@@ -134,6 +164,8 @@ static bool apply_report(struct service *service, const struct report *report, c
 
 	switch (plan->action) {
 	case REPORT_DO_FINISH:
+		if (load->command.note && !service_noted_report(service, &load->command, report->status, error))
+			return false;
 		return store_command_finish(service->store, &load->command, report_status_name(report->status), data, len, now_ms, error);
 	case REPORT_DO_DEFER:
 		return store_command_defer(service->store, &load->command, now_ms, plan->push_again_ms, error);
@@ -163,6 +195,48 @@ static bool check_channel(const struct report *report, const struct report_load 
 	return true;
 }
 
+static bool load_report(struct service *service, const uint8_t sha256[32], const struct report *report, struct report_load *ret, GError **error)
+{
+	bool again;
+
+	if (!store_report_load(service->store, sha256, report, ret, error))
+		return false;
+	if (bind_renewal(service, &ret->facts, service_now_ms(service), &again, error) && !again)
+		return true;
+	report_load_clear(ret);
+	if (!again || !store_report_load(service->store, sha256, report, ret, error))
+		return false;
+	ret->facts.certificate.grace_ms = service->settings.expired_grace_s * 1000;
+	return true;
+}
+
+/* The next command; what the server itself queued gets its content now. */
+static bool next_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, bool expired, GBytes **ret_body, GError **error)
+{
+	struct command_next next = {0};
+	GError *inner = NULL;
+
+	/* An expired identity is served nothing but a new one. */
+	if (expired && report->status == REPORT_IDLE && !service_renewal_ensure(service, id, epoch, error))
+		return false;
+	if (!store_command_next(service->store, id, epoch, plan->with_deferred, report->command_uuid, expired ? NOTE_RENEWAL : NULL, &next, error))
+		return false;
+	if (next.note) {
+		*ret_body = service_noted_command(service, id, epoch, &next, &inner);
+		/* What the server wants for itself must not keep a device from the commands of people. */
+		if (!*ret_body) {
+			pom_log(POM_LOG_ERROR, "a profile for a device could not be made", "enrollment", id, "what", next.note, "why", inner->message, NULL);
+			g_clear_error(&inner);
+			if (!store_command_cancel(service->store, next.uuid, service_now_ms(service), &inner))
+				g_clear_error(&inner);
+		}
+	} else {
+		*ret_body = g_steal_pointer(&next.body);
+	}
+	command_next_clear(&next);
+	return true;
+}
+
 bool service_report(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error)
 {
 	struct report report;
@@ -181,13 +255,13 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 	if (!tree || !report_parse(tree, &report, error))
 		return false;
 	g_strlcpy(subject->detail, report.command_uuid ? report.command_uuid : "", sizeof(subject->detail));
-	if (!store_report_load(service->store, sha256, &report, &load, error))
+	if (!load_report(service, sha256, &report, &load, error))
 		return false;
 	set_subject(subject, &report.who, load.facts.device.id);
 	ok = check_channel(&report, &load, now_ms, &id, &epoch, &serves, error) &&
 	     report_decide(&report, load.where, load.command.n_not_now, now_ms, &plan, error) &&
 	     apply_report(service, &report, &load, &plan, body, now_ms, error) &&
-	     (!serves || store_command_next(service->store, id, epoch, plan.with_deferred, report.command_uuid, &reply.body, error));
+	     (!serves || next_command(service, id, epoch, &report, &plan, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
 	if (ok) {
 		if (plan.unknown_command)
 			pom_log(POM_LOG_NOTICE, "report for an unknown command", "enrollment", id, "command", report.command_uuid, "status", report_status_name(report.status), NULL);

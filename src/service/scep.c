@@ -1,128 +1,511 @@
-/* The SCEP server (RFC 8894): GetCACaps, GetCACert, PKIOperation with PKCSReq. */
-#include "core/scep.h"
-
+/* The SCEP server (RFC 8894): what it tells of itself, and PKIOperation.
+ *
+ * A PKIOperation goes: outer message → type and algorithms → the key that it was enveloped to → what is inside → the right to it → certificate. The message's signer may be
+ * anybody (Apple's is thrown away): its signature proves that nothing was changed on the way; the right to a certificate is the challenge, the old certificate, or a person's
+ * approval. */
 #include <string.h>
 
 #include "base/log.h"
 #include "base/metric.h"
-#include "core/ca.h"
-#include "service/service.h"
+#include "service/ca_internal.h"
+#include "service/relay.h"
+#include "service/webhook.h"
 
-enum { RESERVE_TRIES = 8, RETRY_US = 10000 };
+enum { RESERVE_TRIES = 8, RETRY_US = 10000, REQUEST_DAYS = 14, PENDING_MAX = 10000 };
 
-GBytes *service_scep_caps(struct service *service)
+void scep_outcome_clear(struct scep_outcome *outcome)
 {
+	g_clear_pointer(&outcome->reply, g_bytes_unref);
+	g_clear_error(&outcome->refusal);
+}
+
+/* One call in progress. */
+struct run {
+	struct service *service;
+	const struct scep_call *call;
+	struct ca_set *set;
+	const struct profile_entry *entry;
+	const struct scep_profile *profile;
+	struct scep_request *request;
+	struct cms_enveloped *enveloped;
+	const struct generation *generation; /* the one that the client addressed */
+	const struct authority *speaker;     /* its certificate that the client addressed */
+	const struct cms_recipient *recipient;
+	const char *what;
+	enum scep_fail_info fail_info;       /* for a refusal */
+	bool refused;                        /* the error is for the client, not ours to mend */
+};
+
+static const struct profile_entry *find_profile(const struct ca_set *set, const char *name, GError **error)
+{
+	const struct profile_entry *entry = ca_set_profile(set, name);
+
+	if (!entry)
+		pom_fail(error, POM_ERR_NOT_FOUND, "there is no SCEP profile \"%.64s\"", name);
+	return entry;
+}
+
+static struct generation *find_active(const struct ca_set *set, const struct scep_profile *profile, GError **error)
+{
+	struct generation *g = ca_set_in_state(set, profile->ca, GENERATION_ACTIVE);
+
+	if (!g)
+		pom_fail(error, POM_ERR_CONFIG, "profile %s is of CA \"%s\", which is not there or not active", profile->name, profile->ca);
+	return g;
+}
+
+/* ---- what the server tells of itself ---- */
+
+GBytes *service_scep_caps(struct service *service, const char *profile, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	const struct profile_entry *entry = find_profile(set, profile, error);
 	/* LF and canonical case, also after the last line: Apple's tools compare exactly. SHA-384 is there because strongSwan 5.9.8
 	 * takes AES only where it is listed. */
-	GString *caps = g_string_new("AES\n");
+	GString *caps;
 
-	g_string_append(caps, service->settings.scep.legacy ? "DES3\nSHA-1\n" : "");
-	g_string_append(caps, "SHA-256\nSHA-384\nSHA-512\nPOSTPKIOperation\nRenewal\nSCEPStandard\n");
+	if (!entry)
+		return NULL;
+	caps = g_string_new("AES\n");
+	g_string_append(caps, entry->profile->legacy ? "DES3\nSHA-1\n" : "");
+	g_string_append(caps, "SHA-256\nSHA-384\nSHA-512\nPOSTPKIOperation\nRenewal\n");
+	g_string_append(caps, ca_set_in_state(set, entry->profile->ca, GENERATION_NEXT) ? "GetNextCACert\n" : "");
+	g_string_append(caps, "SCEPStandard\n");
 	return g_string_free_to_bytes(caps);
 }
 
-GBytes *service_scep_ca_cert(struct service *service)
+static enum profile_mode effective_mode(const struct scep_profile *profile, const struct generation *g)
 {
-	return g_bytes_ref(service->issuing->der);
+	if (profile->mode != PROFILE_MODE_AUTO)
+		return g->ra ? PROFILE_MODE_RA : profile->mode == PROFILE_MODE_RA ? PROFILE_MODE_CHAIN : profile->mode;
+	return g->ra ? PROFILE_MODE_RA : PROFILE_MODE_SINGLE;
 }
 
-/* CertRep without content. TEXT is fixed: what exactly was wrong is for the log. */
-static GBytes *format_reply(struct service *service, const struct scep_request *request, enum scep_status status, enum scep_fail_info fail_info,
-                            const char *text, GBytes *enveloped, GError **error)
+/* RA (when there is one), issuing CA, and its parents up to the root: without the root Apple's client finds no chain. */
+static GBytes *format_chain(const struct generation *g, bool with_ra, GError **error)
+{
+	GBytes *certs[16];
+	size_t n = 0;
+
+	if (with_ra && g->ra)
+		certs[n++] = g->ra->der;
+	certs[n++] = g->issuing->der;
+	for (guint i = 0; i < g->chain->len && n < 14; i++)
+		certs[n++] = ((struct authority *)g_ptr_array_index(g->chain, i))->der;
+	if (!g_bytes_equal(g->root->der, g->issuing->der))
+		certs[n++] = g->root->der;
+	return cms_certs_only_format(certs, n, error);
+}
+
+GBytes *service_scep_ca_cert(struct service *service, const char *profile, const char **ret_type, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	const struct profile_entry *entry = find_profile(set, profile, error);
+	const struct generation *g = entry ? find_active(set, entry->profile, error) : NULL;
+
+	if (!g)
+		return NULL;
+	if (effective_mode(entry->profile, g) == PROFILE_MODE_SINGLE) {
+		*ret_type = "application/x-x509-ca-cert";
+		return g_bytes_ref(g->issuing->der);
+	}
+	*ret_type = "application/x-x509-ca-ra-cert";
+	return format_chain(g, true, error);
+}
+
+GBytes *service_scep_next_ca_cert(struct service *service, const char *profile, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	const struct profile_entry *entry = find_profile(set, profile, error);
+	const struct generation *g = entry ? find_active(set, entry->profile, error) : NULL, *next = g ? ca_set_in_state(set, entry->profile->ca, GENERATION_NEXT) : NULL;
+	g_autoptr(GBytes) certs = NULL;
+	gsize len;
+	const void *data;
+
+	if (!g)
+		return NULL;
+	if (!next) {
+		pom_fail(error, POM_ERR_NOT_FOUND, "no change of the CA's key is planned (RFC 8894 §4.7.1)");
+		return NULL;
+	}
+	if (!g->issuing->signer) {
+		pom_fail(error, POM_ERR_KEY_UNAVAILABLE, "the key of generation %s is not available", g->id);
+		return NULL;
+	}
+	certs = format_chain(next, true, error);
+	if (!certs)
+		return NULL;
+	data = g_bytes_get_data(certs, &len);
+	/* By the CA itself, not its RA (RFC 8894 §4.7.1). */
+	return cms_make_signed(g->issuing->signer, g->issuing->cert, data, len, true, NID_sha256, service_now_ms(service) / 1000, NULL, 0, &g->issuing->der, 1, error);
+}
+
+/* ---- replies ---- */
+
+/* TEXT is fixed: what exactly was wrong is for the log. */
+static GBytes *format_reply(struct run *run, enum scep_status status, const char *text, GBytes *enveloped, GError **error)
 {
 	uint8_t nonce[16];
 	g_autoptr(GPtrArray) attributes = NULL;
 	gsize len = 0;
 	const void *content = enveloped ? g_bytes_get_data(enveloped, &len) : NULL;
-	int digest = request->digest_nid ? request->digest_nid : NID_sha256;
+	int digest = run->request->digest_nid ? run->request->digest_nid : NID_sha256;
+	GBytes *certs[] = {run->speaker->der, run->generation->issuing->der};
+	bool with_ca = run->profile->ca_in_reply && run->speaker->der != run->generation->issuing->der;
 
-	pom_random_fill(service->random, nonce, sizeof(nonce));
-	attributes = scep_reply_attributes(request, status, fail_info, text, nonce);
+	if (!run->speaker->signer) {
+		pom_fail(error, POM_ERR_KEY_UNAVAILABLE, "the key of generation %s is not available", run->generation->id);
+		return NULL;
+	}
+	pom_random_fill(run->service->random, nonce, sizeof(nonce));
+	attributes = scep_reply_attributes(run->request, status, run->fail_info, text, nonce);
 	/* A digest that is forbidden in requests is not used in the answer either. */
 	if (digest != NID_sha1 && digest != NID_sha224 && digest != NID_sha384 && digest != NID_sha512)
 		digest = NID_sha256;
-	return cms_make_signed(service->issuing->signer, service->issuing->cert, content, len, enveloped != NULL, digest, service_now_ms(service) / 1000,
-	                       (GBytes *const *)attributes->pdata, attributes->len, &service->issuing->der, 1, error);
+	return cms_make_signed(run->speaker->signer, run->speaker->cert, content, len, enveloped != NULL, digest, service_now_ms(run->service) / 1000,
+	                       (GBytes *const *)attributes->pdata, attributes->len, certs, with_ca ? 2 : 1, error);
+}
+
+/* MESSAGE to the signer of the request, in its own algorithms. */
+static GBytes *envelop_reply(struct run *run, GBytes *message, GError **error)
+{
+	const struct cms_recipient *like = run->recipient ? run->recipient : run->enveloped->recipients->len ? g_ptr_array_index(run->enveloped->recipients, 0) : NULL;
+	gsize len;
+	const void *data = g_bytes_get_data(message, &len);
+	g_autoptr(GBytes) enveloped = cms_make_enveloped(run->request->signer, like, run->enveloped->cipher_nid, data, len, run->service->random, error);
+
+	return enveloped ? format_reply(run, SCEP_SUCCESS, NULL, enveloped, error) : NULL;
 }
 
 /* Only the issued certificate: iOS pairs the first one with its key. */
-static GBytes *format_success(struct service *service, const struct scep_request *request, const struct cms_enveloped *like, GBytes *der, GError **error)
+static GBytes *reply_certificate(struct run *run, GBytes *der, GError **error)
 {
 	g_autoptr(GBytes) certs = cms_certs_only_format(&der, 1, error);
-	g_autoptr(GBytes) enveloped = NULL;
-	gsize len;
-	const void *data;
 
-	if (!certs)
-		return NULL;
-	data = g_bytes_get_data(certs, &len);
-	enveloped = cms_make_enveloped(request->signer, like->recipients->len ? g_ptr_array_index(like->recipients, 0) : NULL, like->cipher_nid, data, len,
-	                               service->random, error);
-	return enveloped ? format_reply(service, request, SCEP_SUCCESS, SCEP_FAIL_INFO_NONE, NULL, enveloped, error) : NULL;
+	return certs ? envelop_reply(run, certs, error) : NULL;
 }
 
-/* Row first, then the signature, then the certificate: a certificate without a row cannot exist. */
-static GBytes *issue(struct service *service, const struct csr *csr, const struct scep_request *request, const struct scep_load *load, GError **error)
+static bool refuse(struct run *run, enum scep_fail_info fail_info, enum pom_error code, GError **error, const char *why)
 {
-	g_autoptr(GBytes) subject = cert_name_format(error, "O", service->settings.organization, "CN", load->common_name, NULL);
-	struct cert_plan plan = {.purpose = CERT_DEVICE, .subject_der = subject, .spki = csr->spki};
-	const struct cert_info *issuer = service->issuing->info;
-	g_autofree char *hex = NULL, *serial = NULL;
-	g_autoptr(X509) cert = NULL;
-	g_autoptr(GBytes) der = NULL;
-	uint8_t random[16];
-	int64_t now_ms = service_now_ms(service);
-
-	if (!subject)
-		return NULL;
-	pom_random_fill(service->random, random, sizeof(random));
-	ca_plan_serial(&plan, random);
-	ca_plan_dates(&plan, now_ms / 1000, service->settings.device_days, issuer->not_before, issuer->not_after);
-	hex = hex_format(plan.serial, plan.serial_len);
-	serial = g_ascii_strup(hex, -1);
-	struct certificate_new row = {serial, service->issuing->id, load->common_name, load->challenge.link_id, load->challenge.id, request->transaction_id,
-	                              {0}, plan.not_before * 1000, plan.not_after * 1000, now_ms, load->may_enroll};
-	memcpy(row.spki_sha256, csr->spki_sha256, sizeof(row.spki_sha256));
-	cert = cert_build(&plan, service->issuing->cert, error);
-	if (!cert || !store_certificate_reserve(service->store, &row, load->version, error) || !signer_sign_cert(service->issuing->signer, cert, error))
-		return NULL;
-	der = cert_format_der(cert);
-	if (!store_certificate_issue(service->store, serial, der, error))
-		return NULL;
-	pom_metric_add(POM_METRIC_CERTIFICATES, NULL, 1);
-	return g_steal_pointer(&der);
+	run->refused = true;
+	run->fail_info = fail_info;
+	return pom_fail(error, code, "%s", why);
 }
 
-/* The certificate for this request, new or the same again. NULL with *RET_REFUSED: a FAILURE for the client; else a failure of ours. */
-static GBytes *decide_and_issue(struct service *service, const struct csr *csr, const struct scep_request *request, bool *ret_refused, bool *ret_again, GError **error)
+/* ---- the right to a certificate ---- */
+
+/* What is asked for, and by whom. */
+struct wish {
+	struct csr *csr;
+	GBytes *csr_der;
+	const char *challenge;
+	/* The signer's certificate when it is one of ours; old.known says whether. */
+	struct renewal_facts_old old;
+	struct certificate_row old_row;
+	store_load *old_load;
+};
+
+static void wish_clear(struct wish *wish)
 {
-	const char *challenge = csr->challenge ? csr->challenge : request->challenge_attribute;
-	struct scep_load load = {0};
+	csr_free(wish->csr);
+	g_clear_pointer(&wish->csr_der, g_bytes_unref);
+	g_clear_pointer(&wish->old_load, store_load_free);
+}
+
+/* The signer's certificate, as far as a CA of this profile has issued it and the register knows it. */
+static bool load_old(struct run *run, struct wish *wish, GError **error)
+{
+	const struct generation *g = ca_set_issuer_of(run->set, run->request->signer);
+	g_autoptr(store_load) load = NULL;
+	struct certificate_row next;
+	uint8_t sha256[32];
+	bool found;
+
+	if (!g || strcmp(g->ca, run->profile->ca))
+		return true;
+	cert_sha256(g_bytes_get_data(run->request->signer_der, NULL), g_bytes_get_size(run->request->signer_der), sha256);
+	if (!store_certificate_by_sha256(run->service->store, sha256, &wish->old_row, &found, &wish->old_load, error))
+		return false;
+	if (!found)
+		return true;
+	wish->old = (struct renewal_facts_old){
+		.known = true, .of_profile = true, .issued = wish->old_row.state == CERTIFICATE_ISSUED, .not_before_ms = wish->old_row.not_before_ms, .not_after_ms = wish->old_row.not_after_ms,
+		.renewed_ms = wish->old_row.renewed_ms,
+	};
+	if (!wish->csr)
+		return true;
+	wish->old.same_key = !memcmp(wish->old_row.spki_sha256, wish->csr->spki_sha256, 32);
+	if (!store_certificate_renewal(run->service->store, wish->old_row.serial, wish->csr->spki_sha256, &next, &found, &load, error))
+		return false;
+	wish->old.has_successor = found && next.der;
+	wish->old.successor_issued_ms = found ? next.issued_ms : 0;
+	return true;
+}
+
+/* The names for a certificate without a record: by the profile's templates. */
+static struct scep_record *make_record(struct run *run, const struct wish *wish, const char *cn, const char *id, const char *device, GError **error)
+{
+	const char *name = cn ? cn : wish->csr->common_name ? wish->csr->common_name : run->request->transaction_id;
+
+	return scep_record_from_profile(run->profile, &(struct record_values){run->service->settings.organization, name, id, device, run->profile->name}, error);
+}
+
+static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan *plan, GError **error)
+{
+	struct pom_id id = pom_id_new(run->service->clock, run->service->random);
+
+	plan->generation = run->generation;
+	plan->profile = run->profile;
+	plan->spki = wish->csr->spki;
+	plan->spki_sha256 = wish->csr->spki_sha256;
+	plan->transaction_id = run->request->transaction_id;
+	plan->actor = "scep";
+	plan->peer = run->call->peer;
+	if (run->profile->strict_names) {
+		GError *inner = NULL;
+
+		if (!scep_check_names(wish->csr, plan->record, &inner)) {
+			run->refused = true;
+			run->fail_info = SCEP_BAD_REQUEST;
+			g_propagate_error(error, inner);
+			return NULL;
+		}
+	}
+	if (*run->profile->relay)
+		return service_relay(run->service, ca_set_outside(run->set, run->profile->relay), plan, wish->csr_der, id.text, error);
+	return service_issue(run->service, plan, NULL, error);
+}
+
+/* The newest request of this key that waits for a person, or a new one. True: *RET_REQUEST_ID is approved, go on; false without an error: PENDING. */
+static bool ask_person(struct run *run, const struct wish *wish, const char *challenge_id, char **ret_request_id, GBytes **ret_der, GError **error)
+{
+	g_autoptr(store_load) load = NULL, certificate_load = NULL;
+	struct scep_request_row row;
+	struct certificate_row certificate;
+	int64_t now_ms = service_now_ms(run->service), waiting;
+	bool found;
+
+	if (!store_request_by_key(run->service->store, run->profile->name, wish->csr->spki_sha256, now_ms, &row, &found, &load, error))
+		return false;
+	if (found && !strcmp(row.state, "approved")) {
+		*ret_request_id = g_strdup(row.id);
+		return true;
+	}
+	if (found && !strcmp(row.state, "issued") && row.serial) {
+		if (!store_certificate_get(run->service->store, row.serial, &certificate, &certificate_load, error))
+			return false;
+		if (certificate.der && certificate.state == CERTIFICATE_ISSUED && now_ms - certificate.issued_ms < SCEP_RESEND_WINDOW_MS) {
+			*ret_der = g_bytes_new(certificate.der, certificate.der_len);
+			return true;
+		}
+		found = false;
+	}
+	if (found && !strcmp(row.state, "denied"))
+		return refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_DENIED, error, "the request was denied by an administrator");
+	run->what = "pending";
+	if (found)
+		return false;
+	if (!store_request_pending_count(run->service->store, run->profile->name, now_ms, &waiting, error))
+		return false;
+	if (waiting >= PENDING_MAX)
+		return refuse(run, SCEP_BAD_REQUEST, POM_ERR_LIMIT, error, "too many requests wait for approval already");
+	struct pom_id id = pom_id_new(run->service->clock, run->service->random);
+	/* It holds the challenge. */
+	g_autoptr(GBytes) sealed = seal_close(&run->service->seal, "scep_request", id.text, "csr", g_bytes_get_data(wish->csr_der, NULL), g_bytes_get_size(wish->csr_der));
+	g_autoptr(GBytes) signer_key = cert_spki_format(X509_get0_pubkey(run->request->signer));
+	uint8_t signer_sha256[32];
+	cert_sha256(g_bytes_get_data(signer_key, NULL), g_bytes_get_size(signer_key), signer_sha256);
+	row = (struct scep_request_row){
+		.id = id.text, .profile = run->profile->name, .transaction_id = run->request->transaction_id, .challenge_id = challenge_id, .subject = wish->csr->subject, .peer = run->call->peer,
+		.spki_sha256 = wish->csr->spki_sha256, .signer_spki_sha256 = signer_sha256, .csr = g_bytes_get_data(sealed, NULL), .csr_len = g_bytes_get_size(sealed), .created_ms = now_ms,
+		.expires_ms = now_ms + (int64_t)REQUEST_DAYS * 86400 * 1000,
+	};
+	pom_log(POM_LOG_NOTICE, "a SCEP request waits for approval", "request", id.text, "profile", run->profile->name, "subject", wish->csr->subject, "peer", run->call->peer, NULL);
+	if (!store_request_add(run->service->store, &row, AUDIT("scep", "scep.pending", id.text, audit_detail("profile", run->profile->name, "subject", wish->csr->subject, "transaction", run->request->transaction_id, "peer", run->call->peer, NULL)), error))
+		return false;
+	return false;
+}
+
+/* One-time challenges: the record says what the certificate is. */
+static GBytes *by_challenge(struct run *run, const struct wish *wish, struct scep_load *load, bool *ret_again, GError **error)
+{
+	g_autoptr(scep_record) record = NULL;
+	g_autofree char *request_id = NULL;
 	struct scep_plan plan;
-	uint8_t hash[32];
 	GBytes *der = NULL;
 	GError *inner = NULL;
 
-	cert_sha256(challenge ? challenge : "", challenge ? strlen(challenge) : 0, hash);
-	if (!store_scep_load(service->store, hash, csr->spki_sha256, &load, error))
-		return NULL;
-	if (!challenge || !*challenge)
-		load.challenge.known = false;
 	/* A row whose signature was never finished (the process died between) counts as this key's: issue goes on with a new row. */
-	if (load.challenge.has_same_key && !load.same_key_der && load.challenge.same_key_usable) {
-		load.challenge.has_same_key = false;
-		load.challenge.n_keys--;
+	if (load->challenge.has_same_key && !load->same_key_der && load->challenge.same_key_usable) {
+		load->challenge.has_same_key = false;
+		load->challenge.n_keys--;
 	}
-	scep_decide(&load.challenge, service_now_ms(service), &plan, &inner);
+	scep_decide(&load->challenge, run->profile, wish->csr, service_now_ms(run->service), &plan, &inner);
 	if (plan.action == SCEP_DO_RESEND) {
-		der = g_bytes_ref(load.same_key_der);
-	} else if (plan.action == SCEP_DO_ISSUE) {
-		der = issue(service, csr, request, &load, &inner);
+		run->what = "sent again";
+		return g_bytes_ref(load->same_key_der);
+	}
+	if (plan.action == SCEP_DO_REFUSE) {
+		run->refused = true;
+		run->fail_info = SCEP_BAD_REQUEST;
+		if (plan.alarm) {
+			pom_metric_add(POM_METRIC_SCEP_ALARMS, NULL, 1);
+			pom_log(POM_LOG_WARNING, "SCEP challenge came again with another key", "challenge", load->challenge.id, "link", load->challenge.link_id, "peer", run->call->peer, NULL);
+			if (!store_audit_add(run->service->store, AUDIT("scep", "scep.alarm", load->challenge.id, audit_detail("why", "the challenge came again with another key", "peer", run->call->peer, "transaction", run->request->transaction_id, NULL)), &inner))
+				return NULL;
+		}
+		g_propagate_error(error, inner);
+		return NULL;
+	}
+	/* A device that is being renewed was approved when it enrolled. */
+	if (run->profile->manual && !load->for_enrollment_id && !ask_person(run, wish, load->challenge.id, &request_id, &der, error))
+		return NULL;
+	if (der)
+		return der;
+	record = load->record ? scep_record_parse(load->record, error) : make_record(run, wish, load->common_name, load->challenge.link_id ? load->challenge.link_id : load->challenge.id, load->device_id, error);
+	if (!record)
+		return NULL;
+	struct issue_plan issue_plan = {
+		.record = record, .link_id = load->challenge.link_id, .challenge_id = load->challenge.id, .for_enrollment_id = load->for_enrollment_id, .for_epoch = load->for_epoch,
+		.may_enroll = load->may_enroll, .action = "certificate.issue", .right = {.challenge_version = load->version, .request_id = request_id},
+	};
+	run->what = "issued";
+	der = issue(run, wish, &issue_plan, &inner);
+	*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
+	if (inner)
+		g_propagate_error(error, inner);
+	return der;
+}
+
+/* The old certificate is the right: same names, new key. */
+static GBytes *by_renewal(struct run *run, const struct wish *wish, bool *ret_again, GError **error)
+{
+	g_autoptr(scep_record) record = NULL;
+	g_autoptr(store_load) load = NULL;
+	struct certificate_row next;
+	struct scep_plan plan;
+	GError *inner = NULL;
+	GBytes *der;
+	bool found;
+
+	scep_decide_renewal(&wish->old, run->profile, service_now_ms(run->service), &plan, &inner);
+	if (plan.action == SCEP_DO_REFUSE) {
+		run->refused = true;
+		run->fail_info = SCEP_BAD_REQUEST;
+		g_propagate_error(error, inner);
+		return NULL;
+	}
+	if (plan.action == SCEP_DO_RESEND) {
+		run->what = "sent again";
+		if (!store_certificate_renewal(run->service->store, wish->old_row.serial, wish->csr->spki_sha256, &next, &found, &load, error))
+			return NULL;
+		if (found && next.der)
+			return g_bytes_new(next.der, next.der_len);
+		*ret_again = true;
+		pom_fail(error, POM_ERR_STORE_CONFLICT, "the renewed certificate is gone");
+		return NULL;
+	}
+	/* Certificates of the first schema have no record: theirs was the standard template. */
+	record = wish->old_row.record ? scep_record_parse(wish->old_row.record, error) : make_record(run, wish, wish->old_row.subject, wish->old_row.link_id, NULL, error);
+	if (!record)
+		return NULL;
+	struct issue_plan issue_plan = {
+		.record = record, .renews_serial = wish->old_row.serial, .for_enrollment_id = wish->old_row.enrollment_id ? wish->old_row.enrollment_id : wish->old_row.for_enrollment_id,
+		.for_epoch = wish->old_row.enrollment_id ? wish->old_row.epoch : wish->old_row.for_epoch,
+		.may_enroll = wish->old_row.may_enroll && !wish->old_row.enrollment_id, .action = "certificate.renew", .right = {.renewed_ms = wish->old_row.renewed_ms},
+	};
+	run->what = "renewed";
+	der = issue(run, wish, &issue_plan, &inner);
+	*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
+	if (inner)
+		g_propagate_error(error, inner);
+	return der;
+}
+
+/* Without a record of our own: static challenge, webhook, or a person alone. */
+static GBytes *by_profile(struct run *run, const struct wish *wish, GError **error)
+{
+	struct pom_id id = pom_id_new(run->service->clock, run->service->random);
+	g_autofree char *request_id = NULL;
+	g_autoptr(store_load) load = NULL;
+	struct certificate_row before;
+	int64_t now_ms = service_now_ms(run->service);
+	GBytes *der = NULL;
+	bool found;
+
+	if (!store_certificate_by_key(run->service->store, wish->csr->spki_sha256, run->profile->name, now_ms - SCEP_RESEND_WINDOW_MS, &before, &found, &load, error))
+		return NULL;
+	if (found && before.der) {
+		run->what = "sent again";
+		return g_bytes_new(before.der, before.der_len);
+	}
+	g_autoptr(scep_record) record = make_record(run, wish, NULL, id.text, NULL, error);
+	if (!record)
+		return NULL;
+	if (run->profile->challenge == PROFILE_WEBHOOK && !service_ask_webhook(run->service, run->entry, &(struct webhook_question){
+			.type = "enroll", .profile = run->profile->name, .transaction_id = run->request->transaction_id, .subject = record->subject, .csr = wish->csr_der, .challenge = wish->challenge,
+			.peer = run->call->peer}, &record, error)) {
+		run->refused = true;
+		run->fail_info = SCEP_BAD_REQUEST;
+		return NULL;
+	}
+	if (run->profile->manual && !ask_person(run, wish, NULL, &request_id, &der, error))
+		return NULL;
+	if (der)
+		return der;
+	struct issue_plan plan = {.record = record, .may_enroll = run->profile->may_enroll, .action = "certificate.issue", .right = {.request_id = request_id}};
+	run->what = "issued";
+	return issue(run, wish, &plan, error);
+}
+
+static bool is_static(const struct run *run, const struct wish *wish)
+{
+	uint8_t hash[32];
+
+	if (run->profile->challenge != PROFILE_STATIC || !run->entry->static_challenge || !wish->challenge)
+		return false;
+	cert_sha256(wish->challenge, strlen(wish->challenge), hash);
+	return !CRYPTO_memcmp(hash, run->entry->static_hash, sizeof(hash));
+}
+
+/* One look at the facts and what follows from them. NULL without an error: PENDING. */
+static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, GError **error)
+{
+	struct scep_load load = {0};
+	uint8_t hash[32];
+	GBytes *der = NULL;
+	GError *inner = NULL;
+	bool renewal = run->request->message_type == SCEP_RENEWAL_REQ;
+
+	*ret_again = false;
+	run->refused = false;
+	g_clear_pointer(&wish->old_load, store_load_free);
+	wish->old = (struct renewal_facts_old){0};
+	if (!load_old(run, wish, error))
+		return NULL;
+	cert_sha256(wish->challenge ? wish->challenge : "", wish->challenge ? strlen(wish->challenge) : 0, hash);
+	if (!store_scep_load(run->service->store, hash, wish->csr->spki_sha256, &load, error))
+		return NULL;
+	load.challenge.known = load.challenge.known && wish->challenge && *wish->challenge;
+	if (renewal && run->profile->renewal_challenge && !load.challenge.known) {
+		refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_CHALLENGE_UNKNOWN, &inner, "this profile wants a challenge for renewals too, and there is none or it is unknown");
+	} else if (renewal && !run->profile->renewal_challenge) {
+		der = by_renewal(run, wish, ret_again, &inner);
+	} else if (load.challenge.known) {
+		der = by_challenge(run, wish, &load, ret_again, &inner);
+		/* Some clients renew by PKCSReq and say their used challenge again (certmonger). */
+		if (!der && wish->old.known && run->refused && inner && inner->code == POM_ERR_SCEP_CHALLENGE_USED && !run->profile->renewal_challenge) {
+			g_clear_error(&inner);
+			run->refused = false;
+			der = by_renewal(run, wish, ret_again, &inner);
+		}
+	} else if (is_static(run, wish) || run->profile->challenge == PROFILE_WEBHOOK || (run->profile->challenge == PROFILE_NO_CHALLENGE && !wish->old.known)) {
+		der = by_profile(run, wish, &inner);
 		*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
+	} else if (wish->old.known && !run->profile->renewal_challenge) {
+		der = by_renewal(run, wish, ret_again, &inner);
 	} else {
-		*ret_refused = true;
-		if (plan.alarm)
-			pom_log(POM_LOG_WARNING, "SCEP challenge came again with another key", "challenge", load.challenge.id, "link", load.challenge.link_id, NULL);
+		refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_CHALLENGE_UNKNOWN, &inner, "the challenge is missing or unknown");
 	}
 	if (inner)
 		g_propagate_error(error, inner);
@@ -130,83 +513,326 @@ static GBytes *decide_and_issue(struct service *service, const struct csr *csr, 
 	return der;
 }
 
-/* Everything behind the outer message. As in decide_and_issue. */
-static GBytes *process(struct service *service, const struct scep_request *request, const struct cms_enveloped *enveloped, bool *ret_refused, GError **error)
+/* NULL without an error: PENDING. */
+static GBytes *certify(struct run *run, GBytes *content, GError **error)
 {
-	g_autoptr(GBytes) content = cms_open_enveloped(service->issuing->signer, service->issuing->cert, enveloped, service->random, error);
-	g_autoptr(csr) csr = NULL;
+	struct wish wish = {.csr_der = g_bytes_ref(content)};
 	GError *inner = NULL;
 	bool again = true;
 	GBytes *der = NULL;
 
-	*ret_refused = true;
-	if (!content)
+	wish.csr = csr_parse(g_bytes_get_data(content, NULL), g_bytes_get_size(content), error);
+	if (!wish.csr || !scep_check_csr(wish.csr, run->profile, error)) {
+		run->refused = true;
+		run->fail_info = SCEP_BAD_REQUEST;
+		wish_clear(&wish);
 		return NULL;
-	csr = csr_parse(g_bytes_get_data(content, NULL), g_bytes_get_size(content), error);
-	if (!csr || !scep_check_csr(csr, &service->settings.scep, error))
-		return NULL;
-	*ret_refused = false;
+	}
+	wish.challenge = wish.csr->challenge ? wish.csr->challenge : run->request->challenge_attribute;
 	for (int i = 0; i < RESERVE_TRIES && again && !der; i++) {
 		/* Two requests with one key take the row from each other: the later each time waits longer for the other to finish. */
 		g_usleep((gulong)i * RETRY_US);
-		again = false;
 		g_clear_error(&inner);
-		der = decide_and_issue(service, csr, request, ret_refused, &again, &inner);
+		der = decide_once(run, &wish, &again, &inner);
 	}
-	if (!der)
+	wish_clear(&wish);
+	if (!der && inner)
 		service_fail_again(error, inner);
 	return der;
 }
 
-/* FAILURE: the refusal goes to the log, a fixed text with an incident id to the client. */
-static bool answer_failure(struct service *service, const struct scep_request *request, enum scep_fail_info fail_info, GError *refusal, GBytes **ret_reply, GError **ret_refusal, GError **error)
-{
-	static const char *const texts[] = {"algorithm not accepted", "signature not valid", "request not accepted", "time not accepted", "no such certificate"};
-	struct pom_id incident = pom_id_new(service->clock, service->random);
-	g_autofree char *text = g_strdup_printf("%s (incident %s)", texts[fail_info], incident.text);
+/* ---- the other messages ---- */
 
-	if (refusal) {
-		g_prefix_error(&refusal, "incident %s: ", incident.text);
-		g_propagate_error(ret_refusal, refusal);
+/* CertPoll: found by transactionID and the key of the signer; issuer and subject inside are not looked at (RFC 8894 §3.3.3). */
+static GBytes *poll(struct run *run, GBytes *content, GError **error)
+{
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GBytes) issuer = NULL, subject = NULL, key = cert_spki_format(X509_get0_pubkey(run->request->signer));
+	g_autoptr(GArray) rows = NULL;
+	uint8_t sha256[32];
+
+	if (!scep_issuer_and_subject_parse(g_bytes_get_data(content, NULL), g_bytes_get_size(content), &issuer, &subject, error)) {
+		run->refused = true;
+		run->fail_info = SCEP_BAD_REQUEST;
+		return NULL;
 	}
-	*ret_reply = format_reply(service, request, SCEP_FAILURE, fail_info, text, NULL, error);
-	return *ret_reply != NULL;
+	cert_sha256(g_bytes_get_data(key, NULL), g_bytes_get_size(key), sha256);
+	rows = store_request_by_transaction(run->service->store, run->profile->name, run->request->transaction_id, service_now_ms(run->service), &load, error);
+	if (!rows)
+		return NULL;
+	for (guint i = 0; i < rows->len; i++) {
+		const struct scep_request_row *row = &g_array_index(rows, struct scep_request_row, i);
+		g_autoptr(GBytes) sealed = NULL, csr = NULL;
+
+		if (memcmp(row->signer_spki_sha256, sha256, 32))
+			continue;
+		sealed = g_bytes_new(row->csr, row->csr_len);
+		csr = seal_open(&run->service->seal, "scep_request", row->id, "csr", sealed, error);
+		/* From here on as if the request had come again: it gets what its state says. */
+		return csr ? certify(run, csr, error) : NULL;
+	}
+	refuse(run, SCEP_BAD_CERT_ID, POM_ERR_SCEP_NOT_FOUND, error, "no request with this transactionID and key waits (RFC 8894 §4.4)");
+	return NULL;
 }
 
-bool service_scep_operation(struct service *service, GBytes *message, struct subject *subject, GBytes **ret_reply, GError **ret_refusal, GError **error)
+static bool is_own(const struct wish *me, const struct certificate_row *asked)
 {
-	g_autoptr(scep_request) request = scep_request_parse(g_bytes_get_data(message, NULL), g_bytes_get_size(message), error);
-	g_autoptr(cms_enveloped) enveloped = NULL;
-	g_autoptr(GBytes) der = NULL;
-	enum scep_fail_info fail_info = SCEP_BAD_REQUEST;
-	GError *refusal = NULL;
-	bool refused = true;
+	const struct certificate_row *mine = &me->old_row;
 
-	if (!request)
+	return !strcmp(asked->serial, mine->serial) || !memcmp(asked->spki_sha256, mine->spki_sha256, 32) || !g_strcmp0(asked->renews_serial, mine->serial) ||
+	       (mine->renews_serial && !strcmp(mine->renews_serial, asked->serial)) || (mine->enrollment_id && !g_strcmp0(mine->enrollment_id, asked->enrollment_id));
+}
+
+/* GetCert and GetCRL are for holders of a certificate of ours. */
+static bool load_holder(struct run *run, struct wish *me, GError **error)
+{
+	int64_t now_ms = service_now_ms(run->service);
+
+	if (!load_old(run, me, error))
 		return false;
-	g_strlcpy(subject->detail, request->transaction_id, sizeof(subject->detail));
-	if (!scep_check_message(request, NID_aes_128_cbc, &service->settings.scep, &fail_info, &refusal))
-		return answer_failure(service, request, fail_info, refusal, ret_reply, ret_refusal, error);
-	if (EVP_PKEY_get_base_id(X509_get0_pubkey(request->signer)) != EVP_PKEY_RSA) {
-		pom_fail(&refusal, POM_ERR_CMS_ALGORITHM, "the message is signed with a key that the answer cannot be encrypted to (RFC 8894 §3.1): use an RSA key");
-		return answer_failure(service, request, SCEP_BAD_ALG, refusal, ret_reply, ret_refusal, error);
+	if (me->old.known && me->old.issued && now_ms >= me->old.not_before_ms && now_ms <= me->old.not_after_ms)
+		return true;
+	return refuse(run, SCEP_BAD_CERT_ID, POM_ERR_SCEP_NOT_FOUND, error, "only the holder of a valid certificate of this CA may ask: the message is signed with another");
+}
+
+static const struct generation *generation_named(const struct run *run, GBytes *issuer_der)
+{
+	for (guint i = 0; i < run->set->generations->len; i++) {
+		const struct generation *g = g_ptr_array_index(run->set->generations, i);
+
+		if (generation_is_trusted(g->state) && !strcmp(g->ca, run->profile->ca) && cert_names_match(g->issuing->info->subject_der, issuer_der))
+			return g;
 	}
-	if (request->enveloped)
-		enveloped = cms_enveloped_parse(g_bytes_get_data(request->enveloped, NULL), g_bytes_get_size(request->enveloped), SCEP_MESSAGE_MAX, &refusal);
-	else
-		pom_fail(&refusal, POM_ERR_SCEP_MESSAGE, "the message has no content (RFC 8894 §3.1)");
-	if (!enveloped)
-		return answer_failure(service, request, g_error_matches(refusal, POM_ERROR, POM_ERR_CMS_ALGORITHM) ? SCEP_BAD_ALG : SCEP_BAD_REQUEST, refusal, ret_reply, ret_refusal, error);
-	if (!scep_check_message(request, enveloped->cipher_nid, &service->settings.scep, &fail_info, &refusal))
-		return answer_failure(service, request, fail_info, refusal, ret_reply, ret_refusal, error);
-	der = process(service, request, enveloped, &refused, &refusal);
-	if (der) {
-		*ret_reply = format_success(service, request, enveloped, der, error);
-		return *ret_reply != NULL;
+	return NULL;
+}
+
+static GBytes *get_cert(struct run *run, const struct wish *me, const struct generation *g, const char *serial, GError **error)
+{
+	g_autoptr(store_load) load = NULL;
+	struct certificate_row row;
+	GError *inner = NULL;
+	bool found = store_certificate_get(run->service->store, serial, &row, &load, &inner);
+
+	if (!found && !g_error_matches(inner, POM_ERROR, POM_ERR_NOT_FOUND)) {
+		g_propagate_error(error, inner);
+		return NULL;
 	}
-	if (refused)
-		return answer_failure(service, request, SCEP_BAD_REQUEST, refusal, ret_reply, ret_refusal, error);
-	/* Ours to mend (store busy, key not usable): the client must try again, not give up. */
-	g_propagate_error(error, refusal);
-	return false;
+	g_clear_error(&inner);
+	if (!found || !g || strcmp(row.generation_id, g->id) || !row.der || !is_own(me, &row)) {
+		refuse(run, SCEP_BAD_CERT_ID, POM_ERR_SCEP_NOT_FOUND, error, "there is no such certificate, or it is another holder's");
+		return NULL;
+	}
+	g_autoptr(GBytes) der = g_bytes_new(row.der, row.der_len);
+	run->what = "certificate";
+	return reply_certificate(run, der, error);
+}
+
+static GBytes *get_crl(struct run *run, const struct generation *g, GError **error)
+{
+	g_autoptr(GBytes) crl = NULL, message = NULL;
+
+	if (!g) {
+		refuse(run, SCEP_BAD_CERT_ID, POM_ERR_SCEP_NOT_FOUND, error, "there is no CA of this name");
+		return NULL;
+	}
+	crl = service_crl(run->service, g->id, NULL, NULL, error);
+	message = crl ? cms_crls_only_format(&crl, 1, error) : NULL;
+	run->what = "crl";
+	return message ? envelop_reply(run, message, error) : NULL;
+}
+
+static GBytes *get(struct run *run, GBytes *content, GError **error)
+{
+	struct wish me = {0};
+	g_autoptr(GBytes) issuer = NULL;
+	g_autofree char *serial = NULL;
+	GBytes *reply = NULL;
+
+	if (!scep_issuer_and_serial_parse(g_bytes_get_data(content, NULL), g_bytes_get_size(content), &issuer, &serial, error)) {
+		run->refused = true;
+		run->fail_info = SCEP_BAD_REQUEST;
+		return NULL;
+	}
+	if (load_holder(run, &me, error)) {
+		const struct generation *g = generation_named(run, issuer);
+
+		reply = run->request->message_type == SCEP_GET_CERT ? get_cert(run, &me, g, serial, error) : get_crl(run, g, error);
+	}
+	wish_clear(&me);
+	return reply;
+}
+
+/* ---- the way through a message ---- */
+
+/* The key that the message is enveloped to, among those of the profile's CA: older ones of a renewed or retiring CA, and the published next one, too. */
+static void choose_key(struct run *run)
+{
+	for (guint i = 0; i < run->set->generations->len; i++) {
+		const struct generation *g = g_ptr_array_index(run->set->generations, i);
+
+		if (strcmp(g->ca, run->profile->ca) || !generation_is_trusted(g->state))
+			continue;
+		for (guint k = 0; k < g->authorities->len; k++) {
+			const struct authority *a = g_ptr_array_index(g->authorities, k);
+			const struct cms_recipient *recipient;
+
+			if (!a->cert || !a->signer || (strcmp(a->role, "issuing") && strcmp(a->role, "ra")) || a->info->key_type != EVP_PKEY_RSA)
+				continue;
+			recipient = cms_recipient_for(run->enveloped, a->cert);
+			if (recipient) {
+				/* A retiring CA's requests are answered by its own key, but the certificate is of the active one. */
+				run->generation = g;
+				run->speaker = a;
+				run->recipient = recipient;
+				return;
+			}
+		}
+	}
+	/* Clients keep a stale CA certificate: with one recipient the present key is tried. */
+	if (run->enveloped->recipients->len == 1)
+		run->recipient = g_ptr_array_index(run->enveloped->recipients, 0);
+}
+
+static bool check_time(struct run *run, GError **error)
+{
+	int64_t at = run->request->signing_time, now_s = service_now_ms(run->service) / 1000;
+
+	if (!run->profile->enforce_time || at < 0 || ABS(now_s - at) <= SCEP_TIME_TOLERANCE_S)
+		return true;
+	return refuse(run, SCEP_BAD_TIME, POM_ERR_SCEP_TIME, error, "the message's signingTime is more than a day off: is the client's clock right?");
+}
+
+static bool check_outer(struct run *run, GError **error)
+{
+	struct scep_request *request = run->request;
+	GError *inner = NULL;
+
+	run->refused = true;
+	run->fail_info = SCEP_BAD_REQUEST;
+	if (!scep_check_message(request, NID_undef, run->profile, &run->fail_info, error))
+		return false;
+	if (EVP_PKEY_get_base_id(X509_get0_pubkey(request->signer)) != EVP_PKEY_RSA)
+		return refuse(run, SCEP_BAD_ALG, POM_ERR_CMS_ALGORITHM, error, "the message is signed with a key that the answer cannot be encrypted to (RFC 8894 §3.1): use an RSA key");
+	if (!check_time(run, error))
+		return false;
+	if (!request->enveloped)
+		return refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_MESSAGE, error, "the message has no content (RFC 8894 §3.1)");
+	run->enveloped = cms_enveloped_parse(g_bytes_get_data(request->enveloped, NULL), g_bytes_get_size(request->enveloped), SCEP_MESSAGE_MAX, &inner);
+	if (!run->enveloped) {
+		run->fail_info = g_error_matches(inner, POM_ERROR, POM_ERR_CMS_ALGORITHM) ? SCEP_BAD_ALG : SCEP_BAD_REQUEST;
+		g_propagate_error(error, inner);
+		return false;
+	}
+	if (!scep_check_message(request, run->enveloped->cipher_nid, run->profile, &run->fail_info, error))
+		return false;
+	run->refused = false;
+	return true;
+}
+
+/* Certificates come from the active generation, or from the next one when the client addressed that (RFC 8894 §5.1). */
+static void choose_issuer(struct run *run)
+{
+	if (run->generation->state == GENERATION_RETIRING)
+		run->generation = ca_set_in_state(run->set, run->profile->ca, GENERATION_ACTIVE);
+}
+
+/* The CertRep for a message whose outside is fine. NULL with run->refused: a FAILURE for the client. NULL without an error: PENDING. */
+static GBytes *process(struct run *run, GError **error)
+{
+	g_autoptr(GBytes) content = NULL, der = NULL;
+	GError *inner = NULL;
+
+	choose_key(run);
+	content = cms_open_enveloped_with(run->speaker->signer, run->recipient, run->enveloped, run->service->random, &inner);
+	if (!content) {
+		run->refused = g_error_matches(inner, POM_ERROR, POM_ERR_CMS_DECRYPT);
+		run->fail_info = SCEP_BAD_REQUEST;
+		g_propagate_error(error, inner);
+		return NULL;
+	}
+	choose_issuer(run);
+	switch (run->request->message_type) {
+	case SCEP_CERT_POLL:
+		der = poll(run, content, error);
+		break;
+	case SCEP_GET_CERT:
+	case SCEP_GET_CRL:
+		return get(run, content, error);
+	default:
+		der = certify(run, content, error);
+		break;
+	}
+	return der ? reply_certificate(run, der, error) : NULL;
+}
+
+/* FAILURE: the refusal goes to the log and the audit log, a fixed text with an incident id to the client. */
+static bool answer_failure(struct run *run, GError *refusal, struct subject *subject, struct scep_outcome *ret, GError **error)
+{
+	static const char *const texts[] = {"algorithm not accepted", "signature not valid", "request not accepted", "time not accepted", "no such certificate"};
+	struct pom_id incident = pom_id_new(run->service->clock, run->service->random);
+	g_autofree char *text = g_strdup_printf("%s (incident %s)", texts[run->fail_info], incident.text);
+	g_autoptr(GError) unaudited = NULL;
+
+	if (scep_limits_fail(run->service->limits, run->profile->name, run->call->peer, service_now_ms(run->service)) &&
+	    !store_audit_add(run->service->store, AUDIT("scep", "scep.refuse", run->request->transaction_id, audit_detail("incident", incident.text, "reason", pom_error_info_of(refusal)->id,
+	                     "why", refusal->message, "profile", run->profile->name, "peer", run->call->peer, NULL)), &unaudited))
+		pom_log(POM_LOG_ERROR, "a refusal could not be put into the audit log", "why", unaudited->message, NULL);
+	g_prefix_error(&refusal, "incident %s: ", incident.text);
+	ret->refusal = refusal;
+	ret->what = "refused";
+	ret->reply = format_reply(run, SCEP_FAILURE, text, NULL, error);
+	return ret->reply != NULL;
+}
+
+static bool answer(struct run *run, struct subject *subject, struct scep_outcome *ret, GError **error)
+{
+	GError *inner = NULL;
+
+	if (check_outer(run, &inner))
+		ret->reply = process(run, &inner);
+	if (ret->reply) {
+		ret->what = run->what;
+		return true;
+	}
+	if (inner && run->refused)
+		return answer_failure(run, inner, subject, ret, error);
+	if (inner) {
+		/* Ours to mend (store busy, key not usable): the client must try again, not give up. */
+		g_propagate_error(error, inner);
+		return false;
+	}
+	ret->what = run->what;
+	ret->reply = format_reply(run, SCEP_PENDING, NULL, NULL, error);
+	return ret->reply != NULL;
+}
+
+bool service_scep_operation(struct service *service, const struct scep_call *call, struct subject *subject, struct scep_outcome *ret, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	struct run run = {.service = service, .call = call, .set = set, .what = "issued", .fail_info = SCEP_FAIL_INFO_NONE};
+	bool ok;
+
+	*ret = (struct scep_outcome){0};
+	run.entry = find_profile(set, call->profile, error);
+	if (!run.entry)
+		return false;
+	run.profile = run.entry->profile;
+	run.generation = find_active(set, run.profile, error);
+	if (!run.generation)
+		return false;
+	run.speaker = generation_speaker(run.generation);
+	if (!run.speaker->signer || !run.generation->issuing->signer)
+		return pom_fail(error, POM_ERR_KEY_UNAVAILABLE, "the key of generation %s is not available", run.generation->id);
+	if (!scep_limits_allow(service->limits, run.profile->name, call->peer, service_now_ms(service)))
+		return pom_fail(error, POM_ERR_SCEP_LIMITED, "too many requests of this address have failed");
+	run.request = scep_request_parse(g_bytes_get_data(call->message, NULL), g_bytes_get_size(call->message), error);
+	if (!run.request) {
+		scep_limits_fail(service->limits, run.profile->name, call->peer, service_now_ms(service));
+		return false;
+	}
+	g_strlcpy(subject->detail, run.request->transaction_id, sizeof(subject->detail));
+	ok = answer(&run, subject, ret, error);
+	cms_enveloped_free(run.enveloped);
+	scep_request_free(run.request);
+	return ok;
 }

@@ -8,19 +8,10 @@
 
 #include "codec/json.h"
 #include "keys/keys.h"
+#include "service/ca.h"
+#include "service/outbound.h"
+#include "service/scep_limits.h"
 #include "store/store.h"
-
-/* A certificate of ours with its key. */
-struct authority {
-	char *id;
-	X509 *cert;
-	GBytes *der;
-	struct cert_info *info;
-	struct signer *signer; /* NULL: the key is not here */
-};
-void authority_free(struct authority *authority);
-typedef struct authority authority;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(authority, authority_free)
 
 struct service_settings {
 	char *url;                 /* public URL, no slash at the end */
@@ -28,10 +19,17 @@ struct service_settings {
 	bool enroll_unsigned, enroll_fingerprint, enroll_include_root;
 	int64_t access_rights;
 	int key_size;              /* asked of devices */
-	struct scep_policy scep;
-	int device_days;           /* life of an identity */
+	struct scep_profile *profile; /* the standard of all SCEP profiles; owned */
 	int64_t link_ttl_s;
+	int64_t expired_grace_s;   /* how long an expired identity may speak, only to be renewed */
+	bool revoked_unenroll;     /* tell a device whose identity was revoked to un-enroll */
+	bool own_tls;              /* our own CA makes the TLS certificate */
+	char *ca_url;              /* base of CRL and OCSP addresses in issued certificates; NULL: none */
+	char *identity_source;     /* of enrollments: "scep", "pkcs12", "scep-proxy", "scep-direct" */
+	char *identity_outside;    /* name of the outside CA for the last two */
+	bool pkcs12_modern;
 };
+void service_settings_clear(struct service_settings *settings);
 
 struct identity_cache;
 
@@ -41,13 +39,20 @@ struct service {
 	const struct pom_random *random;
 	struct seal seal;
 	struct service_settings settings;
-	struct authority *root, *issuing, *profile_signer;
+	pthread_rwlock_t ca_lock;   /* of the pointer alone: take a reference with service_ca_set */
+	struct ca_set *ca;
 	struct identity_cache *identities;
-	pthread_mutex_t load_lock;  /* one loads topics at a time, so that an older list never replaces a newer one; taken before topics_lock */
+	struct scep_limits *limits;
+	const struct outbound *outbound; /* NULL: nothing outside is asked */
+	pthread_mutex_t load_lock;  /* one loads topics or CAs at a time, so that an older state never replaces a newer one; taken before the others */
+	pthread_mutex_t crl_lock;   /* one makes CRLs or seals the audit log at a time */
+	int64_t warned_ms;          /* when service_warn_expiry last ran; the janitor's */
 	pthread_rwlock_t topics_lock;
 	char **topics;             /* of our push certificates */
 	void (*wake_push)(void *ctx); /* called after something was put into the outbox; may be NULL */
 	void *wake_ctx;
+	void (*reload_tls)(void *ctx); /* called after a rekey's end; may be NULL */
+	void *reload_tls_ctx;
 };
 
 /* For whom a request was, for the log. */
@@ -65,14 +70,13 @@ int64_t service_now_ms(const struct service *service);
 /* Hands INNER (transfer full) on as ERROR; a conflict that did not go away becomes POM_ERR_BUSY, so that a device comes again. False. */
 bool service_fail_again(GError **error, GError *inner);
 
-/* ---- authorities ---- */
-struct ca_options { const char *organization; unsigned root_bits, issuing_bits; };
-/* Makes root, issuing CA and profile signer in an empty store. Blocks for seconds (keys). */
-bool service_create_ca(struct store *store, const struct seal *seal, const struct ca_options *options, const struct pom_clock *clock,
-                       const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The server's own TLS certificate for the host of the public URL: the stored one while it matches the host and has a third of its
- * life left, else a new one (stored). transfer full. */
-struct authority *service_tls_authority(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* ---- TLS ---- */
+/* The server's own TLS certificate for the host of the public URL: the stored one while it matches the host, has a third of its life left and is of the right
+ * generation, else a new one (stored). The generation is the newest one whose root every live device has acknowledged. *RET_CHAIN: what goes between it
+ * and the root, array of X509. transfer full. */
+struct authority *service_tls_authority(struct service *service, GPtrArray **ret_chain, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether another generation should carry the TLS certificate than the one that CERT is of. */
+bool service_tls_is_due(struct service *service, X509 *cert);
 
 /* ---- devices ---- */
 struct device_proof { const char *mdm_signature; }; /* the header's value, NULL when absent */
@@ -87,13 +91,32 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct identity_cache *identity_cache_new(void);
 void identity_cache_free(struct identity_cache *cache);
+/* Forgets all: when another set of CAs is trusted. */
+void identity_cache_empty(struct identity_cache *cache);
 
 /* ---- SCEP ---- */
-GBytes *service_scep_caps(struct service *service); /* GetCACaps */
-GBytes *service_scep_ca_cert(struct service *service); /* GetCACert: one DER certificate */
-/* PKIOperation → CertRep (HTTP 200, also FAILURE). False only when no CertRep can be built. A FAILURE that was answered is set in
- * *RET_REFUSAL (transfer full) for the log. */
-bool service_scep_operation(struct service *service, GBytes *message, struct subject *subject, GBytes **ret_reply, GError **ret_refusal, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* PROFILE: name of the profile in the request's path. All answer POM_ERR_NOT_FOUND for a profile that does not exist. */
+GBytes *service_scep_caps(struct service *service, const char *profile, GError **error); /* GetCACaps */
+/* GetCACert in the profile's mode; *RET_TYPE the media type (static). */
+GBytes *service_scep_ca_cert(struct service *service, const char *profile, const char **ret_type, GError **error);
+/* GetNextCACert: signed by the present CA. POM_ERR_NOT_FOUND when no rekey is running. */
+GBytes *service_scep_next_ca_cert(struct service *service, const char *profile, GError **error);
+struct scep_call { const char *profile, *peer; GBytes *message; };
+/* What came of a PKIOperation, for the log. */
+struct scep_outcome {
+	GBytes *reply;        /* CertRep, HTTP 200, also FAILURE and PENDING */
+	GError *refusal;      /* a FAILURE that was answered; NULL: none */
+	const char *what;     /* "issued", "sent again", "renewed", "pending", "certificate", "crl", "refused" */
+};
+void scep_outcome_clear(struct scep_outcome *outcome);
+/* False only when no CertRep can be built. Blocks on the store, the keys and (webhook, relay) the outside. */
+bool service_scep_operation(struct service *service, const struct scep_call *call, struct subject *subject, struct scep_outcome *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- renewal of identities ---- */
+/* Queues a renewal for identities past two thirds of their life or of a retiring generation, and new roots for devices that lack them; how many. Called by the janitor. */
+bool service_renewal_scan(struct service *service, size_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Queues it now for one device. */
+json_t *service_device_renew(struct service *service, const char *id, GError **error);
 
 /* ---- enrollment links ---- */
 struct link_request { const char *user_name, *device_name; int64_t ttl_s; }; /* ttl 0: the setting */

@@ -8,7 +8,7 @@ void store_read_certificate(const struct db_batch *batch, unsigned i, struct cer
 	*ret = (struct certificate_facts){
 		.known = db_rows(batch, i) > 0, .serial = db_get_text(batch, i, 0, 0), .state = (enum certificate_state)db_get_int(batch, i, 0, 1),
 		.enrollment_id = db_get_text(batch, i, 0, 2), .epoch = db_get_int(batch, i, 0, 3), .link_id = db_get_text(batch, i, 0, 4),
-		.may_enroll = db_get_int(batch, i, 0, 5) != 0, .not_before_ms = db_get_int(batch, i, 0, 7), .not_after_ms = db_get_int(batch, i, 0, 8),
+		.may_enroll = db_get_int(batch, i, 0, 5) != 0, .for_enrollment_id = db_get_text(batch, i, 0, 9), .for_epoch = db_get_int(batch, i, 0, 10), .not_before_ms = db_get_int(batch, i, 0, 7), .not_after_ms = db_get_int(batch, i, 0, 8),
 	};
 }
 
@@ -97,7 +97,8 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 	if (w->plan->ends_at_once)
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
 	db_batch_add(batch, Q_CERTIFICATE_BIND, db_text(certificate->serial), db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->now_ms));
-	db_batch_add(batch, Q_EPOCH_ADD, db_text(w->enrollment_id), db_int(w->plan->epoch), db_text(certificate->serial), db_text(w->message->topic), db_int(w->now_ms));
+	db_batch_add(batch, Q_EPOCH_ADD, db_text(w->enrollment_id), db_int(w->plan->epoch), db_text(certificate->serial), db_text(w->message->topic), db_int(w->now_ms),
+	             db_text(certificate->link_id));
 	if (certificate->link_id) {
 		db_batch_add(batch, Q_LINK_CONSUME, db_text(certificate->link_id), db_int(w->now_ms), db_text(w->enrollment_id));
 		db_batch_add(batch, Q_CHALLENGE_CLOSE_OF_LINK, db_text(certificate->link_id), db_int(w->now_ms));

@@ -11,6 +11,7 @@ static void read_pending(const struct db_batch *batch, unsigned i, const char *u
 	*ret = (struct command_row){
 		.uuid = uuid, .enrollment_id = db_get_text(batch, i, 0, 0), .epoch = db_get_int(batch, i, 0, 1), .seq = db_get_text(batch, i, 0, 2),
 		.request_type = db_get_text(batch, i, 0, 3), .created_ms = db_get_int(batch, i, 0, 4), .n_not_now = db_get_int(batch, i, 0, 5),
+		.note = db_get_text(batch, i, 0, 6),
 	};
 }
 
@@ -65,14 +66,24 @@ void report_load_clear(struct report_load *load)
 	g_clear_pointer(&load->command_load, store_load_free);
 }
 
-bool store_command_next(struct store *store, const char *enrollment_id, int64_t epoch, bool with_deferred, const char *except, GBytes **ret_body, GError **error)
+void command_next_clear(struct command_next *next)
+{
+	g_clear_pointer(&next->body, g_bytes_unref);
+	g_clear_pointer(&next->uuid, g_free);
+	g_clear_pointer(&next->note, g_free);
+}
+
+bool store_command_next(struct store *store, const char *enrollment_id, int64_t epoch, bool with_deferred, const char *except, const char *only_note, struct command_next *ret, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	db_batch_add(batch, Q_COMMAND_NEXT, db_text(enrollment_id), db_int(epoch), db_int(with_deferred), db_text(except ? except : ""));
+	if (only_note)
+		db_batch_add(batch, Q_COMMAND_NEXT_NOTED, db_text(enrollment_id), db_int(epoch), db_text(only_note), db_text(except ? except : ""));
+	else
+		db_batch_add(batch, Q_COMMAND_NEXT, db_text(enrollment_id), db_int(epoch), db_int(with_deferred), db_text(except ? except : ""));
 	if (!store_run(store, batch, error))
 		return false;
-	*ret_body = db_get_bytes(batch, 0, 0, 1);
+	*ret = (struct command_next){db_get_bytes(batch, 0, 0, 1), g_strdup(db_get_text(batch, 0, 0, 0)), g_strdup(db_get_text(batch, 0, 0, 4))};
 	return true;
 }
 
@@ -176,7 +187,7 @@ static int64_t target_epoch(const struct db_batch *batch, const char *enrollment
 }
 
 /* One try; *RET_EPOCH the epoch that it was for. */
-static bool add_command(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, int64_t now_ms, int64_t *ret_epoch, GError **error)
+static bool add_command(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, const char *note, int64_t now_ms, int64_t *ret_epoch, GError **error)
 {
 	g_autoptr(db_batch) target = db_batch_new(NULL);
 	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
@@ -189,7 +200,7 @@ static bool add_command(struct store *store, const char *enrollment_id, const ch
 	if (!*ret_epoch)
 		return false;
 	db_batch_add(batch, Q_COMMAND_ADD, db_text(enrollment_id), db_text(seq.text), db_text(uuid), db_int(*ret_epoch), db_text(command->request_type),
-	             db_bytes(command->body), db_int(now_ms));
+	             db_bytes(command->body), db_int(now_ms), db_text(note));
 	store_batch_push(store, batch, enrollment_id, now_ms);
 	return store_run(store, batch, error);
 }
@@ -207,7 +218,7 @@ static bool is_taken(struct store *store, const char *uuid, bool *ret_taken, GEr
 	return true;
 }
 
-bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, int64_t now_ms, GError **error)
+bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, const char *note, int64_t now_ms, GError **error)
 {
 	int64_t epoch;
 	bool taken;
@@ -215,7 +226,7 @@ bool store_command_add(struct store *store, const char *enrollment_id, const cha
 	for (int i = 0; i < TARGET_TRIES; i++) {
 		g_autoptr(GError) inner = NULL;
 
-		if (add_command(store, enrollment_id, uuid, command, now_ms, &epoch, &inner))
+		if (add_command(store, enrollment_id, uuid, command, note, now_ms, &epoch, &inner))
 			return true;
 		if (!g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
 			g_propagate_error(error, g_steal_pointer(&inner));

@@ -59,5 +59,68 @@
 	"CREATE TABLE event (enrollment_id " TEXT " NOT NULL, id " TEXT " NOT NULL, at " INT " NOT NULL, kind " TEXT " NOT NULL, detail " TEXT "," \
 	" PRIMARY KEY (enrollment_id, id)" END
 
+/* Generations of certificate authorities, SCEP profiles and requests, CRLs, the audit chain. */
+#define STORE_SCHEMA_2(TEXT, INT, BLOB, END) \
+	/* A CA's key and its certificates: "NAME-NUMBER". state: requested (its CSR is out), next, active, retiring, retired. */ \
+	"CREATE TABLE ca_generation (id " TEXT " NOT NULL PRIMARY KEY, ca " TEXT " NOT NULL, number " INT " NOT NULL, state " TEXT " NOT NULL," \
+	" source " TEXT " NOT NULL, version " INT " NOT NULL, created_at " INT " NOT NULL, activated_at " INT " NOT NULL, retiring_at " INT " NOT NULL," \
+	" retired_at " INT " NOT NULL, UNIQUE (ca, number)" END \
+	/* role also: chain (between issuing and root), ra, ocsp. state also: superseded (renewed with the same key). key_uri: the key is in a
+	 * PKCS#11 token, and key holds its sealed PIN. */ \
+	"ALTER TABLE authority ADD COLUMN generation_id " TEXT ";" \
+	"ALTER TABLE authority ADD COLUMN key_uri " TEXT ";" \
+	"INSERT INTO ca_generation (id, ca, number, state, source, version, created_at, activated_at, retiring_at, retired_at)" \
+	" SELECT 'default-1', 'default', 1, 'active', 'own', 1, min(created_at), min(created_at), 0, 0 FROM authority WHERE role = 'issuing' HAVING count(*) > 0;" \
+	"UPDATE authority SET generation_id = 'default-1';" \
+	/* record: JSON of the names that a certificate has or shall have. for_…: the enrollment that it will renew the identity of. */ \
+	"ALTER TABLE certificate ADD COLUMN generation_id " TEXT " NOT NULL DEFAULT 'default-1';" \
+	"ALTER TABLE certificate ADD COLUMN profile " TEXT ";" \
+	"ALTER TABLE certificate ADD COLUMN record " TEXT ";" \
+	"ALTER TABLE certificate ADD COLUMN for_enrollment_id " TEXT ";" \
+	"ALTER TABLE certificate ADD COLUMN for_epoch " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE certificate ADD COLUMN renews_serial " TEXT ";" \
+	"ALTER TABLE certificate ADD COLUMN renewed_at " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE certificate ADD COLUMN superseded_at " INT " NOT NULL DEFAULT 0;" \
+	"CREATE INDEX certificate_renews ON certificate (renews_serial);" \
+	"CREATE INDEX certificate_revoked ON certificate (generation_id, revoked_at);" \
+	"CREATE INDEX certificate_spki ON certificate (spki_sha256);" \
+	"CREATE INDEX certificate_superseded ON certificate (superseded_at);" \
+	"ALTER TABLE challenge ADD COLUMN profile " TEXT " NOT NULL DEFAULT 'default';" \
+	"ALTER TABLE challenge ADD COLUMN record " TEXT ";" \
+	"ALTER TABLE challenge ADD COLUMN device_id " TEXT ";" \
+	"ALTER TABLE challenge ADD COLUMN key_type " TEXT ";" \
+	"ALTER TABLE challenge ADD COLUMN for_enrollment_id " TEXT ";" \
+	"ALTER TABLE challenge ADD COLUMN for_epoch " INT " NOT NULL DEFAULT 0;" \
+	"CREATE INDEX challenge_name ON challenge (common_name);" \
+	/* What the profile of a link says for good, and the newest root that was in it. */ \
+	"ALTER TABLE link ADD COLUMN served " TEXT ";" \
+	"ALTER TABLE link ADD COLUMN anchor " INT " NOT NULL DEFAULT 1;" \
+	"ALTER TABLE epoch ADD COLUMN anchor " INT " NOT NULL DEFAULT 1;" \
+	"ALTER TABLE epoch ADD COLUMN link_id " TEXT ";" \
+	"ALTER TABLE epoch ADD COLUMN renewal_at " INT " NOT NULL DEFAULT 0;" \
+	/* note: what the server itself wants with a command (core/renewal.h); NULL for those of people. */ \
+	"ALTER TABLE command ADD COLUMN note " TEXT ";" \
+	"CREATE TABLE scep_profile (name " TEXT " NOT NULL PRIMARY KEY, settings " TEXT " NOT NULL, secret " BLOB ", version " INT " NOT NULL, updated_at " INT " NOT NULL" END \
+	"CREATE TABLE outside_ca (name " TEXT " NOT NULL PRIMARY KEY, settings " TEXT " NOT NULL, secret " BLOB ", certificates " BLOB ", version " INT " NOT NULL, updated_at " INT " NOT NULL" END \
+	/* Requests that wait for approval. state: pending, approved, denied, issued. */ \
+	"CREATE TABLE scep_request (id " TEXT " NOT NULL PRIMARY KEY, profile " TEXT " NOT NULL, transaction_id " TEXT " NOT NULL, spki_sha256 " BLOB " NOT NULL," \
+	" signer_spki_sha256 " BLOB " NOT NULL, challenge_id " TEXT ", renews_serial " TEXT ", subject " TEXT ", csr " BLOB " NOT NULL, peer " TEXT ", state " TEXT " NOT NULL," \
+	" serial " TEXT ", reason " TEXT ", version " INT " NOT NULL, created_at " INT " NOT NULL, decided_at " INT " NOT NULL, expires_at " INT " NOT NULL" END \
+	"CREATE INDEX scep_request_key ON scep_request (spki_sha256, profile);" \
+	"CREATE INDEX scep_request_transaction ON scep_request (transaction_id);" \
+	"CREATE INDEX scep_request_state ON scep_request (state, id);" \
+	"CREATE TABLE crl (generation_id " TEXT " NOT NULL PRIMARY KEY, number " INT " NOT NULL, der " BLOB " NOT NULL, this_update " INT " NOT NULL, next_update " INT " NOT NULL" END \
+	/* Written with what they tell of; then taken into the chain, in order, and never touched again. */ \
+	"CREATE TABLE audit_pending (id " TEXT " NOT NULL PRIMARY KEY, at " INT " NOT NULL, actor " TEXT " NOT NULL, action " TEXT " NOT NULL, object " TEXT " NOT NULL, detail " TEXT END \
+	"CREATE TABLE audit (seq " INT " NOT NULL PRIMARY KEY, id " TEXT " NOT NULL UNIQUE, at " INT " NOT NULL, actor " TEXT " NOT NULL, action " TEXT " NOT NULL," \
+	" object " TEXT " NOT NULL, detail " TEXT ", hash " BLOB " NOT NULL" END \
+	"CREATE INDEX audit_object ON audit (object, seq);"
+
 #define STORE_SCHEMA_1_SQLITE STORE_SCHEMA_1("TEXT", "INTEGER", "BLOB", ") STRICT;")
 #define STORE_SCHEMA_1_POSTGRES STORE_SCHEMA_1("TEXT COLLATE \"C\"", "bigint", "bytea", ");")
+#define STORE_SCHEMA_2_SQLITE STORE_SCHEMA_2("TEXT", "INTEGER", "BLOB", ") STRICT;") \
+	"CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;" \
+	"CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;"
+#define STORE_SCHEMA_2_POSTGRES STORE_SCHEMA_2("TEXT COLLATE \"C\"", "bigint", "bytea", ");") \
+	"CREATE RULE audit_no_update AS ON UPDATE TO audit DO INSTEAD NOTHING;" \
+	"CREATE RULE audit_no_delete AS ON DELETE TO audit DO INSTEAD NOTHING;"

@@ -8,15 +8,51 @@
 	" build_version, imei, meid, user_short_name, user_long_name, owner, created_at, authenticated_at, enrolled_at, ended_at, last_seen"
 #define ENROLLMENT_TYPES "ttttiiiittttttttttttiiiii"
 
+#define CERTIFICATE_COLUMNS \
+	"serial, authority_id, spki_sha256, subject, not_before, not_after, der, state, link_id, challenge_id, transaction_id, may_enroll, enrollment_id, epoch," \
+	" issued_at, bound_at, revoked_at, revoked_reason, generation_id, profile, record, for_enrollment_id, for_epoch, renews_serial, renewed_at"
+#define CERTIFICATE_TYPES "ttbtiibitttitiiiitttttiti"
+#define CHALLENGE_COLUMNS \
+	"c.id, c.link_id, c.common_name, c.max_keys, c.may_enroll, c.created_at, c.expires_at, c.closed_at, c.revoked_at, c.profile, c.record, c.device_id, c.key_type," \
+	" c.for_enrollment_id, (SELECT count(DISTINCT n.spki_sha256) FROM certificate n WHERE n.challenge_id = c.id)"
+#define CHALLENGE_TYPES "tttiiiiiittttti"
+#define REQUEST_COLUMNS \
+	"id, profile, transaction_id, spki_sha256, signer_spki_sha256, challenge_id, renews_serial, subject, csr, peer, state, serial, reason, created_at, decided_at, expires_at"
+#define REQUEST_TYPES "tttbbtttbttttiii"
+#define AUDIT_COLUMNS "seq, id, at, actor, action, object, detail, hash"
+#define AUDIT_TYPES "itittttb"
+
 #define STORE_STATEMENTS(X) \
 	/* settings, authorities, tokens */ \
 	X(SETTING_GET, "t", "t", ANY, READ, "SELECT value FROM setting WHERE name = $1") \
 	X(SETTING_PUT, "tt", "", ANY, WRITE, "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value") \
-	X(AUTHORITY_LIST, "", "tttbbiii", ANY, READ, \
-	  "SELECT id, role, state, certificate, key, not_before, not_after, created_at FROM authority WHERE state = 'active' ORDER BY created_at, id") \
-	X(AUTHORITY_ADD, "tttbbiii", "", ONE, WRITE, \
-	  "INSERT INTO authority (id, role, state, certificate, key, not_before, not_after, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)") \
-	X(AUTHORITY_RETIRE, "tt", "", ANY, WRITE, "UPDATE authority SET state = 'retired' WHERE role = $1 AND id <> $2") \
+	X(AUTHORITY_LIST, "", "tttbbiiitt", ANY, READ, \
+	  "SELECT id, role, state, certificate, key, not_before, not_after, created_at, generation_id, key_uri FROM authority WHERE state <> 'retired' ORDER BY created_at, id") \
+	X(AUTHORITY_ADD, "tttbbiiitt", "", ONE, WRITE, \
+	  "INSERT INTO authority (id, role, state, certificate, key, not_before, not_after, created_at, generation_id, key_uri) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)") \
+	X(AUTHORITY_RETIRE, "tt", "", ANY, WRITE, "UPDATE authority SET state = 'retired' WHERE role = $1 AND id <> $2 AND state <> 'retired'") \
+	X(AUTHORITY_STATE, "tt", "", ONE, WRITE, "UPDATE authority SET state = $2 WHERE id = $1") \
+	X(AUTHORITY_RETIRE_GENERATION, "t", "", ANY, WRITE, "UPDATE authority SET state = 'retired' WHERE generation_id = $1 AND role <> 'signer'") \
+	X(GENERATION_LIST, "", "ttittiiiii", ANY, READ, \
+	  "SELECT id, ca, number, state, source, version, created_at, activated_at, retiring_at, retired_at FROM ca_generation ORDER BY ca, number") \
+	X(GENERATION_ADD, "ttittii", "", ONE, WRITE, \
+	  "INSERT INTO ca_generation (id, ca, number, state, source, version, created_at, activated_at, retiring_at, retired_at) VALUES ($1, $2, $3, $4, $5, 1, $6, $7, 0, 0)") \
+	/* Times of 0 leave what is there. */ \
+	X(GENERATION_STATE, "titiii", "", ONE, WRITE, \
+	  "UPDATE ca_generation SET state = $3, version = version + 1, activated_at = CASE WHEN $4 > 0 THEN $4 ELSE activated_at END," \
+	  " retiring_at = CASE WHEN $5 > 0 THEN $5 ELSE retiring_at END, retired_at = CASE WHEN $6 > 0 THEN $6 ELSE retired_at END WHERE id = $1 AND version = $2") \
+	X(GENERATION_DEVICES, "", "ti", ANY, READ, \
+	  "SELECT c.generation_id, count(*) FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
+	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' GROUP BY c.generation_id ORDER BY c.generation_id") \
+	X(GENERATION_DEVICE_LIST, "tti", "ttttii", ANY, READ, \
+	  "SELECT e.id, e.device_id, e.serial, e.device_name, e.last_seen, c.not_after FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
+	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND c.generation_id = $1 AND e.id > $2 ORDER BY e.id LIMIT $3") \
+	/* Live devices that have not acknowledged the root of generation $1 of the default CA. */ \
+	X(ANCHOR_LACKING, "iti", "ttttii", ANY, READ, \
+	  "SELECT e.id, e.device_id, e.serial, e.device_name, e.last_seen, p.anchor FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
+	  " WHERE e.state = 1 AND e.user_part = '' AND p.anchor < $1 AND e.id > $2 ORDER BY e.id LIMIT $3") \
+	X(ANCHOR_SET, "tii", "", ANY, WRITE, "UPDATE epoch SET anchor = $3 WHERE enrollment_id = $1 AND epoch = $2 AND anchor < $3") \
+	X(ENROLLMENTS_LIVE, "", "i", ANY, READ, "SELECT count(*) FROM enrollment WHERE state = 1") \
 	X(TOKEN_ADD, "ttbi", "", ONE, WRITE, "INSERT INTO api_token (id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, 0)") \
 	X(TOKEN_LIST, "", "ttii", ANY, READ, "SELECT id, name, created_at, revoked_at FROM api_token ORDER BY id") \
 	X(TOKEN_FIND, "b", "tt", ANY, READ, "SELECT id, name FROM api_token WHERE hash = $1 AND revoked_at = 0") \
@@ -31,30 +67,43 @@
 	X(TOPIC_ENROLLMENTS, "t", "i", ANY, READ, \
 	  "SELECT count(*) FROM epoch p JOIN enrollment e ON e.id = p.enrollment_id AND e.active_epoch = p.epoch WHERE p.topic <> $1 AND e.state = 1") \
 	/* links and challenges */ \
-	X(LINK_ADD, "tbttii", "", ONE, WRITE, \
-	  "INSERT INTO link (id, token_hash, user_name, device_name, created_at, expires_at, consumed_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0)") \
-	X(LINK_BY_TOKEN, "b", "tttiiitb", ANY, READ, \
-	  "SELECT l.id, l.user_name, l.device_name, l.expires_at, l.consumed_at, l.revoked_at, c.id, c.secret" \
+	X(LINK_ADD, "tbttiiti", "", ONE, WRITE, \
+	  "INSERT INTO link (id, token_hash, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, served, anchor) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8)") \
+	X(LINK_SERVED, "t", "t", ANY, READ, "SELECT served FROM link WHERE id = $1") \
+	X(LINK_BY_TOKEN, "b", "tttiiitbt", ANY, READ, \
+	  "SELECT l.id, l.user_name, l.device_name, l.expires_at, l.consumed_at, l.revoked_at, c.id, c.secret, l.served" \
 	  " FROM link l JOIN challenge c ON c.link_id = l.id WHERE l.token_hash = $1") \
 	X(LINK_LIST, "ti", "tttiiiit", ANY, READ, \
 	  "SELECT id, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, enrollment_id FROM link WHERE id > $1 ORDER BY id LIMIT $2") \
 	X(LINK_REVOKE, "ti", "t", ANY, WRITE, "UPDATE link SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 AND consumed_at = 0 RETURNING id") \
 	X(LINK_CONSUME, "tit", "", ANY, WRITE, "UPDATE link SET consumed_at = $2, enrollment_id = $3 WHERE id = $1 AND consumed_at = 0") \
-	X(CHALLENGE_ADD, "tbbttiiii", "", ONE, WRITE, \
-	  "INSERT INTO challenge (id, secret_hash, secret, link_id, common_name, max_keys, may_enroll, version, created_at, expires_at, closed_at, revoked_at)" \
-	  " VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, 0, 0)") \
+	X(CHALLENGE_ADD, "tbbttiiiittttti", "", ONE, WRITE, \
+	  "INSERT INTO challenge (id, secret_hash, secret, link_id, common_name, max_keys, may_enroll, version, created_at, expires_at, closed_at, revoked_at, profile, record," \
+	  " device_id, key_type, for_enrollment_id, for_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, 0, 0, $10, $11, $12, $13, $14, $15)") \
+	X(CHALLENGE_LIST, "ti", CHALLENGE_TYPES, ANY, READ, "SELECT " CHALLENGE_COLUMNS " FROM challenge c WHERE c.id > $1 ORDER BY c.id LIMIT $2") \
+	X(CHALLENGE_GET, "t", CHALLENGE_TYPES, ANY, READ, "SELECT " CHALLENGE_COLUMNS " FROM challenge c WHERE c.id = $1") \
+	X(CHALLENGE_REVOKE, "ti", "t", ANY, WRITE, "UPDATE challenge SET revoked_at = $2, version = version + 1 WHERE id = $1 AND revoked_at = 0 RETURNING id") \
+	/* Whoever was last to get a certificate with this name. */ \
+	X(CHALLENGE_BY_NAME, "ti", "tttii", ANY, READ, \
+	  "SELECT c.id, c.link_id, c.for_enrollment_id, c.for_epoch, c.may_enroll FROM challenge c WHERE c.common_name = $1 AND c.revoked_at = 0 AND c.closed_at = 0" \
+	  " AND c.expires_at > $2 ORDER BY c.id DESC LIMIT 1") \
+	/* Challenges that nothing can come of any more, long after. */ \
+	X(CHALLENGE_PURGE, "ii", "", ANY, WRITE, \
+	  "DELETE FROM challenge WHERE id IN (SELECT c.id FROM challenge c WHERE c.expires_at < $1 AND NOT EXISTS (SELECT 1 FROM certificate n WHERE n.challenge_id = c.id) LIMIT $2)") \
 	X(CHALLENGE_REVOKE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET revoked_at = $2, version = version + 1 WHERE link_id = $1") \
 	X(CHALLENGE_CLOSE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET closed_at = $2, version = version + 1 WHERE link_id = $1") \
-	X(CHALLENGE_BY_SECRET, "bb", "tttiiiiiiitiib", ANY, READ, \
+	X(CHALLENGE_BY_SECRET, "bb", "tttiiiiiiitiibttttti", ANY, READ, \
 	  "SELECT c.id, c.link_id, c.common_name, c.max_keys, c.may_enroll, c.version, c.expires_at, c.closed_at, c.revoked_at," \
-	  " (SELECT count(DISTINCT n.spki_sha256) FROM certificate n WHERE n.challenge_id = c.id), s.serial, s.issued_at, s.state, s.der" \
+	  " (SELECT count(DISTINCT n.spki_sha256) FROM certificate n WHERE n.challenge_id = c.id), s.serial, s.issued_at, s.state, s.der," \
+	  " c.profile, c.record, c.device_id, c.key_type, c.for_enrollment_id, c.for_epoch" \
 	  " FROM challenge c LEFT JOIN certificate s ON s.challenge_id = c.id AND s.spki_sha256 = $2 WHERE c.secret_hash = $1" \
 	  " ORDER BY CASE WHEN s.der IS NULL THEN 1 ELSE 0 END, s.state, s.issued_at DESC LIMIT 1") \
 	X(CHALLENGE_USE, "ti", "", ONE, WRITE, "UPDATE challenge SET version = version + 1 WHERE id = $1 AND version = $2") \
 	/* certificates */ \
-	X(CERTIFICATE_RESERVE, "ttbtiitttii", "", ONE, WRITE, \
+	X(CERTIFICATE_RESERVE, "ttbtiitttiittttit", "", ONE, WRITE, \
 	  "INSERT INTO certificate (serial, authority_id, spki_sha256, subject, not_before, not_after, state, link_id, challenge_id, transaction_id," \
-	  " may_enroll, epoch, issued_at, bound_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0)") \
+	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, profile, record, for_enrollment_id, for_epoch, renews_serial)" \
+	  " VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0, $12, $13, $14, $15, $16, $17)") \
 	X(CERTIFICATE_REVOKE_UNBOUND, "tit", "", ANY, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = 'superseded' WHERE link_id = $1 AND enrollment_id IS NULL AND serial <> $3 AND state <> 2") \
 	X(CERTIFICATE_ISSUE, "tbb", "", ONE, WRITE, \
@@ -63,11 +112,94 @@
 	  "UPDATE certificate SET enrollment_id = $2, epoch = $3, bound_at = $4 WHERE serial = $1 AND state = 1 AND (enrollment_id IS NULL OR enrollment_id = $2)") \
 	X(CERTIFICATE_REVOKE_EPOCH, "tiit", "", ANY, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $3, revoked_reason = 'superseded' WHERE enrollment_id = $1 AND epoch = $2 AND serial <> $4 AND state <> 2") \
-	X(CERTIFICATE_LIST, "tiii", "ttiiittt", ANY, READ, \
-	  "SELECT serial, subject, not_before, not_after, state, enrollment_id, link_id, revoked_reason FROM certificate WHERE serial > $1 AND state >= $3 AND state <= $4 ORDER BY serial LIMIT $2") \
+	X(CERTIFICATE_LIST, "ti", CERTIFICATE_TYPES, ANY, READ, "SELECT " CERTIFICATE_COLUMNS " FROM certificate WHERE serial > $1 ORDER BY serial LIMIT $2") \
+	X(CERTIFICATE_LIST_OF, "tti", CERTIFICATE_TYPES, ANY, READ, \
+	  "SELECT " CERTIFICATE_COLUMNS " FROM certificate WHERE enrollment_id = $1 AND serial > $2 ORDER BY serial LIMIT $3") \
+	X(CERTIFICATE_GET, "t", CERTIFICATE_TYPES, ANY, READ, "SELECT " CERTIFICATE_COLUMNS " FROM certificate WHERE serial = $1") \
+	X(CERTIFICATE_BY_SHA256, "b", CERTIFICATE_TYPES, ANY, READ, "SELECT " CERTIFICATE_COLUMNS " FROM certificate WHERE sha256 = $1") \
+	/* The certificate that this key got from this profile without a challenge of its own. */ \
+	X(CERTIFICATE_BY_KEY, "bti", CERTIFICATE_TYPES, ANY, READ, \
+	  "SELECT " CERTIFICATE_COLUMNS " FROM certificate WHERE spki_sha256 = $1 AND profile = $2 AND challenge_id IS NULL AND renews_serial IS NULL AND state = 1 AND issued_at > $3" \
+	  " ORDER BY issued_at DESC LIMIT 1") \
+	/* The certificate that this key got when it asked to renew another. */ \
+	X(CERTIFICATE_RENEWAL, "tb", CERTIFICATE_TYPES, ANY, READ, \
+	  "SELECT " CERTIFICATE_COLUMNS " FROM certificate WHERE renews_serial = $1 AND spki_sha256 = $2 AND state <> 2 ORDER BY issued_at DESC LIMIT 1") \
+	X(CERTIFICATE_RENEW, "tii", "", ONE, WRITE, "UPDATE certificate SET renewed_at = $3 WHERE serial = $1 AND renewed_at = $2 AND state = 1") \
+	/* A reserved row whose signature did not come about gives the right to renew back. */ \
+	X(CERTIFICATE_FORGET, "t", "", ANY, WRITE, "DELETE FROM certificate WHERE serial = $1 AND state = 0") \
+	X(CERTIFICATE_REVOKE, "tit", "t", ANY, WRITE, \
+	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = $3 WHERE serial = $1 AND (state <> 2 OR revoked_reason = 'certificateHold') RETURNING generation_id") \
+	X(CERTIFICATE_UNREVOKE, "t", "t", ANY, WRITE, \
+	  "UPDATE certificate SET state = 1, revoked_at = 0, revoked_reason = NULL WHERE serial = $1 AND state = 2 AND revoked_reason = 'certificateHold' RETURNING generation_id") \
+	X(CERTIFICATE_STATUS, "tt", "iit", ANY, READ, "SELECT state, revoked_at, revoked_reason FROM certificate WHERE serial = $1 AND generation_id = $2") \
+	X(CERTIFICATE_IMPORT, "ttbbbtiitttiiitt", "", ONE, WRITE, \
+	  "INSERT INTO certificate (serial, authority_id, spki_sha256, sha256, der, subject, not_before, not_after, state, link_id, challenge_id, transaction_id," \
+	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, for_enrollment_id, for_epoch, profile)" \
+	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $15, NULL, $12, 0, $14, 0, 0, $10, $11, $13, $16)") \
+	/* The first use of a renewed identity: it is the enrollment's from now on, the one before ends after a while. */ \
+	X(CERTIFICATE_SUPERSEDE, "tiit", "", ANY, WRITE, \
+	  "UPDATE certificate SET superseded_at = $3 WHERE enrollment_id = $1 AND epoch = $2 AND serial <> $4 AND state = 1 AND superseded_at = 0") \
+	X(CERTIFICATE_REVOKE_SUPERSEDED, "ii", "t", ANY, WRITE, \
+	  "UPDATE certificate SET state = 2, revoked_at = $1, revoked_reason = 'superseded' WHERE superseded_at > 0 AND superseded_at <= $2 AND state = 1 RETURNING serial") \
+	X(EPOCH_CERTIFICATE, "tit", "", ONE, WRITE, "UPDATE epoch SET certificate_serial = $3, renewal_at = 0 WHERE enrollment_id = $1 AND epoch = $2") \
+	/* Identities to renew: past two thirds of their life, or of a generation that retires. */ \
+	X(RENEWAL_DUE, "iii", "titii", ANY, READ, \
+	  "SELECT e.id, e.active_epoch, c.serial, c.not_after, p.renewal_at FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
+	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.renewal_at <= $2" \
+	  " AND (c.not_before + (c.not_after - c.not_before) / 3 * 2 <= $1 OR c.generation_id IN (SELECT g.id FROM ca_generation g WHERE g.state = 'retiring'))" \
+	  " AND NOT EXISTS (SELECT 1 FROM command m WHERE m.enrollment_id = e.id AND m.epoch = e.active_epoch AND m.note = 'renewal') ORDER BY c.not_after LIMIT $3") \
+	X(RENEWAL_MARK, "tii", "", ANY, WRITE, "UPDATE epoch SET renewal_at = $3 WHERE enrollment_id = $1 AND epoch = $2") \
+	X(COMMAND_NOTED, "tit", "i", ANY, READ, "SELECT count(*) FROM command WHERE enrollment_id = $1 AND epoch = $2 AND note = $3") \
+	/* Facts for a profile that renews an identity. */ \
+	X(RENEWAL_FACTS, "ti", "tttttit", ANY, READ, \
+	  "SELECT p.topic, p.link_id, l.served, c.subject, c.record, c.not_after, c.profile FROM epoch p LEFT JOIN link l ON l.id = p.link_id" \
+	  " LEFT JOIN certificate c ON c.serial = p.certificate_serial WHERE p.enrollment_id = $1 AND p.epoch = $2") \
+	/* CRLs */ \
+	X(CRL_REVOKED, "ti", "tit", ANY, READ, \
+	  "SELECT serial, revoked_at, revoked_reason FROM certificate WHERE generation_id = $1 AND revoked_at > 0 AND der IS NOT NULL AND not_after > $2 ORDER BY serial") \
+	X(CRL_DIRTY, "ti", "t", ANY, READ, "SELECT serial FROM certificate WHERE generation_id = $1 AND revoked_at >= $2 LIMIT 1") \
+	X(CRL_STATE, "t", "iii", ANY, READ, "SELECT number, this_update, next_update FROM crl WHERE generation_id = $1") \
+	X(CRL_GET, "t", "b", ANY, READ, "SELECT der FROM crl WHERE generation_id = $1") \
+	X(CRL_PUT, "tibiii", "", ONE, WRITE, \
+	  "INSERT INTO crl (generation_id, number, der, this_update, next_update) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (generation_id) DO UPDATE SET" \
+	  " number = excluded.number, der = excluded.der, this_update = excluded.this_update, next_update = excluded.next_update WHERE crl.number = $6") \
+	/* SCEP profiles, outside CAs, requests that wait */ \
+	X(PROFILE_LIST, "", "ttbi", ANY, READ, "SELECT name, settings, secret, version FROM scep_profile ORDER BY name") \
+	X(PROFILE_PUT, "ttbi", "", ONE, WRITE, \
+	  "INSERT INTO scep_profile (name, settings, secret, version, updated_at) VALUES ($1, $2, $3, 1, $4) ON CONFLICT (name) DO UPDATE SET" \
+	  " settings = excluded.settings, secret = excluded.secret, version = scep_profile.version + 1, updated_at = excluded.updated_at") \
+	X(PROFILE_REMOVE, "t", "t", ANY, WRITE, "DELETE FROM scep_profile WHERE name = $1 RETURNING name") \
+	X(OUTSIDE_LIST, "", "ttbbi", ANY, READ, "SELECT name, settings, secret, certificates, version FROM outside_ca ORDER BY name") \
+	X(OUTSIDE_PUT, "ttbbi", "", ONE, WRITE, \
+	  "INSERT INTO outside_ca (name, settings, secret, certificates, version, updated_at) VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT (name) DO UPDATE SET" \
+	  " settings = excluded.settings, secret = excluded.secret, certificates = excluded.certificates, version = outside_ca.version + 1, updated_at = excluded.updated_at") \
+	X(OUTSIDE_REMOVE, "t", "t", ANY, WRITE, "DELETE FROM outside_ca WHERE name = $1 RETURNING name") \
+	X(REQUEST_ADD, "tttbbtttbtii", "", ONE, WRITE, \
+	  "INSERT INTO scep_request (id, profile, transaction_id, spki_sha256, signer_spki_sha256, challenge_id, renews_serial, subject, csr, peer, state, version, created_at, decided_at, expires_at)" \
+	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 1, $11, 0, $12)") \
+	X(REQUEST_BY_KEY, "tbi", REQUEST_TYPES, ANY, READ, \
+	  "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE profile = $1 AND spki_sha256 = $2 AND expires_at > $3 ORDER BY id DESC LIMIT 1") \
+	X(REQUEST_BY_TRANSACTION, "tti", REQUEST_TYPES, ANY, READ, \
+	  "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE profile = $1 AND transaction_id = $2 AND expires_at > $3 ORDER BY id DESC LIMIT 16") \
+	X(REQUEST_GET, "t", REQUEST_TYPES, ANY, READ, "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE id = $1") \
+	X(REQUEST_LIST, "ti", REQUEST_TYPES, ANY, READ, "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE id > $1 ORDER BY id LIMIT $2") \
+	X(REQUEST_DECIDE, "ttti", "", ONE, WRITE, \
+	  "UPDATE scep_request SET state = $2, reason = $3, decided_at = $4, version = version + 1 WHERE id = $1 AND state = 'pending'") \
+	X(REQUEST_ISSUED, "tt", "", ONE, WRITE, "UPDATE scep_request SET state = 'issued', serial = $2, version = version + 1 WHERE id = $1 AND state = 'approved'") \
+	X(REQUEST_PENDING_COUNT, "ti", "i", ANY, READ, "SELECT count(*) FROM scep_request WHERE state = 'pending' AND profile = $1 AND expires_at > $2") \
+	X(REQUEST_PURGE, "ii", "", ANY, WRITE, "DELETE FROM scep_request WHERE id IN (SELECT r.id FROM scep_request r WHERE r.expires_at < $1 LIMIT $2)") \
+	/* the audit log */ \
+	X(AUDIT_ADD, "titttt", "", ONE, WRITE, "INSERT INTO audit_pending (id, at, actor, action, object, detail) VALUES ($1, $2, $3, $4, $5, $6)") \
+	X(AUDIT_PENDING, "i", "titttt", ANY, READ, "SELECT id, at, actor, action, object, detail FROM audit_pending ORDER BY id LIMIT $1") \
+	X(AUDIT_LAST, "", "ib", ANY, READ, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1") \
+	X(AUDIT_CHAIN, "itittttb", "", ONE, WRITE, "INSERT INTO audit (seq, id, at, actor, action, object, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)") \
+	X(AUDIT_TAKE, "t", "", ONE, WRITE, "DELETE FROM audit_pending WHERE id = $1") \
+	X(AUDIT_LIST, "ii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2") \
+	X(AUDIT_OF, "tii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE object = $1 AND seq > $2 ORDER BY seq LIMIT $3") \
+	X(AUDIT_NEWEST, "i", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM (SELECT " AUDIT_COLUMNS " FROM audit ORDER BY seq DESC LIMIT $1) newest ORDER BY seq") \
 	/* the device path */ \
-	X(FACTS_CERTIFICATE, "b", "titititii", ANY, READ, \
-	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, authority_id, not_before, not_after FROM certificate WHERE sha256 = $1") \
+	X(FACTS_CERTIFICATE, "b", "titititiitii", ANY, READ, \
+	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, renewed_at FROM certificate WHERE sha256 = $1") \
 	X(FACTS_ENROLLMENT, "tt", "tiiiiitti", ANY, READ, \
 	  "SELECT e.id, e.state, e.version, e.active_epoch, e.pending_epoch, e.last_epoch, a.topic, p.topic, e.kind FROM enrollment e" \
 	  " LEFT JOIN epoch a ON a.enrollment_id = e.id AND a.epoch = e.active_epoch LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.pending_epoch" \
@@ -109,9 +241,9 @@
 	  " created_at, authenticated_at, enrolled_at, ended_at, last_seen) VALUES ($1, $2, $3, $4, $5, 1, 1, $6, 0, $6, $7, $8, $9, $9, $9, 0, $9)" \
 	  " ON CONFLICT (device_id, user_part) DO UPDATE SET version = enrollment.version + 1, state = 1, active_epoch = excluded.active_epoch, last_epoch = excluded.last_epoch," \
 	  " user_short_name = excluded.user_short_name, user_long_name = excluded.user_long_name, ended_at = 0, last_seen = excluded.last_seen") \
-	X(EPOCH_ADD, "titti", "", ONE, WRITE, \
-	  "INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at)" \
-	  " VALUES ($1, $2, $3, $4, 0, 0, $5, 0, 0)") \
+	X(EPOCH_ADD, "tittit", "", ONE, WRITE, \
+	  "INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at, link_id, anchor)" \
+	  " VALUES ($1, $2, $3, $4, 0, 0, $5, 0, 0, $6, coalesce((SELECT l.anchor FROM link l WHERE l.id = $6), 0))") \
 	X(EPOCH_TOKEN, "tibtibii", "", ONE, WRITE, \
 	  "UPDATE epoch SET push_token = $3, push_magic = $4, push_dead_at = 0, token_at = $5, unlock_token = coalesce($6, unlock_token)," \
 	  " awaiting_configuration = CASE $7 WHEN 1 THEN $8 ELSE awaiting_configuration END WHERE enrollment_id = $1 AND epoch = $2") \
@@ -129,15 +261,18 @@
 	  "DELETE FROM event WHERE enrollment_id = $1 AND id <= (SELECT o.id FROM event o WHERE o.enrollment_id = $1 ORDER BY o.id DESC LIMIT 1 OFFSET 500)") \
 	X(EVENT_LIST, "tti", "titt", ANY, READ, "SELECT id, at, kind, detail FROM event WHERE enrollment_id = $1 AND id > $2 ORDER BY id LIMIT $3") \
 	/* commands */ \
-	X(COMMAND_NEXT, "tiit", "tbti", ANY, READ, \
-	  "SELECT uuid, body, request_type, n_not_now FROM command WHERE enrollment_id = $1 AND epoch = $2 AND (not_now_at = 0 OR $3 = 1) AND uuid <> $4 ORDER BY seq LIMIT 1") \
-	X(COMMAND_FIND, "t", "tittii", ANY, READ, "SELECT enrollment_id, epoch, seq, request_type, created_at, n_not_now FROM command WHERE uuid = $1") \
+	X(COMMAND_NEXT, "tiit", "tbtit", ANY, READ, \
+	  "SELECT uuid, body, request_type, n_not_now, note FROM command WHERE enrollment_id = $1 AND epoch = $2 AND (not_now_at = 0 OR $3 = 1) AND uuid <> $4 ORDER BY seq LIMIT 1") \
+	/* The same, of the commands with this note alone. */ \
+	X(COMMAND_NEXT_NOTED, "titt", "tbtit", ANY, READ, \
+	  "SELECT uuid, body, request_type, n_not_now, note FROM command WHERE enrollment_id = $1 AND epoch = $2 AND note = $3 AND uuid <> $4 ORDER BY seq LIMIT 1") \
+	X(COMMAND_FIND, "t", "tittiit", ANY, READ, "SELECT enrollment_id, epoch, seq, request_type, created_at, n_not_now, note FROM command WHERE uuid = $1") \
 	X(COMMAND_DONE_FIND, "t", "ttiitiib", ANY, READ, \
 	  "SELECT enrollment_id, request_type, created_at, finished_at, status, epoch, packed, result FROM command_done WHERE uuid = $1") \
 	/* Only into the epoch that takes commands now, and never with the UUID of a finished command: its result could not be kept. */ \
-	X(COMMAND_ADD, "tttitbi", "", ONE, WRITE, \
-	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now)" \
-	  " SELECT e.id, $2, $3, $4, $5, $6, $7, 0, 0 FROM enrollment e" \
+	X(COMMAND_ADD, "tttitbit", "", ONE, WRITE, \
+	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now, note)" \
+	  " SELECT e.id, $2, $3, $4, $5, $6, $7, 0, 0, $8 FROM enrollment e" \
 	  " WHERE e.id = $1 AND CASE e.active_epoch WHEN 0 THEN e.pending_epoch ELSE e.active_epoch END = $4" \
 	  " AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3)") \
 	X(COMMAND_REMOVE, "tt", "", ANY, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND seq = $2") \

@@ -9,8 +9,8 @@ const struct db_statement store_statements[Q_MAX] = {
 #undef X
 };
 
-const struct db_migration store_migrations_sqlite[] = {{1, STORE_SCHEMA_1_SQLITE}};
-const struct db_migration store_migrations_postgres[] = {{1, STORE_SCHEMA_1_POSTGRES}};
+const struct db_migration store_migrations_sqlite[] = {{1, STORE_SCHEMA_1_SQLITE}, {2, STORE_SCHEMA_2_SQLITE}};
+const struct db_migration store_migrations_postgres[] = {{1, STORE_SCHEMA_1_POSTGRES}, {2, STORE_SCHEMA_2_POSTGRES}};
 const unsigned store_n_migrations = G_N_ELEMENTS(store_migrations_sqlite);
 
 struct store *store_open(const char *url, const struct pom_clock *clock, const struct pom_random *random, GError **error)
@@ -138,7 +138,8 @@ static void take_authority(const struct db_batch *batch, size_t row, void *out)
 {
 	*(struct authority_row *)out = (struct authority_row){
 		db_get_text(batch, 0, row, 0), db_get_text(batch, 0, row, 1), db_get_text(batch, 0, row, 2), borrow_bytes(batch, row, 3),
-		borrow_bytes(batch, row, 4), db_get_int(batch, 0, row, 5), db_get_int(batch, 0, row, 6), db_get_int(batch, 0, row, 7),
+		borrow_bytes(batch, row, 4), db_get_int(batch, 0, row, 5), db_get_int(batch, 0, row, 6), db_get_int(batch, 0, row, 7), db_get_text(batch, 0, row, 8),
+		db_get_text(batch, 0, row, 9),
 	};
 }
 
@@ -166,8 +167,7 @@ bool store_authority_add(struct store *store, const struct authority_row *row, b
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	db_batch_add(batch, Q_AUTHORITY_ADD, db_text(row->id), db_text(row->role), db_text(row->state), db_bytes(row->certificate), db_bytes(row->key_sealed),
-	             db_int(row->not_before_ms), db_int(row->not_after_ms), db_int(row->created_ms));
+	store_batch_authority(batch, row);
 	if (retire_others)
 		db_batch_add(batch, Q_AUTHORITY_RETIRE, db_text(row->role), db_text(row->id));
 	return store_run(store, batch, error);

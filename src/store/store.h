@@ -13,6 +13,7 @@
 #include "db/db.h"
 
 struct store;
+struct audit_entry;
 
 /* Opens the database at URL and migrates it. CLOCK and RANDOM must stay. POM_ERR_STORE_*. */
 struct store *store_open(const char *url, const struct pom_clock *clock, const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -33,15 +34,51 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(store_load, store_load_free)
 bool store_setting_get(struct store *store, const char *name, char **ret_value, GError **error) G_GNUC_WARN_UNUSED_RESULT; /* NULL when absent */
 bool store_setting_put(struct store *store, const char *name, const char *value, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* A certificate of this server. role: root, chain, issuing, ra, ocsp, signer, tls. state: active, superseded (renewed with the same key). */
 struct authority_row {
 	const char *id, *role, *state;
-	GBytes *certificate, *key_sealed; /* key_sealed NULL: no key here */
+	GBytes *certificate, *key_sealed; /* key_sealed: PKCS#8 as "authority/<id>/key", or with key_uri the token's PIN; NULL: no key here */
 	int64_t not_before_ms, not_after_ms, created_ms;
+	const char *generation_id, *key_uri; /* key_uri: the key is in a PKCS#11 token */
 };
-/* The active ones, oldest first: array of struct authority_row, borrowed from *RET_LOAD; transfer full both. */
+/* All but the retired ones, oldest first: array of struct authority_row, borrowed from *RET_LOAD; transfer full both. */
 GArray *store_authority_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Adds; when RETIRE_OTHERS, the others of its role retire in the same transaction. */
 bool store_authority_add(struct store *store, const struct authority_row *row, bool retire_others, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- generations of CAs ---- */
+struct generation_row {
+	const char *id, *ca, *state, *source; /* states and sources: core/ca.h */
+	int64_t number, version, created_ms, activated_ms, retiring_ms, retired_ms;
+};
+/* All, by CA and number. */
+GArray *store_generation_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A new generation with its certificates. POM_ERR_STORE_CONFLICT when its number is taken. */
+bool store_generation_add(struct store *store, const struct generation_row *generation, const struct authority_row *rows, size_t n, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What changes together: states of generations (compare-and-set on version), certificates that come, and those that are superseded. */
+struct generation_change { const char *id, *state; int64_t version, activated_ms, retiring_ms, retired_ms; };
+bool store_generation_change(struct store *store, const struct generation_change *changes, size_t n_changes, const struct authority_row *added, size_t n_added,
+                             const char *const *superseded_ids, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* How many live devices have an identity of each generation: array of struct generation_count. */
+struct generation_count { const char *generation_id; int64_t n; };
+GArray *store_generation_devices(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+struct device_brief { const char *id, *device_id, *serial, *name; int64_t last_seen_ms, value; }; /* value: end of the identity in ms, or the newest root */
+GArray *store_generation_device_list(struct store *store, const char *generation_id, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Live devices that have not acknowledged the root of generation NUMBER of the default CA. */
+GArray *store_anchor_lacking(struct store *store, int64_t number, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_live_count(struct store *store, int64_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- the audit log ---- append-only and hash-chained; see service/audit.c. */
+/* One decision, written in the same transaction as what it tells of. */
+struct audit_entry { const char *actor, *action, *object; char *detail; /* JSON, NULL: none; freed by the operation that it is given to */ };
+bool store_audit_add(struct store *store, const struct audit_entry *entry, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+struct audit_row { const char *id, *actor, *action, *object, *detail; int64_t seq, at_ms; const void *hash; size_t hash_len; };
+/* Those not in the chain yet, oldest first (seq 0), and the chain's last: *RET_SEQ 0 and zeros when it is empty. */
+GArray *store_audit_pending(struct store *store, int64_t limit, int64_t *ret_seq, uint8_t ret_hash[32], store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Takes rows (with seq and hash) from the pending ones into the chain. POM_ERR_STORE_CONFLICT: somebody else did. */
+bool store_audit_chain(struct store *store, const struct audit_row *rows, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The chain after AFTER; of OBJECT only when it is not NULL. NEWEST: the last LIMIT instead. */
+GArray *store_audit_list(struct store *store, const char *object, int64_t after, int64_t limit, bool newest, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 bool store_token_add(struct store *store, const char *id, const char *name, const uint8_t hash[32], int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The token's id and name (transfer full) when the hash is that of a live one; NULL name: none. False: error. */
@@ -68,6 +105,8 @@ struct link_new {
 	uint8_t token_hash[32], secret_hash[32];
 	GBytes *secret_sealed; /* "challenge/<challenge id>/secret" */
 	int64_t created_ms, expires_ms;
+	const char *served;    /* JSON of what the profile says for good (core/enroll.h) */
+	int64_t anchor;        /* newest generation whose root is in the profile */
 };
 bool store_link_add(struct store *store, const struct link_new *link, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct link_row { const char *id, *user_name, *device_name; int64_t created_ms, expires_ms, consumed_ms, revoked_ms; const char *enrollment_id; };
@@ -75,31 +114,151 @@ struct link_row { const char *id, *user_name, *device_name; int64_t created_ms, 
 GArray *store_link_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_link_revoke(struct store *store, const char *id, int64_t now_ms, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The link of a token with the sealed secret of its challenge. */
-struct link_load { struct link_facts facts; const char *challenge_id; GBytes *secret_sealed; store_load *load; };
+struct link_load { struct link_facts facts; const char *challenge_id, *served; GBytes *secret_sealed; store_load *load; };
 bool store_link_load(struct store *store, const uint8_t token_hash[32], struct link_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void link_load_clear(struct link_load *load);
 
+/* ---- SCEP challenges and certificates ---- */
+struct challenge_new {
+	const char *id, *common_name, *profile, *record, *device_id, *key_type, *for_enrollment_id; /* record: JSON (core/scep.h), NULL: the profile's template */
+	uint8_t secret_hash[32];
+	int64_t max_keys, created_ms, expires_ms, for_epoch;
+	bool may_enroll;
+};
+bool store_challenge_add(struct store *store, const struct challenge_new *challenge, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+struct challenge_row {
+	const char *id, *link_id, *common_name, *profile, *record, *device_id, *key_type, *for_enrollment_id;
+	int64_t max_keys, may_enroll, created_ms, expires_ms, closed_ms, revoked_ms, n_keys;
+};
+GArray *store_challenge_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* POM_ERR_NOT_FOUND. */
+bool store_challenge_get(struct store *store, const char *id, struct challenge_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_challenge_revoke(struct store *store, const char *id, int64_t now_ms, const struct audit_entry *audit, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* A certificate that we have issued or know. */
+struct certificate_row {
+	const char *serial, *authority_id, *subject, *link_id, *challenge_id, *transaction_id, *enrollment_id, *revoked_reason, *generation_id, *profile, *record,
+		*for_enrollment_id, *renews_serial;
+	int64_t not_before_ms, not_after_ms, state, may_enroll, epoch, issued_ms, bound_ms, revoked_ms, for_epoch, renewed_ms;
+	const uint8_t *spki_sha256; /* 32 bytes */
+	const void *der;            /* NULL: reserved only */
+	size_t der_len;
+};
+/* In order of serial; of one enrollment only when ENROLLMENT_ID is not NULL. */
+GArray *store_certificate_list(struct store *store, const char *enrollment_id, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* POM_ERR_NOT_FOUND. */
+bool store_certificate_get(struct store *store, const char *serial, struct certificate_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* *RET_FOUND false: no such certificate. */
+bool store_certificate_by_sha256(struct store *store, const uint8_t sha256[32], struct certificate_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* *RET_FOUND false when there is none (any more, or not to be revoked or released in its state). */
+bool store_certificate_revoke(struct store *store, const char *serial, const char *reason, int64_t now_ms, const struct audit_entry *audit, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_certificate_release(struct store *store, const char *serial, const struct audit_entry *audit, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* For OCSP; *RET_STATE -1: not one of this generation. REASON is copied into RET_REASON. */
+bool store_certificate_status(struct store *store, const char *serial, const char *generation_id, int64_t *ret_state, int64_t *ret_revoked_ms, char ret_reason[32], GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The newest open challenge for this name, not expired at NOT_BEFORE; *RET_FOUND false: none. */
+bool store_challenge_by_name(struct store *store, const char *common_name, int64_t not_before_ms, struct challenge_row *ret, int64_t *ret_for_epoch, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 struct scep_load {
 	struct challenge_facts challenge;
-	const char *common_name;
+	const char *common_name, *profile, *record, *device_id, *key_type, *for_enrollment_id;
 	bool may_enroll;
-	int64_t version;
+	int64_t version, for_epoch;
 	GBytes *same_key_der; /* NULL when reserved only */
 	store_load *load;
 };
 bool store_scep_load(struct store *store, const uint8_t secret_hash[32], const uint8_t spki_sha256[32], struct scep_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void scep_load_clear(struct scep_load *load);
 struct certificate_new {
-	const char *serial, *authority_id, *subject, *link_id, *challenge_id, *transaction_id;
+	const char *serial, *authority_id, *generation_id, *subject, *link_id, *challenge_id, *transaction_id, *profile, *record, *for_enrollment_id, *renews_serial;
 	uint8_t spki_sha256[32];
-	int64_t not_before_ms, not_after_ms, issued_ms;
+	int64_t not_before_ms, not_after_ms, issued_ms, for_epoch;
 	bool may_enroll;
 };
-/* Before the signature: the row, the challenge's use (compare-and-set on its version) and the end of earlier unbound certificates of
- * the same link, in one transaction. */
-bool store_certificate_reserve(struct store *store, const struct certificate_new *certificate, int64_t challenge_version, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What gives the right to a certificate, taken in the same transaction as its row. */
+struct certificate_right {
+	int64_t challenge_version;     /* with challenge_id: compare-and-set */
+	int64_t renewed_ms;            /* with renews_serial: compare-and-set on the old one's last renewal */
+	const char *request_id;        /* approved request that ends with it; NULL: none */
+	const struct audit_entry *audit; /* NULL: none */
+};
+/* Before the signature: the row, the use of what gives the right to it, and the end of earlier unbound certificates of the same link, in one
+ * transaction. */
+bool store_certificate_reserve(struct store *store, const struct certificate_new *certificate, const struct certificate_right *right, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* After it: the certificate itself. POM_ERR_STORE_CONFLICT when the row was superseded or revoked meanwhile. */
 bool store_certificate_issue(struct store *store, const char *serial, GBytes *der, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A certificate of another CA that a device of ours has. */
+struct certificate_import {
+	const char *serial, *generation_id, *subject, *link_id, *for_enrollment_id;
+	GBytes *der;
+	uint8_t spki_sha256[32], sha256[32];
+	int64_t not_before_ms, not_after_ms, issued_ms, for_epoch;
+	bool may_enroll;
+	const char *challenge_id, *profile; /* of the challenge that gave the right to it (compare-and-set on its version); NULL: none */
+	int64_t challenge_version;
+};
+bool store_certificate_import(struct store *store, const struct certificate_import *certificate, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The certificate that KEY got in renewal of SERIAL; *RET_FOUND false: none. */
+bool store_certificate_renewal(struct store *store, const char *serial, const uint8_t spki_sha256[32], struct certificate_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What KEY got from PROFILE by static challenge or webhook since SINCE_MS; *RET_FOUND false: nothing. */
+bool store_certificate_by_key(struct store *store, const uint8_t spki_sha256[32], const char *profile, int64_t since_ms, struct certificate_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Revokes what was superseded before BEFORE_MS; how many. */
+bool store_certificate_revoke_superseded(struct store *store, int64_t now_ms, int64_t before_ms, size_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- SCEP requests that wait ---- */
+struct scep_request_row {
+	const char *id, *profile, *transaction_id, *challenge_id, *renews_serial, *subject, *peer, *state, *serial, *reason;
+	const uint8_t *spki_sha256, *signer_spki_sha256; /* 32 bytes each */
+	const void *csr;
+	size_t csr_len;
+	int64_t created_ms, decided_ms, expires_ms;
+};
+bool store_request_add(struct store *store, const struct scep_request_row *request, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The newest of this key and profile; *RET_FOUND false: none. */
+bool store_request_by_key(struct store *store, const char *profile, const uint8_t spki_sha256[32], int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Of this transactionID, newest first (several clients may have made the same one up). */
+GArray *store_request_by_transaction(struct store *store, const char *profile, const char *transaction_id, int64_t now_ms, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_request_get(struct store *store, const char *id, struct scep_request_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+GArray *store_request_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* pending → STATE. POM_ERR_STORE_CONFLICT when it is not pending. */
+bool store_request_decide(struct store *store, const char *id, const char *state, const char *reason, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_request_pending_count(struct store *store, const char *profile, int64_t now_ms, int64_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Removes expired requests and challenges, a bounded number at a time. */
+bool store_scep_purge(struct store *store, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- SCEP profiles and outside CAs: settings as JSON ---- */
+struct named_settings_row { const char *name, *settings; GBytes *secret_sealed, *certificates; int64_t version; };
+GArray *store_profile_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_profile_put(struct store *store, const char *name, const char *settings, GBytes *secret_sealed, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_profile_remove(struct store *store, const char *name, const struct audit_entry *audit, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+GArray *store_outside_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_outside_put(struct store *store, const struct named_settings_row *row, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_outside_remove(struct store *store, const char *name, const struct audit_entry *audit, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- CRLs ---- */
+struct crl_row { int64_t number, this_update_ms, next_update_ms; GBytes *der; };
+/* *RET_FOUND false: none has been made. RET->der transfer full; NULL without WITH_DER. */
+bool store_crl_get(struct store *store, const char *generation_id, bool with_der, struct crl_row *ret, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* POM_ERR_STORE_CONFLICT when the number before is not PREVIOUS any more. */
+bool store_crl_put(struct store *store, const char *generation_id, const struct crl_row *crl, int64_t previous, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+struct revoked_row { const char *serial, *reason; int64_t revoked_ms; };
+/* Revoked and not yet expired at NOW. */
+GArray *store_crl_revoked(struct store *store, const char *generation_id, int64_t now_ms, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_crl_is_dirty(struct store *store, const char *generation_id, int64_t since_ms, bool *ret_dirty, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- renewal of identities ---- */
+struct renewal_due { const char *enrollment_id, *serial; int64_t epoch, not_after_ms, renewal_ms; };
+/* Live devices whose identity is past two thirds of its life or of a retiring generation, which were not asked since NOT_SINCE. */
+GArray *store_renewal_due(struct store *store, int64_t now_ms, int64_t not_since_ms, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_renewal_mark(struct store *store, const char *enrollment_id, int64_t epoch, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+struct renewal_facts { const char *topic, *link_id, *served, *common_name, *record, *profile; int64_t not_after_ms; };
+/* POM_ERR_NOT_FOUND. */
+bool store_renewal_facts(struct store *store, const char *enrollment_id, int64_t epoch, struct renewal_facts *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The first use of a certificate that renews the identity of this epoch. POM_ERR_STORE_CONFLICT. */
+bool store_renewal_bind(struct store *store, const char *enrollment_id, int64_t epoch, const char *serial, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The device has acknowledged the roots up to generation NUMBER. */
+bool store_anchor_set(struct store *store, const char *enrollment_id, int64_t epoch, int64_t number, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_command_is_noted(struct store *store, const char *enrollment_id, int64_t epoch, const char *note, bool *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- check-in ---- */
 struct checkin_load { struct checkin_facts facts; store_load *load; };
@@ -129,6 +288,7 @@ bool store_flush_last_seen(struct store *store, GError **error) G_GNUC_WARN_UNUS
 /* ---- commands ---- */
 struct command_row {
 	const char *enrollment_id, *uuid, *seq, *request_type, *status; /* status NULL: still queued */
+	const char *note; /* what the server itself wants with it (core/renewal.h), NULL: a person's */
 	int64_t epoch, created_ms, finished_ms, not_now_ms, n_not_now;
 };
 /* What a report needs besides: where its command is, and the next one. */
@@ -140,15 +300,18 @@ struct report_load {
 };
 bool store_report_load(struct store *store, const uint8_t cert_sha256[32], const struct report *report, struct report_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void report_load_clear(struct report_load *load);
-/* The next command of a channel in its epoch, but the one named EXCEPT (may be NULL): the plist to send, transfer full; NULL: none. */
-bool store_command_next(struct store *store, const char *enrollment_id, int64_t epoch, bool with_deferred, const char *except, GBytes **ret_body, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The next command of a channel in its epoch, but the one named EXCEPT (may be NULL): the plist to send; body NULL: none. ONLY_NOTE (may be NULL): of
+ * those with this note. transfer full. */
+struct command_next { GBytes *body; char *uuid, *note; };
+void command_next_clear(struct command_next *next);
+bool store_command_next(struct store *store, const char *enrollment_id, int64_t epoch, bool with_deferred, const char *except, const char *only_note, struct command_next *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Ends a pending command with its result (the whole report, XML). */
 bool store_command_finish(struct store *store, const struct command_row *command, const char *status, const void *result, size_t len, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_command_defer(struct store *store, const struct command_row *command, int64_t now_ms, int64_t push_again_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Ends a pending command without a report ("Canceled"). POM_ERR_NOT_FOUND, POM_ERR_CONFLICT when it is finished already. */
 bool store_command_cancel(struct store *store, const char *uuid, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Queues a command for an enrollment and asks for a push, in one transaction. POM_ERR_NOT_FOUND, POM_ERR_CONFLICT (ended; UUID taken). */
-bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, const char *note, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* One command by UUID, pending or done; *RET_RESULT the XML of the report, transfer full, or NULL. POM_ERR_NOT_FOUND. */
 bool store_command_get(struct store *store, const char *uuid, struct command_row *ret, GBytes **ret_result, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Pending ones, or done ones, of an enrollment: array of struct command_row. AFTER: seq (pending) or uuid (done) of the last seen, "". */

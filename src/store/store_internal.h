@@ -18,6 +18,10 @@ struct store {
 void store_batch_event(struct store *store, struct db_batch *batch, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms);
 /* Adds "ask for a push" to a batch. */
 void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms);
+/* Adds an entry of the audit log to a batch; NULL: none. */
+void store_batch_audit(struct store *store, struct db_batch *batch, const struct audit_entry *entry);
+/* Adds a certificate of this server to a batch. */
+void store_batch_authority(struct db_batch *batch, const struct authority_row *row);
 /* Runs; true when done. */
 bool store_run(struct store *store, struct db_batch *batch, GError **error);
 /* Facts from Q_FACTS_CERTIFICATE at I and Q_FACTS_ENROLLMENT at I (rows 0). */

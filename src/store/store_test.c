@@ -65,10 +65,11 @@ static bool issue(struct fixture *f, const char *link, const char *serial, char 
 {
 	g_autofree char *challenge = g_strconcat("c-", link, NULL);
 	g_autoptr(GBytes) der = g_bytes_new(serial, strlen(serial));
-	struct certificate_new row = {serial, "ca", "cn", link, challenge, "tx", {0}, now - 1, now + 100000000, now, true};
+	struct certificate_new row = {.serial = serial, .authority_id = "ca", .generation_id = "g", .subject = "cn", .link_id = link, .challenge_id = challenge, .transaction_id = "tx",
+	                              .not_before_ms = now - 1, .not_after_ms = now + 100000000, .issued_ms = now, .may_enroll = true};
 
 	hash_of(key, row.spki_sha256);
-	return store_certificate_reserve(f->store, &row, version, NULL) && store_certificate_issue(f->store, serial, der, NULL);
+	return store_certificate_reserve(f->store, &row, &(struct certificate_right){.challenge_version = version}, NULL) && store_certificate_issue(f->store, serial, der, NULL);
 }
 
 static void cert_hash(const char *serial, uint8_t out[32])
@@ -121,10 +122,13 @@ static void enroll(struct fixture *f, const char *link, const char *serial, cons
 
 static char *next_uuid(struct fixture *f, const char *id, int64_t epoch, bool deferred, const char *except)
 {
-	GBytes *body = NULL;
+	struct command_next next = {0};
+	char *uuid;
 
-	g_assert_true(store_command_next(f->store, id, epoch, deferred, except, &body, NULL));
-	return body ? g_bytes_unref_to_data(body, &(gsize){0}) : NULL;
+	g_assert_true(store_command_next(f->store, id, epoch, deferred, except, NULL, &next, NULL));
+	uuid = g_strdup(next.uuid);
+	command_next_clear(&next);
+	return uuid;
 }
 
 static bool add_command(struct fixture *f, const char *id, const char *uuid, GError **error)
@@ -134,7 +138,7 @@ static bool add_command(struct fixture *f, const char *id, const char *uuid, GEr
 	struct command command = {type, body};
 
 	__atomic_add_fetch(&now, 1, __ATOMIC_SEQ_CST);
-	return store_command_add(f->store, id, uuid, &command, now, error);
+	return store_command_add(f->store, id, uuid, &command, NULL, now, error);
 }
 
 static void test_links(struct fixture *f, gconstpointer data)
@@ -188,7 +192,8 @@ static void test_scep_facts(struct fixture *f, gconstpointer data)
 /* Two requests with one key at once: the row of the first is superseded, so its certificate must not be handed out. */
 static void test_superseded_row(struct fixture *f, gconstpointer data)
 {
-	struct certificate_new first = {"01", "ca", "cn", "L1", "c-L1", "tx", {'x'}, now - 1, now + 100000000, now, true}, second = first;
+	struct certificate_new first = {.serial = "01", .authority_id = "ca", .generation_id = "g", .subject = "cn", .link_id = "L1", .challenge_id = "c-L1", .transaction_id = "tx", .spki_sha256 = {'x'},
+	                                .not_before_ms = now - 1, .not_after_ms = now + 100000000, .issued_ms = now, .may_enroll = true}, second = first;
 	g_autoptr(GBytes) der1 = g_bytes_new("1", 1), der2 = g_bytes_new("2", 1);
 	g_autoptr(GError) error = NULL;
 	struct scep_load load;
@@ -196,8 +201,8 @@ static void test_superseded_row(struct fixture *f, gconstpointer data)
 
 	second.serial = "02";
 	add_link(f, "L1", 'a');
-	g_assert_true(store_certificate_reserve(f->store, &first, 0, NULL));
-	g_assert_true(store_certificate_reserve(f->store, &second, 1, NULL));
+	g_assert_true(store_certificate_reserve(f->store, &first, &(struct certificate_right){.challenge_version = 0}, NULL));
+	g_assert_true(store_certificate_reserve(f->store, &second, &(struct certificate_right){.challenge_version = 1}, NULL));
 	g_assert_false(store_certificate_issue(f->store, "01", der1, &error));
 	g_assert_error(error, POM_ERROR, POM_ERR_STORE_CONFLICT);
 	g_assert_true(store_certificate_issue(f->store, "02", der2, NULL));
@@ -407,10 +412,10 @@ static void *add_all_the_time(void *ctx)
 	struct command command = {(char *)"ProfileList", body};
 
 	while (!__atomic_load_n(&adder->stop, __ATOMIC_SEQ_CST)) {
-		g_autofree char *uuid = g_strdup_printf("r%u", adder->n++);
+		g_autofree char *uuid = g_strdup_printf("r%u", __atomic_fetch_add(&adder->n, 1, __ATOMIC_SEQ_CST));
 		g_autoptr(GError) error = NULL;
 
-		if (!store_command_add(adder->f->store, adder->id, uuid, &command, 1, &error))
+		if (!store_command_add(adder->f->store, adder->id, uuid, &command, NULL, 1, &error))
 			g_assert_error(error, POM_ERROR, POM_ERR_BUSY);
 	}
 	return NULL;
@@ -427,6 +432,9 @@ static void test_command_and_new_epoch(struct fixture *f, gconstpointer data)
 	enroll(f, "L1", "01", "U1", id);
 	adder.id = id;
 	thread = g_thread_new("adder", add_all_the_time, &adder);
+	/* On a busy machine the thread may come late: without it nothing is tested. */
+	while (!__atomic_load_n(&adder.n, __ATOMIC_SEQ_CST))
+		g_thread_yield();
 	for (int i = 0; i < 60; i++)
 		g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", NULL) | send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
 	__atomic_store_n(&adder.stop, true, __ATOMIC_SEQ_CST);

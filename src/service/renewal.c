@@ -1,0 +1,208 @@
+/* Identities that end, and roots that come: what the server queues for enrolled devices by itself, and makes when they fetch it. */
+#include "core/renewal.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "service/enroll.h"
+#include "service/renewal.h"
+
+enum { SECRET_BYTES = 24 };
+
+/* Queues an empty InstallProfile with NOTE and asks for a push. */
+static bool queue(struct service *service, const char *enrollment_id, const char *note, GError **error)
+{
+	struct pom_id uuid = pom_id_new(service->clock, service->random);
+	g_auto(command_auto) command = {0};
+	plist *inner = plist_new_dict();
+
+	plist_dict_set_string(inner, "RequestType", "InstallProfile");
+	return command_build(inner, uuid.text, &command, error) && store_command_add(service->store, enrollment_id, uuid.text, &command, note, service_now_ms(service), error);
+}
+
+static bool queue_renewal(struct service *service, const char *enrollment_id, int64_t epoch, GError **error)
+{
+	return queue(service, enrollment_id, NOTE_RENEWAL, error) && store_renewal_mark(service->store, enrollment_id, epoch, service_now_ms(service), error);
+}
+
+static bool scan_identities(struct service *service, size_t *ret_n, GError **error)
+{
+	int64_t now_ms = service_now_ms(service);
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = store_renewal_due(service->store, now_ms, now_ms - RENEWAL_RETRY_MS, RENEWAL_AT_ONCE, &load, error);
+
+	for (guint i = 0; rows && i < rows->len; i++) {
+		const struct renewal_due *due = &g_array_index(rows, struct renewal_due, i);
+
+		if (!queue_renewal(service, due->enrollment_id, due->epoch, error))
+			return false;
+		pom_log(POM_LOG_INFO, "a new identity is queued", "enrollment", due->enrollment_id, "certificate", due->serial, NULL);
+		++*ret_n;
+	}
+	return rows != NULL;
+}
+
+/* While a new root is on its way in, each live device gets it. */
+static bool scan_anchors(struct service *service, size_t *ret_n, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	int64_t newest = ca_set_newest_anchor(set);
+	g_autofree char *note = note_anchor_new(newest), *after = g_strdup("");
+	g_autoptr(GPtrArray) anchors = ca_set_anchors(set);
+	bool more = newest > 1 && service->settings.enroll_include_root;
+
+	while (more && *ret_n < RENEWAL_AT_ONCE) {
+		g_autoptr(store_load) load = NULL;
+		g_autoptr(GArray) rows = store_anchor_lacking(service->store, newest, after, RENEWAL_AT_ONCE, &load, error);
+
+		for (guint i = 0; rows && i < rows->len; i++) {
+			const struct device_brief *d = &g_array_index(rows, struct device_brief, i);
+			g_autoptr(store_load) row_load = NULL;
+			struct enrollment_row row;
+			bool waits;
+
+			g_free(after);
+			after = g_strdup(d->id);
+			if (!store_enrollment_get(service->store, d->id, &row, &row_load, error) || !store_command_is_noted(service->store, d->id, row.active_epoch, note, &waits, error))
+				return false;
+			if (waits)
+				continue;
+			if (!queue(service, d->id, note, error))
+				return false;
+			++*ret_n;
+		}
+		if (!rows)
+			return false;
+		more = rows->len == RENEWAL_AT_ONCE;
+	}
+	return true;
+}
+
+bool service_renewal_scan(struct service *service, size_t *ret_n, GError **error)
+{
+	size_t anchors = 0, identities = 0;
+	bool ok = scan_anchors(service, &anchors, error) && scan_identities(service, &identities, error);
+
+	*ret_n = anchors + identities;
+	if (*ret_n && service->wake_push)
+		service->wake_push(service->wake_ctx);
+	return ok;
+}
+
+json_t *service_device_renew(struct service *service, const char *id, GError **error)
+{
+	g_autoptr(store_load) load = NULL;
+	struct enrollment_row row;
+	bool waits;
+
+	if (!store_enrollment_get(service->store, id, &row, &load, error))
+		return NULL;
+	if (!row.active_epoch || row.parent_id) {
+		pom_fail(error, POM_ERR_CONFLICT, row.parent_id ? "%s is a user: its device has the identity" : "enrollment %s is not live", row.id);
+		return NULL;
+	}
+	if (!store_command_is_noted(service->store, row.id, row.active_epoch, NOTE_RENEWAL, &waits, error) || (!waits && !queue_renewal(service, row.id, row.active_epoch, error)))
+		return NULL;
+	if (service->wake_push)
+		service->wake_push(service->wake_ctx);
+	return json_pack("{s:s, s:b}", "id", row.id, "renewal_queued", 1);
+}
+
+bool service_renewal_ensure(struct service *service, const char *enrollment_id, int64_t epoch, GError **error)
+{
+	bool waits;
+
+	return store_command_is_noted(service->store, enrollment_id, epoch, NOTE_RENEWAL, &waits, error) && (waits || queue_renewal(service, enrollment_id, epoch, error));
+}
+
+/* A challenge for exactly this enrollment's next identity, with the names of the present one. */
+static bool make_challenge(struct service *service, const char *enrollment_id, int64_t epoch, const struct renewal_facts *facts, char **ret_secret, GError **error)
+{
+	struct pom_id id = pom_id_new(service->clock, service->random);
+	g_autofree char *secret = pom_random_token(service->random, SECRET_BYTES);
+	int64_t now_ms = service_now_ms(service);
+	struct challenge_new row = {
+		.id = id.text, .common_name = facts->common_name, .profile = PROFILE_DEFAULT, .record = facts->record, .for_enrollment_id = enrollment_id, .for_epoch = epoch,
+		/* A device that could not install the profile makes a new key when it tries again. */
+		.max_keys = LINK_CERTIFICATES_MAX, .created_ms = now_ms, .expires_ms = now_ms + RENEWAL_CHALLENGE_TTL_MS,
+	};
+
+	cert_sha256(secret, strlen(secret), row.secret_hash);
+	if (!store_challenge_add(service->store, &row, AUDIT("janitor", "challenge.new", id.text, audit_detail("for", enrollment_id, "subject", facts->common_name, NULL)), error))
+		return false;
+	*ret_secret = g_steal_pointer(&secret);
+	return true;
+}
+
+static plist *renewal_tree(struct service *service, const char *enrollment_id, int64_t epoch, GError **error)
+{
+	g_autoptr(store_load) load = NULL;
+	struct renewal_facts facts;
+	struct enroll_served served = {0};
+	char *secret = NULL;
+	plist *tree = NULL;
+
+	if (!store_renewal_facts(service->store, enrollment_id, epoch, &facts, &load, error))
+		return NULL;
+	if (!facts.link_id || !facts.common_name) {
+		pom_fail(error, POM_ERR_CONFLICT, "enrollment %s was not made with a link of this server: what its profile says is not known, so it cannot be renewed by one", enrollment_id);
+		return NULL;
+	}
+	if (!service_served(service, facts.served, &served, error))
+		return NULL;
+	if (make_challenge(service, enrollment_id, epoch, &facts, &secret, error))
+		tree = service_enroll_tree(service, &(struct enroll_wish){.link_id = facts.link_id, .common_name = facts.common_name, .record = facts.record, .topic = facts.topic, .challenge = secret,
+		                           .served = &served, .enrollment_id = enrollment_id, .epoch = epoch}, error);
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	g_free(secret);
+	enroll_served_clear(&served);
+	return tree;
+}
+
+static plist *anchors_tree(struct service *service, const char *enrollment_id, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	g_autoptr(GPtrArray) anchors = ca_set_anchors(set), ders = g_ptr_array_new();
+	struct enroll_served served;
+	plist *tree;
+
+	for (guint i = 0; i < anchors->len; i++)
+		g_ptr_array_add(ders, ((const struct authority *)g_ptr_array_index(anchors, i))->der);
+	enroll_served_init(&served, service->settings.url, 1);
+	tree = enroll_anchors_build(&(struct enroll_profile){.link_id = enrollment_id, .organization = service->settings.organization, .served = &served, .anchors = (GBytes *const *)ders->pdata,
+	                            .n_anchors = ders->len});
+	enroll_served_clear(&served);
+	return tree;
+}
+
+GBytes *service_noted_command(struct service *service, const char *enrollment_id, int64_t epoch, const struct command_next *next, GError **error)
+{
+	g_autoptr(plist) tree = !strcmp(next->note, NOTE_RENEWAL) ? renewal_tree(service, enrollment_id, epoch, error) : anchors_tree(service, enrollment_id, error);
+	g_autoptr(GBytes) profile = tree ? service_profile_finish(service, tree, error) : NULL;
+	g_auto(command_auto) command = {0};
+	plist *inner;
+	gsize len;
+	const void *data;
+
+	if (!profile)
+		return NULL;
+	data = g_bytes_get_data(profile, &len);
+	inner = plist_new_dict();
+	plist_dict_set_string(inner, "RequestType", "InstallProfile");
+	plist_dict_set_data(inner, "Payload", data, len);
+	return command_build(inner, next->uuid, &command, error) ? g_bytes_ref(command.body) : NULL;
+}
+
+bool service_noted_report(struct service *service, const struct command_row *command, enum report_status status, GError **error)
+{
+	int64_t anchor = note_anchor(command->note);
+
+	if (status == REPORT_ACKNOWLEDGED && anchor)
+		return store_anchor_set(service->store, command->enrollment_id, command->epoch, anchor, error);
+	if (status == REPORT_ERROR || status == REPORT_COMMAND_FORMAT_ERROR) {
+		pom_log(POM_LOG_WARNING, anchor ? "a device refused the new root certificate" : "a device could not renew its identity", "enrollment", command->enrollment_id, "command", command->uuid, NULL);
+		return store_event_add(service->store, command->enrollment_id, anchor ? "AnchorRefused" : "IdentityRenewalFailed", command->uuid, service_now_ms(service), error);
+	}
+	return true;
+}
