@@ -303,7 +303,8 @@ static void test_copy_refused(struct fixture *f, gconstpointer data)
 
 		g_assert_cmpint(insert(f->db, name, i), ==, DB_DONE);
 	}
-	g_assert_true(db_copy(f->url, copy, NULL, &schema, NULL) && g_file_get_contents(copy, &text, &len, NULL));
+	g_assert_true(db_copy(f->url, copy, NULL, &schema, NULL));
+	g_assert_true(g_file_get_contents(copy, &text, &len, NULL));
 	/* One byte of a key in the index: the table says something else. */
 	char *found = memmem(text, len, "name of item 77", strlen("name of item 77"));
 
