@@ -296,7 +296,9 @@ struct scep_reply *scep_reply_parse(const void *data, size_t len, GError **error
 		return NULL;
 	reply->digest_nid = message->digest_nid;
 	reply->signer = g_steal_pointer(&message->signer);
-	reply->enveloped = g_steal_pointer(&message->content);
+	/* micromdm's server writes empty content where there should be none. */
+	if (message->content && g_bytes_get_size(message->content))
+		reply->enveloped = g_steal_pointer(&message->content);
 	return read_reply(reply, cms_signed_signer(message), error) ? g_steal_pointer(&reply) : NULL;
 }
 

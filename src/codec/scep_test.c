@@ -276,6 +276,12 @@ static void test_reply(void)
 		g_assert_error(error, POM_ERROR, POM_ERR_CMS_SIGNATURE);
 	}
 	g_assert_null(scep_reply_parse(DATA(bytes), NULL)); /* a request is no reply */
+	/* Empty content counts as none: micromdm's server writes it into failures. */
+	g_autoptr(GBytes) empty = g_bytes_new_static("", 0), failure = reply(request, SCEP_FAILURE, SCEP_BAD_REQUEST, NULL, empty), success = reply(request, SCEP_SUCCESS, SCEP_FAIL_INFO_NONE, NULL, empty);
+	g_autoptr(scep_reply) read = scep_reply_parse(DATA(failure), NULL);
+
+	g_assert_true(read && !read->enveloped && read->fail_info == SCEP_BAD_REQUEST);
+	g_assert_null(scep_reply_parse(DATA(success), NULL));
 }
 
 static void test_get_message(void)
