@@ -329,7 +329,7 @@ static bool begin(struct exchange *x, struct signer *key, GError **error)
 /* A challenge beside the request travels in the clear, so only where nobody else listens. */
 static bool add_challenge(struct exchange *x, GBytes **ret, GError **error)
 {
-	if (x->csr->challenge || x->client->renewal || (!x->client->challenge && !x->client->challenge_url))
+	if (x->csr->challenge || (!x->client->challenge && !x->client->challenge_url))
 		return true;
 	if (!outbound_is_private(x->client->url))
 		return pom_fail(error, POM_ERR_CONFIG, "the request holds no challenge, and over plain http it cannot be sent beside it: reach the outside CA by https");
@@ -357,8 +357,7 @@ bool scep_client_request(const struct scep_client *client, struct signer *key, G
 {
 	g_autoptr(GBytes) challenge = NULL, csr = NULL;
 
-	/* A renewal is proved by its signature (RFC 8894 §2.4). */
-	if (!client->renewal && !scep_client_challenge(client, &challenge, error))
+	if (!scep_client_challenge(client, &challenge, error))
 		return false;
 	csr = csr_make(key, subject_der, challenge ? g_bytes_get_data(challenge, NULL) : NULL, wish, error);
 	return csr && scep_client_enroll(client, key, csr, ret, error);

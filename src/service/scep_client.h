@@ -24,7 +24,8 @@ struct scep_client {
 	unsigned timeout_ms;      /* of each call, 1 to SCEP_CLIENT_TIMEOUT_MAX_MS */
 	bool legacy_des;          /* single DES may be used: RFC 8894 §2.9 forbids it, micromdm's server answers with it. keys_load_legacy must have been called */
 
-	/* At most one of them: a challenge that is always the same, or the page of NDES that shows a new one (https, or http on this machine). */
+	/* At most one of them: a challenge that is always the same, or the page of NDES that shows a new one (https, or http on this machine). A renewal is
+	 * proved by its signature (RFC 8894 §2.4): give none for it unless the CA wants one nevertheless, as micromdm's does. */
 	const char *challenge;
 	const char *challenge_url, *challenge_user, *challenge_password;
 

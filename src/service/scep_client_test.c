@@ -688,7 +688,9 @@ static void test_own_signer(void)
 	g_autoptr(GBytes) name = cert_name_format(NULL, "CN", "Device", NULL), spki = cert_spki_format(signer_get_key(other.key));
 	g_autoptr(X509) made = make_cert(CERT_DEVICE, "Device", 6, spki, &issuing, NULL, -DAY_S, DAY_S), old = NULL;
 	g_autoptr(GBytes) old_der = cert_format_der(made);
-	const struct { const char *caps; bool renewal; int type; } cases[] = {{CAPS, true, SCEP_RENEWAL_REQ}, {"AES\nSHA-256\nPOSTPKIOperation", true, SCEP_PKCS_REQ}, {CAPS, false, SCEP_PKCS_REQ}};
+	const struct { const char *caps; bool renewal; int type; const char *challenge; } cases[] = {
+		{CAPS, true, SCEP_RENEWAL_REQ, NULL}, {"AES\nSHA-256\nPOSTPKIOperation", true, SCEP_PKCS_REQ, NULL}, {CAPS, false, SCEP_PKCS_REQ, "hush"}, {CAPS, true, SCEP_RENEWAL_REQ, "hush"},
+	};
 
 	old = cert_parse_der(DATA(old_der), NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -702,12 +704,12 @@ static void test_own_signer(void)
 		client.signer = other.key;
 		client.signer_cert = old;
 		client.renewal = cases[i].renewal;
-		client.challenge = "hush";
+		client.challenge = cases[i].challenge;
 		g_assert_cmpint(scep_client_request(&client, device, name, NULL, &result, &error), ==, !error);
 		g_assert_no_error(error);
 		g_assert_cmpint(fake.types[0], ==, cases[i].type);
 		g_assert_true(g_bytes_equal(fake.signer_der, old_der));
-		g_assert_cmpstr(fake.challenge, ==, cases[i].renewal ? NULL : "hush");
+		g_assert_cmpstr(fake.challenge, ==, cases[i].challenge);
 		g_assert_null(fake.attribute_challenge);
 		assert_has_key(result.certificate, device);
 		fake_clear(&fake);
