@@ -32,6 +32,26 @@ ASN1_SEQUENCE(CERT_OUTLINE) = {
 	ASN1_SIMPLE(struct cert_outline, signature, ASN1_BIT_STRING),
 } static_ASN1_SEQUENCE_END_name(struct cert_outline, CERT_OUTLINE)
 
+/* The same as OpenSSL has it, but for the key. */
+ASN1_SEQUENCE(CERT_WHOLE_BODY) = {
+	ASN1_EXP_OPT(struct cert_whole_body, version, ASN1_INTEGER, 0),
+	ASN1_SIMPLE(struct cert_whole_body, serial, ASN1_INTEGER),
+	ASN1_SIMPLE(struct cert_whole_body, algorithm, X509_ALGOR),
+	ASN1_SIMPLE(struct cert_whole_body, issuer, X509_NAME),
+	ASN1_SIMPLE(struct cert_whole_body, validity, X509_VAL),
+	ASN1_SIMPLE(struct cert_whole_body, subject, X509_NAME),
+	ASN1_SIMPLE(struct cert_whole_body, spki, SPKI),
+	ASN1_IMP_OPT(struct cert_whole_body, issuer_id, ASN1_BIT_STRING, 1),
+	ASN1_IMP_OPT(struct cert_whole_body, subject_id, ASN1_BIT_STRING, 2),
+	ASN1_EXP_SEQUENCE_OF_OPT(struct cert_whole_body, extensions, X509_EXTENSION, 3),
+} static_ASN1_SEQUENCE_END_name(struct cert_whole_body, CERT_WHOLE_BODY)
+
+ASN1_SEQUENCE(CERT_WHOLE) = {
+	ASN1_SIMPLE(struct cert_whole, body, CERT_WHOLE_BODY),
+	ASN1_SIMPLE(struct cert_whole, algorithm, X509_ALGOR),
+	ASN1_SIMPLE(struct cert_whole, signature, ASN1_BIT_STRING),
+} static_ASN1_SEQUENCE_END_name(struct cert_whole, CERT_WHOLE)
+
 /* RFC 2986 §4.1 CertificationRequestInfo. Some leave the attributes out, as OpenSSL lets them. */
 ASN1_SEQUENCE(CSR_BODY) = {
 	ASN1_SIMPLE(struct csr_body, version, ASN1_INTEGER),
@@ -123,6 +143,19 @@ void csr_body_free(struct csr_body *body)
 struct cert_outline *cert_outline_parse(const void *data, size_t len)
 {
 	return asn1_parse(data, len, ASN1_ITEM_rptr(CERT_OUTLINE));
+}
+
+struct cert_whole *cert_whole_parse(const void *data, size_t len)
+{
+	g_autoptr(cert_whole) cert = asn1_parse(data, len, ASN1_ITEM_rptr(CERT_WHOLE));
+	g_autoptr(GBytes) again = cert ? asn1_format(cert, ASN1_ITEM_rptr(CERT_WHOLE)) : NULL;
+
+	return again && g_bytes_get_size(again) == len && !memcmp(g_bytes_get_data(again, NULL), data, len) ? g_steal_pointer(&cert) : NULL;
+}
+
+void cert_whole_free(struct cert_whole *cert)
+{
+	ASN1_item_free((ASN1_VALUE *)cert, ASN1_ITEM_rptr(CERT_WHOLE));
 }
 
 void cert_outline_free(struct cert_outline *outline)

@@ -65,6 +65,28 @@ void cert_outline_free(struct cert_outline *outline);
 typedef struct cert_outline cert_outline;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(cert_outline, cert_outline_free)
 
+/* A certificate read as OpenSSL's own type reads it, all but the key. */
+struct cert_whole_body {
+	ASN1_INTEGER *version, *serial;
+	X509_ALGOR *algorithm;
+	X509_NAME *issuer;
+	X509_VAL *validity;
+	X509_NAME *subject;
+	struct spki *spki;
+	ASN1_BIT_STRING *issuer_id, *subject_id;
+	STACK_OF(X509_EXTENSION) *extensions;
+};
+struct cert_whole {
+	struct cert_whole_body *body;
+	X509_ALGOR *algorithm;
+	ASN1_BIT_STRING *signature;
+};
+/* NULL when DATA is not one certificate in DER, from its first byte to its last. */
+struct cert_whole *cert_whole_parse(const void *data, size_t len);
+void cert_whole_free(struct cert_whole *cert);
+typedef struct cert_whole cert_whole;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(cert_whole, cert_whole_free)
+
 /* DATA → the structure of ITEM, transfer full; NULL unless it is that and nothing else. At most ASN1_PARSE_MAX bytes. */
 enum { ASN1_PARSE_MAX = 64 << 20 };
 void *asn1_parse(const void *data, size_t len, const ASN1_ITEM *item);

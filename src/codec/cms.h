@@ -81,8 +81,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(cms_enveloped, cms_enveloped_free)
 const struct cms_recipient *cms_recipient_for(const struct cms_enveloped *enveloped, X509 *cert);
 
 /* EnvelopedData (ContentInfo DER) from parts already made: the key was encrypted and the content enciphered by the caller, who
- * has the randomness. RECIPIENT names whom by issuer and serial; PKCS#1 v1.5 or OAEP as in RECIPIENT_LIKE (NULL: v1.5). transfer full. */
-GBytes *cms_enveloped_format(X509 *recipient, const struct cms_recipient *recipient_like, GBytes *encrypted_key, int cipher_nid,
+ * has the randomness. RECIPIENT is the certificate (DER) of whom it is for, named by issuer and serial; PKCS#1 v1.5 or OAEP as in
+ * RECIPIENT_LIKE (NULL: v1.5). transfer full; NULL when RECIPIENT is no certificate. */
+GBytes *cms_enveloped_format(GBytes *recipient, const struct cms_recipient *recipient_like, GBytes *encrypted_key, int cipher_nid,
                              const uint8_t *iv, size_t iv_len, GBytes *ciphertext);
 /* A certs-only SignedData (degenerate: no signers, no content) of DER certificates, transfer full; POM_ERR_CERT_MALFORMED. */
 GBytes *cms_certs_only_format(GBytes *const *certificates, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;

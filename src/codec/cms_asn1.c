@@ -122,6 +122,11 @@ struct key_trans *key_trans_new(void)
 	return (struct key_trans *)ASN1_item_new(ASN1_ITEM_rptr(KEY_TRANS));
 }
 
+void key_trans_free(struct key_trans *key_trans)
+{
+	ASN1_item_free((ASN1_VALUE *)key_trans, ASN1_ITEM_rptr(KEY_TRANS));
+}
+
 GBytes *enveloped_message_format(const struct enveloped_message *message)
 {
 	return asn1_format(message, ASN1_ITEM_rptr(ENVELOPED_MESSAGE));
@@ -166,6 +171,22 @@ bool party_id_set(struct party_id *id, const X509 *cert)
 	ASN1_INTEGER_free(value->serial);
 	value->serial = ASN1_INTEGER_dup(X509_get0_serialNumber(cert));
 	return value->serial != NULL;
+}
+
+bool party_id_set_der(struct party_id *id, GBytes *cert_der)
+{
+	g_autoptr(cert_outline) outline = cert_outline_parse(g_bytes_get_data(cert_der, NULL), g_bytes_get_size(cert_der));
+	struct issuer_serial *value = issuer_serial_new();
+
+	id->type = PARTY_ISSUER_SERIAL;
+	id->value.issuer_serial = value;
+	if (!outline)
+		return false;
+	ASN1_TYPE_free(value->issuer);
+	value->issuer = g_steal_pointer(&outline->body->issuer);
+	ASN1_INTEGER_free(value->serial);
+	value->serial = g_steal_pointer(&outline->body->serial);
+	return true;
 }
 
 struct issuer_serial *issuer_serial_parse(const void *data, size_t len)

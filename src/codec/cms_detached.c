@@ -147,7 +147,7 @@ static bool is_announced(const struct signed_data *data, int digest_nid)
 	return false;
 }
 
-static struct cms_detached *parse_fast(const struct signed_data *data)
+struct cms_detached *cms_detached_read(const struct signed_data *data)
 {
 	g_autoptr(cms_detached) detached = g_new0(struct cms_detached, 1);
 	const struct signer_info *info = sk_signer_info_value(data->signers, 0);
@@ -189,7 +189,7 @@ struct cms_detached *cms_detached_parse(const void *data, size_t len, GError **e
 		return NULL;
 	}
 	if (message && sk_signer_info_num(message->body->signers) == 1)
-		detached = parse_fast(message->body);
+		detached = cms_detached_read(message->body);
 	if (!detached)
 		detached = parse_slow(data, len, error);
 	if (detached)

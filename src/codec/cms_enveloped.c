@@ -172,13 +172,16 @@ static void set_oaep(X509_ALGOR *algorithm, const struct cms_recipient *like)
 	X509_ALGOR_set0(algorithm, OBJ_nid2obj(NID_rsaesOaep), V_ASN1_SEQUENCE, packed);
 }
 
-static struct key_trans *format_recipient(X509 *recipient, const struct cms_recipient *like, GBytes *encrypted_key)
+static struct key_trans *format_recipient(GBytes *recipient, const struct cms_recipient *like, GBytes *encrypted_key)
 {
 	struct key_trans *key_trans = key_trans_new();
 
 	/* Version 0: named by issuer and serial number (§6.2.1). */
 	ASN1_INTEGER_set(key_trans->version, 0);
-	party_id_set(key_trans->id, recipient);
+	if (!party_id_set_der(key_trans->id, recipient)) {
+		key_trans_free(key_trans);
+		return NULL;
+	}
 	if (like && like->oaep)
 		set_oaep(key_trans->algorithm, like);
 	else
@@ -187,18 +190,22 @@ static struct key_trans *format_recipient(X509 *recipient, const struct cms_reci
 	return key_trans;
 }
 
-GBytes *cms_enveloped_format(X509 *recipient, const struct cms_recipient *recipient_like, GBytes *encrypted_key, int cipher_nid, const uint8_t *iv,
+GBytes *cms_enveloped_format(GBytes *recipient, const struct cms_recipient *recipient_like, GBytes *encrypted_key, int cipher_nid, const uint8_t *iv,
                              size_t iv_len, GBytes *ciphertext)
 {
 	g_autoptr(enveloped_message) message = enveloped_message_new();
 	struct encrypted_content *encrypted = message->body->encrypted;
+	struct key_trans *key_trans = format_recipient(recipient, recipient_like, encrypted_key);
+
+	if (!key_trans)
+		return NULL;
 	ASN1_OCTET_STRING *parameters = ASN1_OCTET_STRING_new();
 
 	g_assert(g_bytes_get_size(ciphertext) <= CMS_SIZE_MAX && iv_len == (size_t)block_size(cipher_nid));
 	message->type = OBJ_nid2obj(NID_pkcs7_enveloped);
 	/* Version 0: every recipient has version 0 and nothing optional is there (§6.1). */
 	ASN1_INTEGER_set(message->body->version, 0);
-	sk_key_trans_push(message->body->recipients, format_recipient(recipient, recipient_like, encrypted_key));
+	sk_key_trans_push(message->body->recipients, key_trans);
 	encrypted->type = OBJ_nid2obj(NID_pkcs7_data);
 	ASN1_STRING_set(parameters, iv, (int)iv_len);
 	X509_ALGOR_set0(encrypted->algorithm, OBJ_nid2obj(cipher_nid), V_ASN1_OCTET_STRING, parameters);

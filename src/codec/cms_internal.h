@@ -108,6 +108,7 @@ struct signer_info *signer_info_new(void);
 struct enveloped_message *enveloped_message_parse(const void *data, size_t len);
 struct enveloped_message *enveloped_message_new(void);
 struct key_trans *key_trans_new(void);
+void key_trans_free(struct key_trans *key_trans);
 GBytes *enveloped_message_format(const struct enveloped_message *message);
 void enveloped_message_free(struct enveloped_message *message);
 typedef struct enveloped_message enveloped_message;
@@ -121,6 +122,8 @@ void attributes_free(STACK_OF(X509_ATTRIBUTE) *attributes);
 
 /* Fills ID with CERT's issuer and serial number; false when CERT has none that encode. */
 bool party_id_set(struct party_id *id, const X509 *cert);
+/* The same from the certificate's DER. */
+bool party_id_set_der(struct party_id *id, GBytes *cert_der);
 
 /* A signed message read and its signer found, but nothing verified: for messages that must be answered even when they are
  * refused. DATA has passed cms_check, or failed only for its algorithms. */
@@ -129,6 +132,29 @@ struct cms_signed *cms_signed_open(const void *data, size_t len, GError **error)
 bool cms_signed_verify(struct cms_signed *message, const void *detached, size_t detached_len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Its only signer. */
 CMS_SignerInfo *cms_signed_signer(const struct cms_signed *message);
+
+/* Whether a signer may use this key (cert_key_check, NULL: unknown kind); POM_ERR_CMS_ALGORITHM. */
+bool cms_key_check(EVP_PKEY *key, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What the fast readers need of a message with one signer, transfer full; NULL when it has another form than they take. */
+struct cms_detached *cms_detached_read(const struct signed_data *data);
+
+/* A signed message in the usual form, read without OpenSSL's key decoder. */
+struct cms_quick {
+	struct signed_message *message;
+	struct cms_detached *detached;
+	EVP_PKEY *key; /* the signer's */
+};
+/* NULL: use cms_signed_open. DATA has passed cms_check. */
+struct cms_quick *cms_quick_open(const void *data, size_t len);
+/* As cms_signed_verify without detached content. */
+bool cms_quick_verify(const struct cms_quick *quick, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Signed attributes, borrowed. */
+const STACK_OF(X509_ATTRIBUTE) *cms_quick_attributes(const struct cms_quick *quick);
+/* eContent, transfer full; NULL when absent. */
+GBytes *cms_quick_content(const struct cms_quick *quick);
+void cms_quick_free(struct cms_quick *quick);
+typedef struct cms_quick cms_quick;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(cms_quick, cms_quick_free)
 
 /* Content of at most this size is signed or encrypted in one message. */
 enum { CMS_SIZE_MAX = 32 << 20 };

@@ -42,6 +42,7 @@ static bool read_certificates(struct cms_signed *message, CMS_SignerInfo *info, 
 			g_ptr_array_add(message->certificates, der);
 	}
 	sk_X509_pop_free(certs, X509_free);
+	ERR_clear_error();
 	if (ok && !message->signer)
 		return pom_fail(error, POM_ERR_CMS_MALFORMED, "the signer's certificate is not embedded (RFC 5652 §5.3)");
 	return ok;
@@ -74,15 +75,15 @@ static bool check_content_type(const struct cms_signed *message, const CMS_Signe
 		return true;
 	const ASN1_OBJECT *type = CMS_signed_get0_data_by_OBJ(info, OBJ_nid2obj(NID_pkcs9_contentType), -3, V_ASN1_OBJECT);
 
+	ERR_clear_error();
 	if (type && !OBJ_cmp(type, CMS_get0_eContentType(message->cms)))
 		return true;
 	return pom_fail(error, POM_ERR_CMS_SIGNATURE, "the contentType attribute does not name the content's type (RFC 5652 §11.1)");
 }
 
-static bool check_key(const struct cms_signed *message, GError **error)
+bool cms_key_check(EVP_PKEY *key, GError **error)
 {
 	g_autoptr(GError) weak = NULL;
-	EVP_PKEY *key = X509_get0_pubkey(message->signer);
 
 	ERR_clear_error();
 	if (key && cert_key_check(key, &weak))
@@ -112,7 +113,7 @@ bool cms_signed_verify(struct cms_signed *message, const void *detached, size_t 
 		return pom_fail(error, POM_ERR_CMS_MALFORMED, "a detached signature carries content");
 	if (detached_len > CMS_SIZE_MAX)
 		return pom_fail(error, POM_ERR_CMS_LIMIT, "the signed content has %zu bytes, at most %d are accepted", detached_len, CMS_SIZE_MAX);
-	if (!check_key(message, error) || !check_content_type(message, info, error))
+	if (!cms_key_check(X509_get0_pubkey(message->signer), error) || !check_content_type(message, info, error))
 		return false;
 	if (!run_verify(message, info, in, out))
 		return pom_fail(error, POM_ERR_CMS_SIGNATURE, "the signature or digest does not match (RFC 5652 §5.6)");

@@ -390,8 +390,8 @@ static void test_enveloped_old_ciphers(void)
 	static const uint8_t des3[] = {0x30, 0x14, 6, 8, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 3, 7, 4, 8}, rc2[] = {0x30, 0x14, 6, 8, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 3, 2, 4, 8};
 	g_autoptr(X509) cert = cert_for(false);
 	g_autoptr(GBytes) message = testkit_encrypt(&cert, 1, EVP_des_ede3_cbc(), text, false, false), refused = testkit_replace(message, des3, rc2, sizeof(des3));
-	g_autoptr(GBytes) key = g_bytes_new_static(text, 32), iv = g_bytes_new_static(text, 8);
-	g_autoptr(GBytes) des = cms_enveloped_format(cert, NULL, key, NID_des_cbc, g_bytes_get_data(iv, NULL), 8, key);
+	g_autoptr(GBytes) key = g_bytes_new_static(text, 32), iv = g_bytes_new_static(text, 8), cert_der = cert_format_der(cert);
+	g_autoptr(GBytes) des = cms_enveloped_format(cert_der, NULL, key, NID_des_cbc, g_bytes_get_data(iv, NULL), 8, key);
 	g_autoptr(GError) error = NULL;
 	g_autoptr(cms_enveloped) parsed = cms_enveloped_parse(DATA(des), 65536, &error);
 
@@ -407,6 +407,7 @@ static void test_enveloped_format(void)
 	static const uint8_t key[16] = "0123456789abcde", iv[16] = "fedcba987654321";
 	EVP_PKEY *rsa = testkit_rsa(2048);
 	g_autoptr(X509) cert = cert_for(false);
+	g_autoptr(GBytes) cert_der = cert_format_der(cert), junk = g_bytes_new_static("junk", 4);
 	struct cms_recipient like[] = {{.oaep = false}, {.oaep = true, .oaep_digest_nid = NID_sha1, .oaep_mgf_nid = NID_sha1},
 	                               {.oaep = true, .oaep_digest_nid = NID_sha256, .oaep_mgf_nid = NID_sha1}, {.oaep = true, .oaep_digest_nid = NID_sha512, .oaep_mgf_nid = NID_sha256}};
 
@@ -428,7 +429,7 @@ static void test_enveloped_format(void)
 		EVP_EncryptUpdate(cipher, ciphertext, &n, (const uint8_t *)text, sizeof(text));
 		EVP_EncryptFinal_ex(cipher, ciphertext + n, &rest);
 		g_autoptr(GBytes) key_bytes = g_bytes_new(encrypted_key, key_len), body = g_bytes_new(ciphertext, (gsize)(n + rest));
-		g_autoptr(GBytes) message = cms_enveloped_format(cert, i ? &like[i] : NULL, key_bytes, NID_aes_128_cbc, iv, 16, body);
+		g_autoptr(GBytes) message = cms_enveloped_format(cert_der, i ? &like[i] : NULL, key_bytes, NID_aes_128_cbc, iv, 16, body);
 		const uint8_t *p = g_bytes_get_data(message, NULL);
 		g_autoptr(CMS_ContentInfo) cms = d2i_CMS_ContentInfo(NULL, &p, (long)g_bytes_get_size(message));
 		g_autoptr(BIO) out = BIO_new(BIO_s_mem());
@@ -442,6 +443,7 @@ static void test_enveloped_format(void)
 		g_assert_true(g_bytes_equal(parsed->ciphertext, body) && g_bytes_equal(recipient->encrypted_key, key_bytes));
 		g_assert_true(recipient->oaep == like[i].oaep && recipient->oaep_digest_nid == like[i].oaep_digest_nid && recipient->oaep_mgf_nid == like[i].oaep_mgf_nid);
 	}
+	g_assert_null(cms_enveloped_format(junk, NULL, junk, NID_aes_128_cbc, iv, 16, junk));
 }
 
 static void test_certs_only(void)

@@ -18,18 +18,57 @@ static const char *const oids[] = {
 	[FAIL_INFO_TEXT] = "1.3.6.1.5.5.7.24.1", [CHALLENGE_PASSWORD] = "1.2.840.113549.1.9.7",
 };
 
+/* The signed attributes that the slow reader holds, in a stack of their own. */
+static STACK_OF(X509_ATTRIBUTE) *borrow_attributes(const struct cms_signed *message)
+{
+	const CMS_SignerInfo *info = cms_signed_signer(message);
+	STACK_OF(X509_ATTRIBUTE) *attributes = sk_X509_ATTRIBUTE_new_null();
+
+	for (int i = 0; i < CMS_signed_get_attr_count(info); i++)
+		sk_X509_ATTRIBUTE_push(attributes, CMS_signed_get_attr(info, i));
+	return attributes;
+}
+
+/* A message by whichever reader takes it. */
+struct opened {
+	struct cms_quick *quick;
+	struct cms_signed *slow; /* when there is no quick */
+	STACK_OF(X509_ATTRIBUTE) *attributes;
+};
+
+static void opened_clear(struct opened *opened)
+{
+	cms_quick_free(opened->quick);
+	cms_signed_free(opened->slow);
+	sk_X509_ATTRIBUTE_free(opened->attributes);
+}
+
+typedef struct opened opened;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(opened, opened_clear)
+
+static bool open_message(struct opened *ret, const void *data, size_t len, GError **error)
+{
+	ret->quick = cms_quick_open(data, len);
+	ret->slow = ret->quick ? NULL : cms_signed_open(data, len, error);
+	if (ret->quick)
+		ret->attributes = sk_X509_ATTRIBUTE_dup(cms_quick_attributes(ret->quick));
+	else if (ret->slow)
+		ret->attributes = borrow_attributes(ret->slow);
+	return ret->attributes != NULL;
+}
+
 /* The first value of a signed attribute, NULL when there is none. Sets *is_odd when it is there twice or with another number
  * of values than one. */
-static const ASN1_TYPE *find_value(const CMS_SignerInfo *info, enum scep_attribute attribute, bool *is_odd)
+static const ASN1_TYPE *find_value(const STACK_OF(X509_ATTRIBUTE) *attributes, enum scep_attribute attribute, bool *is_odd)
 {
 	g_autoptr(ASN1_OBJECT) oid = OBJ_txt2obj(oids[attribute], 1);
-	int i = CMS_signed_get_attr_by_OBJ(info, oid, -1);
+	int i = X509at_get_attr_by_OBJ(attributes, oid, -1);
 
 	if (i < 0)
 		return NULL;
-	X509_ATTRIBUTE *found = CMS_signed_get_attr(info, i);
+	X509_ATTRIBUTE *found = X509at_get_attr(attributes, i);
 
-	if (X509_ATTRIBUTE_count(found) != 1 || CMS_signed_get_attr_by_OBJ(info, oid, i) >= 0)
+	if (X509_ATTRIBUTE_count(found) != 1 || X509at_get_attr_by_OBJ(attributes, oid, i) >= 0)
 		*is_odd = true;
 	return X509_ATTRIBUTE_get0_type(found, 0);
 }
@@ -106,47 +145,54 @@ static int64_t read_signing_time(const CMS_SignerInfo *info)
 }
 
 /* Everything but the transactionID. Faults are noted for later: the signature is judged before them. */
-static bool read_attributes(struct scep_request *request, const CMS_SignerInfo *info)
+static bool read_attributes(struct scep_request *request, const STACK_OF(X509_ATTRIBUTE) *attributes)
 {
 	bool is_odd = false;
-	const ASN1_TYPE *nonce = find_value(info, SENDER_NONCE, &is_odd), *challenge = find_value(info, CHALLENGE_PASSWORD, &is_odd);
+	const ASN1_TYPE *nonce = find_value(attributes, SENDER_NONCE, &is_odd), *challenge = find_value(attributes, CHALLENGE_PASSWORD, &is_odd);
 
-	request->message_type = value_number(find_value(info, MESSAGE_TYPE, &is_odd));
+	request->message_type = value_number(find_value(attributes, MESSAGE_TYPE, &is_odd));
 	request->sender_nonce = value_nonce(nonce);
 	request->challenge_attribute = value_text(challenge, CHALLENGE_MAX);
 	/* Attributes that only replies have must not stand twice either; their values do not matter. */
 	for (enum scep_attribute i = PKI_STATUS; i <= TRANSACTION_ID; i++)
-		find_value(info, i, &is_odd);
+		find_value(attributes, i, &is_odd);
 	return !is_odd && (!nonce || request->sender_nonce) && (!challenge || request->challenge_attribute);
 }
 
 /* What is inside, once the signature is known to be good. */
-static void read_content(struct scep_request *request, const struct cms_signed *message)
+static void read_content(struct scep_request *request, const struct opened *opened)
 {
 	GError *error = NULL;
-	gsize len;
+	g_autoptr(GBytes) content = opened->quick ? cms_quick_content(opened->quick) : opened->slow->content ? g_bytes_ref(opened->slow->content) : NULL;
 
-	if (!message->content) {
+	if (!content) {
 		refuse_with(request, SCEP_BAD_REQUEST, "the request has no content (RFC 8894 §3.2)");
 		return;
 	}
-	const void *data = g_bytes_get_data(message->content, &len);
-
-	if (cms_check(data, len, CMS_KIND_ENVELOPED, SCEP_MESSAGE_MAX, &error))
-		request->enveloped = g_bytes_ref(message->content);
+	if (cms_check(g_bytes_get_data(content, NULL), g_bytes_get_size(content), CMS_KIND_ENVELOPED, SCEP_MESSAGE_MAX, &error))
+		request->enveloped = g_steal_pointer(&content);
 	else
 		refuse_for(request, error, SCEP_BAD_REQUEST);
 }
 
-static struct scep_request *read_request(struct cms_signed *message, GError *bad_algorithm, GError **error)
+static void read_signer(struct scep_request *request, const struct opened *opened)
+{
+	request->signer_der = g_bytes_ref(opened->quick ? opened->quick->detached->signer_der : opened->slow->signer_der);
+	request->signer_key = opened->quick ? opened->quick->key : X509_get0_pubkey(opened->slow->signer);
+	if (request->signer_key)
+		EVP_PKEY_up_ref(request->signer_key);
+	request->digest_nid = opened->quick ? opened->quick->detached->digest_nid : opened->slow->digest_nid;
+	ERR_clear_error();
+}
+
+static struct scep_request *read_request(struct opened *opened, GError *bad_algorithm, GError **error)
 {
 	g_autoptr(scep_request) request = g_new0(struct scep_request, 1);
-	const CMS_SignerInfo *info = cms_signed_signer(message);
 	GError *bad_signature = NULL;
 	bool is_odd = false;
 
 	request->fail_info = SCEP_FAIL_INFO_NONE;
-	request->transaction_id = value_text(find_value(info, TRANSACTION_ID, &is_odd), TEXT_MAX);
+	request->transaction_id = value_text(find_value(opened->attributes, TRANSACTION_ID, &is_odd), TEXT_MAX);
 	if (!request->transaction_id) {
 		g_clear_error(&bad_algorithm);
 		pom_fail(error, POM_ERR_SCEP_MESSAGE, "there is no transactionID of 1 to %d characters (RFC 8894 §3.2.1.1)", TEXT_MAX);
@@ -158,33 +204,39 @@ static struct scep_request *read_request(struct cms_signed *message, GError *bad
 	request->digest_nid = message->digest_nid;
 	request->signing_time = read_signing_time(info);
 	bool attributes_good = read_attributes(request, info);
+	read_signer(request, opened);
+	bool attributes_good = read_attributes(request, opened->attributes);
 
 	if (bad_algorithm)
 		refuse_for(request, bad_algorithm, SCEP_BAD_ALG);
-	else if (!cms_signed_verify(message, NULL, 0, &bad_signature))
+	else if (opened->quick ? !cms_quick_verify(opened->quick, &bad_signature) : !cms_signed_verify(opened->slow, NULL, 0, &bad_signature))
 		refuse_for(request, bad_signature, SCEP_BAD_MESSAGE_CHECK);
 	else if (!attributes_good)
 		refuse_with(request, SCEP_BAD_REQUEST, "a SCEP attribute stands twice, has several values or a wrong form (RFC 8894 §3.2.1)");
 	else
-		read_content(request, message);
+		read_content(request, opened);
 	return g_steal_pointer(&request);
 }
 
 struct scep_request *scep_request_parse(const void *data, size_t len, GError **error)
 {
 	GError *bad = NULL;
+	g_auto(opened) opened = {0};
 
 	if (!cms_check(data, len, CMS_KIND_SIGNED, SCEP_MESSAGE_MAX, &bad) && !g_error_matches(bad, POM_ERROR, POM_ERR_CMS_ALGORITHM)) {
 		g_propagate_error(error, bad);
 		return NULL;
 	}
-	g_autoptr(cms_signed) message = cms_signed_open(data, len, error);
-
-	if (!message) {
+	if (!open_message(&opened, data, len, error)) {
 		g_clear_error(&bad);
 		return NULL;
 	}
-	return read_request(message, bad, error);
+	return read_request(&opened, bad, error);
+}
+
+X509 *scep_request_signer(const struct scep_request *request)
+{
+	return asn1_parse(g_bytes_get_data(request->signer_der, NULL), g_bytes_get_size(request->signer_der), ASN1_ITEM_rptr(X509));
 }
 
 void scep_request_free(struct scep_request *request)
@@ -197,7 +249,7 @@ void scep_request_free(struct scep_request *request)
 	g_clear_pointer(&request->signer_der, g_bytes_unref);
 	g_clear_pointer(&request->enveloped, g_bytes_unref);
 	g_clear_error(&request->refusal);
-	X509_free(request->signer);
+	EVP_PKEY_free(request->signer_key);
 	g_free(request);
 }
 
@@ -271,17 +323,17 @@ static bool check_status(const struct scep_reply *reply, GError **error)
 	return true;
 }
 
-static bool read_reply(struct scep_reply *reply, const CMS_SignerInfo *info, GError **error)
+static bool read_reply(struct scep_reply *reply, const STACK_OF(X509_ATTRIBUTE) *attributes, GError **error)
 {
 	bool is_odd = false;
 
-	reply->transaction_id = value_text(find_value(info, TRANSACTION_ID, &is_odd), TEXT_MAX);
-	reply->message_type = value_number(find_value(info, MESSAGE_TYPE, &is_odd));
-	reply->status = (enum scep_status)value_number(find_value(info, PKI_STATUS, &is_odd));
-	reply->fail_info = (enum scep_fail_info)value_number(find_value(info, FAIL_INFO, &is_odd));
-	reply->fail_info_text = value_text(find_value(info, FAIL_INFO_TEXT, &is_odd), CHALLENGE_MAX);
-	reply->sender_nonce = value_nonce(find_value(info, SENDER_NONCE, &is_odd));
-	reply->recipient_nonce = value_nonce(find_value(info, RECIPIENT_NONCE, &is_odd));
+	reply->transaction_id = value_text(find_value(attributes, TRANSACTION_ID, &is_odd), TEXT_MAX);
+	reply->message_type = value_number(find_value(attributes, MESSAGE_TYPE, &is_odd));
+	reply->status = (enum scep_status)value_number(find_value(attributes, PKI_STATUS, &is_odd));
+	reply->fail_info = (enum scep_fail_info)value_number(find_value(attributes, FAIL_INFO, &is_odd));
+	reply->fail_info_text = value_text(find_value(attributes, FAIL_INFO_TEXT, &is_odd), CHALLENGE_MAX);
+	reply->sender_nonce = value_nonce(find_value(attributes, SENDER_NONCE, &is_odd));
+	reply->recipient_nonce = value_nonce(find_value(attributes, RECIPIENT_NONCE, &is_odd));
 	if (is_odd || !reply->transaction_id)
 		return pom_fail(error, POM_ERR_SCEP_MESSAGE, "the reply lacks a transactionID, or an attribute stands twice (RFC 8894 §3.2.1)");
 	return check_status(reply, error);
@@ -300,6 +352,12 @@ struct scep_reply *scep_reply_parse(const void *data, size_t len, GError **error
 	if (message->content && g_bytes_get_size(message->content))
 		reply->enveloped = g_steal_pointer(&message->content);
 	return read_reply(reply, cms_signed_signer(message), error) ? g_steal_pointer(&reply) : NULL;
+	reply->enveloped = g_steal_pointer(&message->content);
+	STACK_OF(X509_ATTRIBUTE) *attributes = borrow_attributes(message);
+	bool ok = read_reply(reply, attributes, error);
+
+	sk_X509_ATTRIBUTE_free(attributes);
+	return ok ? g_steal_pointer(&reply) : NULL;
 }
 
 void scep_reply_free(struct scep_reply *reply)

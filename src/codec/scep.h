@@ -15,8 +15,8 @@ struct scep_request {
 	char *transaction_id;         /* 1–255 bytes of printable text */
 	GBytes *sender_nonce;         /* 1–64 bytes; NULL when there is none (tolerated) */
 	char *challenge_attribute;    /* challengePassword among the signed attributes (old macOS); NULL */
-	X509 *signer;                 /* the certificate to answer to; chosen by signer identifier */
-	GBytes *signer_der;
+	GBytes *signer_der;           /* the certificate to answer to; chosen by signer identifier */
+	EVP_PKEY *signer_key;         /* its key; NULL when it is of an unknown kind (then the request is refused) */
 	int digest_nid;               /* answer with the same */
 	int64_t signing_time;         /* Unix seconds; -1: not said */
 	GBytes *enveloped;            /* ContentInfo of EnvelopedData, DER or BER; NULL when refused or absent */
@@ -29,6 +29,8 @@ struct scep_request {
  * algorithm outside the table, badRequest for duplicate or multi-valued SCEP attributes. Unknown signed attributes are ignored.
  * The signer need not share key or subject with the request inside (Apple's does not), and its key usage does not matter. */
 struct scep_request *scep_request_parse(const void *data, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The signer's certificate in full, transfer full: for renewals. Costs 100 µs, which an enrollment does without. */
+X509 *scep_request_signer(const struct scep_request *request);
 void scep_request_free(struct scep_request *request);
 typedef struct scep_request scep_request;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(scep_request, scep_request_free)

@@ -1,9 +1,11 @@
 #include "codec/scep.h"
 
+#include <openssl/err.h>
 #include <openssl/pkcs7.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "codec/cms_internal.h"
 #include "codec/testkit.h"
 
 #define DATA(bytes) g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes)
@@ -86,7 +88,9 @@ static void test_request(void)
 		g_assert_cmpstr(request->transaction_id, ==, apple[1].data);
 		g_assert_cmpmem(g_bytes_get_data(request->sender_nonce, NULL), g_bytes_get_size(request->sender_nonce), "12345678", 8);
 		g_assert_cmpint(request->digest_nid, ==, NID_sha1);
-		g_assert_true(g_bytes_equal(request->signer_der, expected) && !X509_cmp(request->signer, cert));
+		g_autoptr(X509) signer = scep_request_signer(request);
+
+		g_assert_true(g_bytes_equal(request->signer_der, expected) && !X509_cmp(signer, cert) && EVP_PKEY_eq(request->signer_key, testkit_rsa(1024)) == 1);
 		g_assert_true(g_bytes_equal(request->enveloped, inner));
 		g_assert_null(request->challenge_attribute);
 	}
@@ -172,7 +176,7 @@ static void assert_refused(GBytes *bytes, enum scep_fail_info fail_info)
 	g_assert_cmpint(request->fail_info, ==, fail_info);
 	g_assert_nonnull(request->refusal);
 	g_assert_null(request->enveloped);
-	g_assert_nonnull(request->signer);
+	g_assert_nonnull(request->signer_der);
 	g_assert_cmpstr(request->transaction_id, ==, apple[1].data);
 	g_assert_cmpint(request->message_type, ==, 19);
 }
@@ -213,6 +217,135 @@ static void test_no_answer_possible(void)
 
 		g_assert_null(scep_request_parse(DATA(table[i].bytes), &error));
 		g_assert_error(error, POM_ERROR, table[i].code);
+	}
+}
+
+/* A message made of our own parts, which may be what OpenSSL would not make. */
+static GBytes *own_message(GPtrArray *extra, int64_t signing_time)
+{
+	EVP_PKEY *key = testkit_rsa(1024);
+	g_autoptr(X509) cert = device_cert();
+	g_autoptr(GBytes) der = cert_format_der(cert), inner = envelope(EVP_aes_128_cbc());
+	g_autoptr(GBytes) attrs = cms_signed_attrs_format(DATA(inner), true, NID_sha256, signing_time, (GBytes *const *)extra->pdata, extra->len);
+	g_autoptr(EVP_MD_CTX) ctx = EVP_MD_CTX_new();
+	uint8_t signature[512];
+	size_t len = sizeof(signature);
+
+	EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key);
+	g_assert_true(EVP_DigestSign(ctx, signature, &len, DATA(attrs)) == 1);
+	return cms_signed_format(DATA(inner), cert, NID_sha256, attrs, signature, len, &der, 1, NULL);
+}
+
+/* With an attribute that has a date, besides the signingTime at 1. */
+static GBytes *with_time_attribute(const char *oid)
+{
+	static const uint8_t nonce[16] = {1};
+	g_autoptr(GPtrArray) extra = scep_request_attributes(SCEP_PKCS_REQ, "tx", nonce);
+	g_autoptr(ASN1_OBJECT) object = OBJ_txt2obj(oid, 1);
+	g_autoptr(X509_ATTRIBUTE) attribute = X509_ATTRIBUTE_create_by_OBJ(NULL, object, V_ASN1_UTCTIME, "260101000001Z", 13);
+
+	g_ptr_array_add(extra, asn1_format(attribute, ASN1_ITEM_rptr(X509_ATTRIBUTE)));
+	return own_message(extra, 1);
+}
+
+/* What the slow reader alone makes of a message: the class of its answer. */
+enum outcome { UNREADABLE, BAD_ALGORITHM, BAD_SIGNATURE, GOOD };
+
+static enum outcome slow_outcome(const uint8_t *data, size_t len, GBytes **ret_signer)
+{
+	g_autoptr(GError) bad = NULL, error = NULL;
+
+	if (!cms_check(data, len, CMS_KIND_SIGNED, SCEP_MESSAGE_MAX, &bad) && bad->code != POM_ERR_CMS_ALGORITHM)
+		return UNREADABLE;
+	g_autoptr(cms_signed) slow = cms_signed_open(data, len, NULL);
+
+	if (!slow)
+		return UNREADABLE;
+	*ret_signer = g_bytes_ref(slow->signer_der);
+	if (bad)
+		return BAD_ALGORITHM;
+	if (cms_signed_verify(slow, NULL, 0, &error))
+		return GOOD;
+	return error->code == POM_ERR_CMS_ALGORITHM ? BAD_ALGORITHM : BAD_SIGNATURE;
+}
+
+static void assert_same_outcome(const uint8_t *data, size_t len)
+{
+	g_autoptr(GBytes) signer = NULL;
+	enum outcome expected = slow_outcome(data, len, &signer);
+	g_autoptr(GError) error = NULL;
+
+	ERR_clear_error();
+	g_autoptr(scep_request) request = scep_request_parse(data, len, &error);
+
+	if (!request) /* or only the transactionID is missing */
+		g_assert_true(expected == UNREADABLE || error->code == POM_ERR_SCEP_MESSAGE);
+	else if (request->fail_info == SCEP_BAD_ALG)
+		g_assert_true(expected == BAD_ALGORITHM || (expected == GOOD && request->refusal->code == POM_ERR_CMS_ALGORITHM));
+	else if (request->fail_info == SCEP_BAD_MESSAGE_CHECK)
+		g_assert_cmpint(expected, ==, BAD_SIGNATURE);
+	else
+		g_assert_cmpint(expected, ==, GOOD);
+	g_assert_true(!request || g_bytes_equal(request->signer_der, signer));
+	g_assert_cmpuint(ERR_peek_error(), ==, 0);
+}
+
+/* MESSAGE with one part changed behind the signature's back: KIND 0 a second certificate whose dates are none, 1 a CRL that is none, 2 an
+ * unsigned attribute that is none, 3 the certificate in BER. */
+static GBytes *changed(GBytes *original, int kind)
+{
+	g_autoptr(signed_message) parsed = signed_message_parse(DATA(original));
+	ASN1_STRING *cert = sk_ASN1_TYPE_value(parsed->body->certificates, 0)->value.sequence;
+	g_autoptr(X509) other = testkit_cert(testkit_ec("P-256"), "other", 9, NULL, NULL);
+	g_autoptr(GBytes) der = string_bytes(cert), ber = testkit_to_ber(der, 1), other_der = cert_format_der(other);
+	static const uint8_t dates[] = {0x30, 0x1e, 0x17, 0x0d}, no_dates[] = {0x30, 0x1e, 0x13, 0x0d};
+	g_autoptr(GBytes) broken = testkit_replace(other_der, dates, no_dates, sizeof(dates));
+	struct signer_info *info = sk_signer_info_value(parsed->body->signers, 0);
+
+	if (kind == 0)
+		sk_ASN1_TYPE_push(parsed->body->certificates, raw_sequence(DATA(broken)));
+	if (kind == 1) {
+		parsed->body->crls = sk_ASN1_TYPE_new_null();
+		sk_ASN1_TYPE_push(parsed->body->crls, raw_sequence("\x30\x03\x02\x01\x01", 5));
+	}
+	if (kind == 2) {
+		info->unsigned_attrs = sk_ASN1_TYPE_new_null();
+		sk_ASN1_TYPE_push(info->unsigned_attrs, raw_sequence("\x30\x03\x02\x01\x01", 5));
+	}
+	if (kind == 3)
+		ASN1_STRING_set(cert, g_bytes_get_data(ber, NULL), (int)g_bytes_get_size(ber));
+	return signed_message_format(parsed);
+}
+
+/* The fast reader must say what the slow one says: to whole messages, and to what one wrong bit makes of them. */
+static void test_fast_and_slow(void)
+{
+	EVP_PKEY *key = testkit_rsa(1024);
+	g_autoptr(X509) cert = device_cert(), ec = testkit_cert(testkit_ec("P-256"), "ec", 3, NULL, NULL), weak = testkit_cert(testkit_rsa(512), "weak", 2, NULL, NULL);
+	g_autoptr(GBytes) inner = envelope(EVP_aes_128_cbc());
+	g_autoptr(GBytes) der = message(inner, apple, EVP_sha256(), key, cert, false), ber = message(inner, apple, EVP_sha1(), key, cert, true);
+	g_autoptr(GBytes) by_ec = message(inner, apple, EVP_sha256(), testkit_ec("P-256"), ec, false), by_weak = message(inner, apple, EVP_sha256(), testkit_rsa(512), weak, false);
+	g_autoptr(GBytes) empty = message(NULL, apple, EVP_sha256(), key, cert, false), two_times = with_time_attribute("1.2.840.113549.1.9.5"), countersigned = with_time_attribute("1.2.840.113549.1.9.6"), one_time = with_time_attribute("1.2.3.4");
+	g_autoptr(GBytes) keyid = testkit_sign(cert, key, EVP_sha256(), TESTKIT_KEY_ID, "x"), pss = testkit_sign(cert, key, EVP_sha256(), TESTKIT_PSS, "x");
+	GBytes *const all[] = {der, ber, by_ec, by_weak, empty, two_times, countersigned, one_time, keyid, pss};
+	g_autoptr(cms_quick) quick = cms_quick_open(DATA(der)), quick_ber = cms_quick_open(DATA(ber)), timed = cms_quick_open(DATA(one_time));
+
+	g_assert_true(quick && quick_ber && timed);
+	for (int kind = 0; kind < 4; kind++) {
+		g_autoptr(GBytes) variant = changed(der, kind);
+
+		assert_same_outcome(DATA(variant));
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+		gsize len = g_bytes_get_size(all[i]), step = i < 2 ? 3 : 61;
+		g_autofree uint8_t *copy = g_memdup2(g_bytes_get_data(all[i], NULL), len);
+
+		assert_same_outcome(copy, len);
+		for (gsize bit = 0; bit < 8 * len; bit += step) {
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			assert_same_outcome(copy, len);
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
 	}
 }
 
@@ -372,18 +505,8 @@ static void test_inner(void)
 static void test_request_attributes(void)
 {
 	static const uint8_t nonce[16] = "client's nonce!";
-	EVP_PKEY *key = testkit_rsa(1024);
-	g_autoptr(X509) cert = device_cert();
-	g_autoptr(GBytes) der = cert_format_der(cert), inner = envelope(EVP_aes_128_cbc());
 	g_autoptr(GPtrArray) extra = scep_request_attributes(SCEP_GET_CRL, "tx 1", nonce);
-	g_autoptr(GBytes) attrs = cms_signed_attrs_format(DATA(inner), true, NID_sha256, -1, (GBytes *const *)extra->pdata, extra->len);
-	g_autoptr(EVP_MD_CTX) ctx = EVP_MD_CTX_new();
-	uint8_t signature[512];
-	size_t len = sizeof(signature);
-
-	EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key);
-	g_assert_true(EVP_DigestSign(ctx, signature, &len, DATA(attrs)) == 1);
-	g_autoptr(GBytes) bytes = cms_signed_format(DATA(inner), cert, NID_sha256, attrs, signature, len, &der, 1, NULL);
+	g_autoptr(GBytes) bytes = own_message(extra, -1);
 	g_autoptr(scep_request) request = scep_request_parse(DATA(bytes), NULL);
 
 	g_assert_cmpint(request->fail_info, ==, SCEP_FAIL_INFO_NONE);
@@ -465,6 +588,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/scep/no-answer-possible", test_no_answer_possible);
 	g_test_add_func("/scep/reply", test_reply);
 	g_test_add_func("/scep/get-message", test_get_message);
+	g_test_add_func("/scep/fast-and-slow", test_fast_and_slow);
 	g_test_add_func("/scep/inner", test_inner);
 	g_test_add_func("/scep/request-attributes", test_request_attributes);
 	g_test_add_func("/scep/caps", test_caps);

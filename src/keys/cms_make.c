@@ -50,9 +50,8 @@ bool keys_load_legacy(GError **error)
 }
 
 /* The content key encrypted to the recipient. */
-static GBytes *wrap(X509 *recipient, const struct cms_recipient *like, const uint8_t *key, size_t len, GError **error)
+static GBytes *wrap(EVP_PKEY *public_key, const struct cms_recipient *like, const uint8_t *key, size_t len, GError **error)
 {
-	EVP_PKEY *public_key = X509_get0_pubkey(recipient);
 	g_autoptr(EVP_PKEY_CTX) ctx = NULL;
 	uint8_t out[1024];
 	size_t n = sizeof(out);
@@ -99,6 +98,14 @@ static GBytes *run_cipher(const EVP_CIPHER *cipher, bool encrypt, const uint8_t 
 GBytes *cms_make_enveloped(X509 *recipient, const struct cms_recipient *like, int cipher_nid, const void *content, size_t len,
                            const struct pom_random *random, GError **error)
 {
+	g_autoptr(GBytes) der = cert_format_der(recipient);
+
+	return cms_make_enveloped_to(der, X509_get0_pubkey(recipient), like, cipher_nid, content, len, random, error);
+}
+
+GBytes *cms_make_enveloped_to(GBytes *recipient_der, EVP_PKEY *public_key, const struct cms_recipient *like, int cipher_nid, const void *content, size_t len,
+                              const struct pom_random *random, GError **error)
+{
 	g_autoptr(evp_cipher) cipher = fetch(cipher_nid);
 	g_autoptr(GBytes) wrapped = NULL, ciphertext = NULL;
 	uint8_t key[EVP_MAX_KEY_LENGTH], iv[EVP_MAX_IV_LENGTH];
@@ -112,7 +119,7 @@ GBytes *cms_make_enveloped(X509 *recipient, const struct cms_recipient *like, in
 	iv_len = (size_t)EVP_CIPHER_get_iv_length(cipher);
 	pom_random_fill(random, key, key_len);
 	pom_random_fill(random, iv, iv_len);
-	wrapped = wrap(recipient, like, key, key_len, error);
+	wrapped = wrap(public_key, like, key, key_len, error);
 	ciphertext = wrapped ? run_cipher(cipher, true, key, iv, content, len) : NULL;
 	OPENSSL_cleanse(key, sizeof(key));
 	if (!ciphertext) {
@@ -120,7 +127,7 @@ GBytes *cms_make_enveloped(X509 *recipient, const struct cms_recipient *like, in
 			pom_fail(error, POM_ERR_CMS_ALGORITHM, "encryption failed");
 		return NULL;
 	}
-	return cms_enveloped_format(recipient, like, wrapped, cipher_nid, iv, iv_len, ciphertext);
+	return cms_enveloped_format(recipient_der, like, wrapped, cipher_nid, iv, iv_len, ciphertext);
 }
 
 GBytes *cms_open_enveloped_with(struct signer *signer, const struct cms_recipient *recipient, const struct cms_enveloped *enveloped, const struct pom_random *random,

@@ -77,6 +77,9 @@ GBytes *cms_make_signed(struct signer *signer, X509 *cert, const void *content, 
  * when the recipient has no RSA key. */
 GBytes *cms_make_enveloped(X509 *recipient, const struct cms_recipient *like, int cipher_nid, const void *content, size_t len,
                            const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same for a certificate that is there as DER with its KEY (as a SCEP request has them). */
+GBytes *cms_make_enveloped_to(GBytes *recipient_der, EVP_PKEY *key, const struct cms_recipient *like, int cipher_nid, const void *content, size_t len,
+                              const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Decrypts with the key of SIGNER the content key of RECIPIENT, one of ENVELOPED's (cms_recipient_for), or NULL when none is for us → content,
  * transfer full, wiped when freed: it may hold a challenge. A wrong key, wrong padding, wrong content and no recipient all take
  * the same path (a random content key is used instead, RFC 3218 §2.3.2) and give the same POM_ERR_CMS_DECRYPT. Only a key store that

@@ -183,6 +183,12 @@ static GBytes *reply_certificate(struct run *run, GBytes *der, GError **error)
 	g_autoptr(GBytes) certs = cms_certs_only_format(&der, 1, error);
 
 	return certs ? envelop_reply(run, certs, error) : NULL;
+	if (!certs)
+		return NULL;
+	data = g_bytes_get_data(certs, &len);
+	enveloped = cms_make_enveloped_to(request->signer_der, request->signer_key, like->recipients->len ? g_ptr_array_index(like->recipients, 0) : NULL,
+	                                  like->cipher_nid, data, len, service->random, error);
+	return enveloped ? format_reply(service, request, SCEP_SUCCESS, SCEP_FAIL_INFO_NONE, NULL, enveloped, error) : NULL;
 }
 
 static bool refuse(struct run *run, enum scep_fail_info fail_info, enum pom_error code, GError **error, const char *why)
@@ -800,6 +806,12 @@ static bool answer(struct run *run, struct subject *subject, struct scep_outcome
 		/* Ours to mend (store busy, key not usable): the client must try again, not give up. */
 		g_propagate_error(error, inner);
 		return false;
+	g_strlcpy(subject->detail, request->transaction_id, sizeof(subject->detail));
+	if (!scep_check_message(request, NID_aes_128_cbc, &service->settings.scep, &fail_info, &refusal))
+		return answer_failure(service, request, fail_info, refusal, ret_reply, ret_refusal, error);
+	if (EVP_PKEY_get_base_id(request->signer_key) != EVP_PKEY_RSA) {
+		pom_fail(&refusal, POM_ERR_CMS_ALGORITHM, "the message is signed with a key that the answer cannot be encrypted to (RFC 8894 §3.1): use an RSA key");
+		return answer_failure(service, request, SCEP_BAD_ALG, refusal, ret_reply, ret_refusal, error);
 	}
 	ret->what = run->what;
 	ret->reply = format_reply(run, SCEP_PENDING, NULL, NULL, error);
