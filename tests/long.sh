@@ -18,6 +18,7 @@ trap 'rm -rf "$corpus"' EXIT
 for target in $(find build-fuzz/src -type f -name '*_fuzz' | sort); do
 	name=$(basename "$target" _fuzz)
 	name=${name#codec_}
+	name=${name#keys_}
 	mkdir -p "$corpus/$name"
 	echo "Fuzzing $name for $seconds s …"
 	# New inputs go into the first folder; the seeds are read only.
