@@ -4,7 +4,7 @@
 #include "sim/scep_client.h"
 #include "sim/sim.h"
 
-enum { SIM_SCEP_POLL_MS = 250 };
+enum { SIM_SCEP_POLL_MS = 100 };
 
 /* The options, read and checked. */
 struct scep_parsed {
