@@ -2,8 +2,6 @@
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libevent-dev libssl-dev libsqlite3-dev libexpat1-dev libjansson-dev
  libnghttp2-dev libcurl4-openssl-dev zlib1g-dev libpq-dev ca-certificates"
 TEST_PACKAGES="clang libclang-rt-14-dev python3 python3-cryptography python3-asn1crypto openssl curl postgresql-15 strongswan-pki libstrongswan-standard-plugins
- libstrongswan-extra-plugins nghttp2-client scep procps groff-base libxml2-utils strace
- softhsm2 opensc libengine-pkcs11-openssl"
  libstrongswan-extra-plugins nghttp2-client scep certmonger dbus softhsm2 opensc libengine-pkcs11-openssl procps groff-base libxml2-utils strace"
 
 is_installed() { dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }

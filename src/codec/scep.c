@@ -133,10 +133,10 @@ static void refuse_for(struct scep_request *request, GError *error, enum scep_fa
 }
 
 /* RFC 5652 §11.3; many clients have no clock worth the name. */
-static int64_t read_signing_time(const CMS_SignerInfo *info)
+static int64_t read_signing_time(const STACK_OF(X509_ATTRIBUTE) *attributes)
 {
-	int i = CMS_signed_get_attr_by_NID(info, NID_pkcs9_signingTime, -1);
-	const ASN1_TYPE *value = i >= 0 ? X509_ATTRIBUTE_get0_type(CMS_signed_get_attr(info, i), 0) : NULL;
+	int i = X509at_get_attr_by_NID(attributes, NID_pkcs9_signingTime, -1);
+	const ASN1_TYPE *value = i >= 0 ? X509_ATTRIBUTE_get0_type(X509at_get_attr(attributes, i), 0) : NULL;
 	int64_t at;
 
 	if (!value || (value->type != V_ASN1_UTCTIME && value->type != V_ASN1_GENERALIZEDTIME) || !asn1_time_to_unix(value->value.asn1_string, &at))
@@ -198,13 +198,8 @@ static struct scep_request *read_request(struct opened *opened, GError *bad_algo
 		pom_fail(error, POM_ERR_SCEP_MESSAGE, "there is no transactionID of 1 to %d characters (RFC 8894 §3.2.1.1)", TEXT_MAX);
 		return NULL;
 	}
-	X509_up_ref(message->signer);
-	request->signer = message->signer;
-	request->signer_der = g_bytes_ref(message->signer_der);
-	request->digest_nid = message->digest_nid;
-	request->signing_time = read_signing_time(info);
-	bool attributes_good = read_attributes(request, info);
 	read_signer(request, opened);
+	request->signing_time = read_signing_time(opened->attributes);
 	bool attributes_good = read_attributes(request, opened->attributes);
 
 	if (bad_algorithm)
@@ -351,8 +346,6 @@ struct scep_reply *scep_reply_parse(const void *data, size_t len, GError **error
 	/* micromdm's server writes empty content where there should be none. */
 	if (message->content && g_bytes_get_size(message->content))
 		reply->enveloped = g_steal_pointer(&message->content);
-	return read_reply(reply, cms_signed_signer(message), error) ? g_steal_pointer(&reply) : NULL;
-	reply->enveloped = g_steal_pointer(&message->content);
 	STACK_OF(X509_ATTRIBUTE) *attributes = borrow_attributes(message);
 	bool ok = read_reply(reply, attributes, error);
 

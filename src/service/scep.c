@@ -172,7 +172,7 @@ static GBytes *envelop_reply(struct run *run, GBytes *message, GError **error)
 	const struct cms_recipient *like = run->recipient ? run->recipient : run->enveloped->recipients->len ? g_ptr_array_index(run->enveloped->recipients, 0) : NULL;
 	gsize len;
 	const void *data = g_bytes_get_data(message, &len);
-	g_autoptr(GBytes) enveloped = cms_make_enveloped(run->request->signer, like, run->enveloped->cipher_nid, data, len, run->service->random, error);
+	g_autoptr(GBytes) enveloped = cms_make_enveloped_to(run->request->signer_der, run->request->signer_key, like, run->enveloped->cipher_nid, data, len, run->service->random, error);
 
 	return enveloped ? format_reply(run, SCEP_SUCCESS, NULL, enveloped, error) : NULL;
 }
@@ -183,12 +183,6 @@ static GBytes *reply_certificate(struct run *run, GBytes *der, GError **error)
 	g_autoptr(GBytes) certs = cms_certs_only_format(&der, 1, error);
 
 	return certs ? envelop_reply(run, certs, error) : NULL;
-	if (!certs)
-		return NULL;
-	data = g_bytes_get_data(certs, &len);
-	enveloped = cms_make_enveloped_to(request->signer_der, request->signer_key, like->recipients->len ? g_ptr_array_index(like->recipients, 0) : NULL,
-	                                  like->cipher_nid, data, len, service->random, error);
-	return enveloped ? format_reply(service, request, SCEP_SUCCESS, SCEP_FAIL_INFO_NONE, NULL, enveloped, error) : NULL;
 }
 
 static bool refuse(struct run *run, enum scep_fail_info fail_info, enum pom_error code, GError **error, const char *why)
@@ -218,21 +212,22 @@ static void wish_clear(struct wish *wish)
 	g_clear_pointer(&wish->old_load, store_load_free);
 }
 
-/* The signer's certificate, as far as a CA of this profile has issued it and the register knows it. */
+/* The signer's certificate, as far as a CA of this profile has issued it and the register knows it. The register is asked first: reading the certificate costs more. */
 static bool load_old(struct run *run, struct wish *wish, GError **error)
 {
-	const struct generation *g = ca_set_issuer_of(run->set, run->request->signer);
 	g_autoptr(store_load) load = NULL;
+	g_autoptr(X509) signer = NULL;
+	const struct generation *g;
 	struct certificate_row next;
 	uint8_t sha256[32];
 	bool found;
 
-	if (!g || strcmp(g->ca, run->profile->ca))
-		return true;
 	cert_sha256(g_bytes_get_data(run->request->signer_der, NULL), g_bytes_get_size(run->request->signer_der), sha256);
 	if (!store_certificate_by_sha256(run->service->store, sha256, &wish->old_row, &found, &wish->old_load, error))
 		return false;
-	if (!found)
+	signer = found ? scep_request_signer(run->request) : NULL;
+	g = signer ? ca_set_issuer_of(run->set, signer) : NULL;
+	if (!g || strcmp(g->ca, run->profile->ca))
 		return true;
 	wish->old = (struct renewal_facts_old){
 		.known = true, .of_profile = true, .issued = wish->old_row.state == CERTIFICATE_ISSUED, .not_before_ms = wish->old_row.not_before_ms, .not_after_ms = wish->old_row.not_after_ms,
@@ -318,7 +313,7 @@ static bool ask_person(struct run *run, const struct wish *wish, const char *cha
 	struct pom_id id = pom_id_new(run->service->clock, run->service->random);
 	/* It holds the challenge. */
 	g_autoptr(GBytes) sealed = seal_close(&run->service->seal, "scep_request", id.text, "csr", g_bytes_get_data(wish->csr_der, NULL), g_bytes_get_size(wish->csr_der));
-	g_autoptr(GBytes) signer_key = cert_spki_format(X509_get0_pubkey(run->request->signer));
+	g_autoptr(GBytes) signer_key = cert_spki_format(run->request->signer_key);
 	uint8_t signer_sha256[32];
 	cert_sha256(g_bytes_get_data(signer_key, NULL), g_bytes_get_size(signer_key), signer_sha256);
 	row = (struct scep_request_row){
@@ -474,6 +469,21 @@ static bool is_static(const struct run *run, const struct wish *wish)
 	return !CRYPTO_memcmp(hash, run->entry->static_hash, sizeof(hash));
 }
 
+/* A used challenge, said by the holder of a certificate of ours: a renewal. ERROR holds the refusal, and keeps it when it is none. */
+static GBytes *renew_instead(struct run *run, struct wish *wish, bool *ret_again, GError **error)
+{
+	g_autoptr(GError) refusal = g_steal_pointer(error);
+
+	if (!load_old(run, wish, error))
+		return NULL;
+	if (!wish->old.known) {
+		*error = g_steal_pointer(&refusal);
+		return NULL;
+	}
+	run->refused = false;
+	return by_renewal(run, wish, ret_again, error);
+}
+
 /* One look at the facts and what follows from them. NULL without an error: PENDING. */
 static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, GError **error)
 {
@@ -487,12 +497,14 @@ static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, 
 	run->refused = false;
 	g_clear_pointer(&wish->old_load, store_load_free);
 	wish->old = (struct renewal_facts_old){0};
-	if (!load_old(run, wish, error))
-		return NULL;
 	cert_sha256(wish->challenge ? wish->challenge : "", wish->challenge ? strlen(wish->challenge) : 0, hash);
 	if (!store_scep_load(run->service->store, hash, wish->csr->spki_sha256, &load, error))
 		return NULL;
 	load.challenge.known = load.challenge.known && wish->challenge && *wish->challenge;
+	if ((renewal || !load.challenge.known) && !load_old(run, wish, error)) {
+		scep_load_clear(&load);
+		return NULL;
+	}
 	if (renewal && run->profile->renewal_challenge && !load.challenge.known) {
 		refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_CHALLENGE_UNKNOWN, &inner, "this profile wants a challenge for renewals too, and there is none or it is unknown");
 	} else if (renewal && !run->profile->renewal_challenge) {
@@ -500,11 +512,8 @@ static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, 
 	} else if (load.challenge.known) {
 		der = by_challenge(run, wish, &load, ret_again, &inner);
 		/* Some clients renew by PKCSReq and say their used challenge again (certmonger). */
-		if (!der && wish->old.known && run->refused && inner && inner->code == POM_ERR_SCEP_CHALLENGE_USED && !run->profile->renewal_challenge) {
-			g_clear_error(&inner);
-			run->refused = false;
-			der = by_renewal(run, wish, ret_again, &inner);
-		}
+		if (!der && run->refused && inner->code == POM_ERR_SCEP_CHALLENGE_USED && !run->profile->renewal_challenge)
+			der = renew_instead(run, wish, ret_again, &inner);
 	} else if (is_static(run, wish) || run->profile->challenge == PROFILE_WEBHOOK || (run->profile->challenge == PROFILE_NO_CHALLENGE && !wish->old.known)) {
 		der = by_profile(run, wish, &inner);
 		*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
@@ -553,7 +562,7 @@ static GBytes *certify(struct run *run, GBytes *content, GError **error)
 static GBytes *poll(struct run *run, GBytes *content, GError **error)
 {
 	g_autoptr(store_load) load = NULL;
-	g_autoptr(GBytes) issuer = NULL, subject = NULL, key = cert_spki_format(X509_get0_pubkey(run->request->signer));
+	g_autoptr(GBytes) issuer = NULL, subject = NULL, key = cert_spki_format(run->request->signer_key);
 	g_autoptr(GArray) rows = NULL;
 	uint8_t sha256[32];
 
@@ -717,7 +726,7 @@ static bool check_outer(struct run *run, GError **error)
 	run->fail_info = SCEP_BAD_REQUEST;
 	if (!scep_check_message(request, NID_undef, run->profile, &run->fail_info, error))
 		return false;
-	if (EVP_PKEY_get_base_id(X509_get0_pubkey(request->signer)) != EVP_PKEY_RSA)
+	if (!request->signer_key || EVP_PKEY_get_base_id(request->signer_key) != EVP_PKEY_RSA)
 		return refuse(run, SCEP_BAD_ALG, POM_ERR_CMS_ALGORITHM, error, "the message is signed with a key that the answer cannot be encrypted to (RFC 8894 §3.1): use an RSA key");
 	if (!check_time(run, error))
 		return false;
@@ -806,12 +815,6 @@ static bool answer(struct run *run, struct subject *subject, struct scep_outcome
 		/* Ours to mend (store busy, key not usable): the client must try again, not give up. */
 		g_propagate_error(error, inner);
 		return false;
-	g_strlcpy(subject->detail, request->transaction_id, sizeof(subject->detail));
-	if (!scep_check_message(request, NID_aes_128_cbc, &service->settings.scep, &fail_info, &refusal))
-		return answer_failure(service, request, fail_info, refusal, ret_reply, ret_refusal, error);
-	if (EVP_PKEY_get_base_id(request->signer_key) != EVP_PKEY_RSA) {
-		pom_fail(&refusal, POM_ERR_CMS_ALGORITHM, "the message is signed with a key that the answer cannot be encrypted to (RFC 8894 §3.1): use an RSA key");
-		return answer_failure(service, request, SCEP_BAD_ALG, refusal, ret_reply, ret_refusal, error);
 	}
 	ret->what = run->what;
 	ret->reply = format_reply(run, SCEP_PENDING, NULL, NULL, error);

@@ -207,9 +207,10 @@ static GBytes *reply_to(struct fake *fake, struct scep_request *request, const s
 	GBytes *message;
 
 	if (certs) {
+		g_autoptr(X509) signer_cert = scep_request_signer(request);
 		g_autoptr(GError) error = NULL;
 
-		content = cms_make_enveloped(fake->fault == OTHER_RECIPIENT ? other.cert : request->signer, g_ptr_array_index(enveloped->recipients, 0),
+		content = cms_make_enveloped(fake->fault == OTHER_RECIPIENT ? other.cert : signer_cert, g_ptr_array_index(enveloped->recipients, 0),
 		                             fake->reply_cipher ? fake->reply_cipher : enveloped->cipher_nid, DATA(certs), pom_random_system(), &error);
 		g_assert_no_error(error);
 	}
