@@ -286,7 +286,7 @@ static bool ask_person(struct run *run, const struct wish *wish, const char *cha
 	int64_t now_ms = service_now_ms(run->service), waiting;
 	bool found;
 
-	if (!store_request_by_key(run->service->store, run->profile->name, wish->csr->spki_sha256, now_ms, &row, &found, &load, error))
+	if (!store_request_by_key(run->service->store, run->profile->name, wish->csr->spki_sha256, challenge_id, now_ms, &row, &found, &load, error))
 		return false;
 	if (found && !strcmp(row.state, "approved")) {
 		*ret_request_id = g_strdup(row.id);
