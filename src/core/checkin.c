@@ -228,6 +228,8 @@ static bool decide_authenticate(const struct checkin_message *message, const str
 
 	if (*message->who.user_part)
 		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "Authenticate is for the device channel, this one names a user");
+	if (certificate->device_id && strcmp(certificate->device_id, message->who.device_id) && g_strcmp0(certificate->device_id, message->serial))
+		return pom_fail(error, POM_ERR_IDENTITY_FOREIGN, "certificate %s was issued for device %s", certificate->serial, certificate->device_id);
 	if (!check_certificate(certificate, now_ms, 0, error) || !check_topic(message->topic, facts, error))
 		return false;
 	if (certificate->enrollment_id) {

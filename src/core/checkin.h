@@ -68,6 +68,7 @@ struct certificate_facts {
 	const char *link_id;       /* the link it was issued for */
 	bool may_enroll;           /* issued for enrollment (link) */
 	int64_t not_before_ms, not_after_ms;
+	const char *device_id;     /* UDID, EnrollmentID or serial number of the one device that may enroll with it; NULL: any */
 	const char *for_enrollment_id; /* issued to renew the identity of this enrollment; NULL: not */
 	int64_t for_epoch;
 	int64_t grace_ms;          /* how long after its end it may still speak, only to be renewed; set by the caller */

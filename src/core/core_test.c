@@ -241,6 +241,26 @@ static void test_validity(void)
 	}
 }
 
+/* A certificate for one device is no use to another. */
+static void test_bound_device(void)
+{
+	static const struct { const char *device_id, *udid, *serial; bool ok; } cases[] = {
+		{NULL, "U1", "S1", true}, {"U1", "U1", "S1", true}, {"S1", "U1", "S1", true}, {"U2", "U1", "S1", false}, {"U2", "U1", NULL, false}, {"", "U1", NULL, false},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct checkin_message m = {.type = CHECKIN_AUTHENTICATE, .who = {.device_id = cases[i].udid, .user_part = "", .kind = ENROLLMENT_DEVICE}, .topic = topics[0], .serial = cases[i].serial};
+		struct checkin_facts facts = {.certificate = {.known = true, .state = CERTIFICATE_ISSUED, .serial = "01", .may_enroll = true, .not_after_ms = 2 * NOW, .device_id = cases[i].device_id}, .topics = topics};
+		g_autoptr(GError) error = NULL;
+		struct checkin_plan plan;
+
+		g_test_message("case %u", i);
+		g_assert_cmpint(checkin_decide(&m, &facts, NOW, &plan, &error), ==, cases[i].ok);
+		if (!cases[i].ok)
+			g_assert_error(error, POM_ERROR, POM_ERR_IDENTITY_FOREIGN);
+	}
+}
+
 /* ---- reports ---- */
 
 static void test_reports(void)
@@ -732,6 +752,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/enroll/profile", test_profile);
 	g_test_add_func("/core/profile_anchors", test_profile_anchors);
 	g_test_add_func("/core/served", test_served);
+	g_test_add_func("/core/checkin/bound_device", test_bound_device);
 	g_test_add_func("/core/scep_profiles", test_scep_profiles);
 	g_test_add_func("/core/profile_names", test_profile_names);
 	g_test_add_func("/core/records", test_records);

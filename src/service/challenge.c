@@ -262,8 +262,13 @@ static bool check_secrets(const struct scep_profile *p, const json_t *secrets, G
 /* What lowers the guard is said aloud each time it is set. */
 static void warn_profile(const struct scep_profile *p)
 {
+	g_autoptr(GError) error = NULL;
+
 	if (p->challenge == PROFILE_STATIC)
 		pom_log(POM_LOG_WARNING, "this SCEP profile has a static challenge: whoever learns it can get any certificate of the profile. Use one-time challenges", "profile", p->name, NULL);
+	/* It was there when the profile was made; a changed system may have lost it. */
+	if (p->legacy_des && !keys_load_legacy(&error))
+		pom_log(POM_LOG_ERROR, "this SCEP profile accepts single DES, which this system cannot do", "profile", p->name, "why", error->message, NULL);
 	if (p->legacy_des)
 		pom_log(POM_LOG_WARNING, "this SCEP profile accepts single DES, which is broken and forbidden by RFC 8894 section 2.9", "profile", p->name, NULL);
 }

@@ -76,7 +76,7 @@ GBytes *service_issue(struct service *service, const struct issue_plan *plan, ch
 	serial = g_ascii_strup(hex, -1);
 	struct certificate_new row = {
 		.serial = serial, .authority_id = g->issuing->id, .generation_id = g->id, .subject = common_name, .link_id = plan->link_id, .challenge_id = plan->challenge_id,
-		.transaction_id = plan->transaction_id, .profile = plan->profile->name, .record = record, .for_enrollment_id = plan->for_enrollment_id, .renews_serial = plan->renews_serial,
+		.transaction_id = plan->transaction_id, .profile = plan->profile->name, .record = record, .for_enrollment_id = plan->for_enrollment_id, .renews_serial = plan->renews_serial, .device_id = plan->device_id,
 		.not_before_ms = cert_plan.not_before * 1000, .not_after_ms = cert_plan.not_after * 1000, .issued_ms = service_now_ms(service), .for_epoch = plan->for_epoch,
 		.may_enroll = plan->may_enroll,
 	};

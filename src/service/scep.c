@@ -368,7 +368,7 @@ static GBytes *by_challenge(struct run *run, const struct wish *wish, struct sce
 		return NULL;
 	struct issue_plan issue_plan = {
 		.record = record, .link_id = load->challenge.link_id, .challenge_id = load->challenge.id, .for_enrollment_id = load->for_enrollment_id, .for_epoch = load->for_epoch,
-		.may_enroll = load->may_enroll, .action = "certificate.issue", .right = {.challenge_version = load->version, .request_id = request_id},
+		.device_id = load->device_id, .may_enroll = load->may_enroll, .action = "certificate.issue", .right = {.challenge_version = load->version, .request_id = request_id},
 	};
 	run->what = "issued";
 	der = issue(run, wish, &issue_plan, &inner);

@@ -8,7 +8,7 @@ void store_read_certificate(const struct db_batch *batch, unsigned i, struct cer
 	*ret = (struct certificate_facts){
 		.known = db_rows(batch, i) > 0, .serial = db_get_text(batch, i, 0, 0), .state = (enum certificate_state)db_get_int(batch, i, 0, 1),
 		.enrollment_id = db_get_text(batch, i, 0, 2), .epoch = db_get_int(batch, i, 0, 3), .link_id = db_get_text(batch, i, 0, 4),
-		.may_enroll = db_get_int(batch, i, 0, 5) != 0, .for_enrollment_id = db_get_text(batch, i, 0, 9), .for_epoch = db_get_int(batch, i, 0, 10), .not_before_ms = db_get_int(batch, i, 0, 7), .not_after_ms = db_get_int(batch, i, 0, 8),
+		.may_enroll = db_get_int(batch, i, 0, 5) != 0, .for_enrollment_id = db_get_text(batch, i, 0, 9), .for_epoch = db_get_int(batch, i, 0, 10), .device_id = db_get_text(batch, i, 0, 11), .not_before_ms = db_get_int(batch, i, 0, 7), .not_after_ms = db_get_int(batch, i, 0, 8),
 	};
 }
 

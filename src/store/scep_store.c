@@ -114,7 +114,7 @@ bool store_certificate_reserve(struct store *store, const struct certificate_new
 		db_batch_add(batch, Q_REQUEST_ISSUED, db_text(right->request_id), db_text(c->serial));
 	db_batch_add(batch, Q_CERTIFICATE_RESERVE, db_text(c->serial), db_text(c->authority_id), db_blob(c->spki_sha256, 32), db_text(c->subject), db_int(c->not_before_ms),
 	             db_int(c->not_after_ms), db_text(c->link_id), db_text(c->challenge_id), db_text(c->transaction_id), db_int(c->may_enroll), db_int(c->issued_ms),
-	             db_text(c->generation_id), db_text(c->profile), db_text(c->record), db_text(c->for_enrollment_id), db_int(c->for_epoch), db_text(c->renews_serial));
+	             db_text(c->generation_id), db_text(c->profile), db_text(c->record), db_text(c->for_enrollment_id), db_int(c->for_epoch), db_text(c->renews_serial), db_text(c->device_id));
 	if (c->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(c->link_id), db_int(c->issued_ms), db_text(c->serial));
 	store_batch_audit(store, batch, right->audit);

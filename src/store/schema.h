@@ -76,6 +76,7 @@
 	"ALTER TABLE certificate ADD COLUMN generation_id " TEXT " NOT NULL DEFAULT 'default-1';" \
 	"ALTER TABLE certificate ADD COLUMN profile " TEXT ";" \
 	"ALTER TABLE certificate ADD COLUMN record " TEXT ";" \
+	"ALTER TABLE certificate ADD COLUMN device_id " TEXT ";" \
 	"ALTER TABLE certificate ADD COLUMN for_enrollment_id " TEXT ";" \
 	"ALTER TABLE certificate ADD COLUMN for_epoch " INT " NOT NULL DEFAULT 0;" \
 	"ALTER TABLE certificate ADD COLUMN renews_serial " TEXT ";" \

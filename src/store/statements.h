@@ -100,10 +100,10 @@
 	  " ORDER BY CASE WHEN s.der IS NULL THEN 1 ELSE 0 END, s.state, s.issued_at DESC LIMIT 1") \
 	X(CHALLENGE_USE, "ti", "", ONE, WRITE, "UPDATE challenge SET version = version + 1 WHERE id = $1 AND version = $2") \
 	/* certificates */ \
-	X(CERTIFICATE_RESERVE, "ttbtiitttiittttit", "", ONE, WRITE, \
+	X(CERTIFICATE_RESERVE, "ttbtiitttiittttitt", "", ONE, WRITE, \
 	  "INSERT INTO certificate (serial, authority_id, spki_sha256, subject, not_before, not_after, state, link_id, challenge_id, transaction_id," \
-	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, profile, record, for_enrollment_id, for_epoch, renews_serial)" \
-	  " VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0, $12, $13, $14, $15, $16, $17)") \
+	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, profile, record, for_enrollment_id, for_epoch, renews_serial, device_id)" \
+	  " VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0, $12, $13, $14, $15, $16, $17, $18)") \
 	X(CERTIFICATE_REVOKE_UNBOUND, "tit", "", ANY, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = 'superseded' WHERE link_id = $1 AND enrollment_id IS NULL AND serial <> $3 AND state <> 2") \
 	X(CERTIFICATE_ISSUE, "tbb", "", ONE, WRITE, \
@@ -199,8 +199,8 @@
 	X(AUDIT_OF, "tii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE object = $1 AND seq > $2 ORDER BY seq LIMIT $3") \
 	X(AUDIT_NEWEST, "i", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM (SELECT " AUDIT_COLUMNS " FROM audit ORDER BY seq DESC LIMIT $1) newest ORDER BY seq") \
 	/* the device path */ \
-	X(FACTS_CERTIFICATE, "b", "titititiitii", ANY, READ, \
-	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, renewed_at FROM certificate WHERE sha256 = $1") \
+	X(FACTS_CERTIFICATE, "b", "titititiitit", ANY, READ, \
+	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, device_id FROM certificate WHERE sha256 = $1") \
 	X(FACTS_ENROLLMENT, "tt", "tiiiiitti", ANY, READ, \
 	  "SELECT e.id, e.state, e.version, e.active_epoch, e.pending_epoch, e.last_epoch, a.topic, p.topic, e.kind FROM enrollment e" \
 	  " LEFT JOIN epoch a ON a.enrollment_id = e.id AND a.epoch = e.active_epoch LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.pending_epoch" \

@@ -170,7 +170,8 @@ struct scep_load {
 bool store_scep_load(struct store *store, const uint8_t secret_hash[32], const uint8_t spki_sha256[32], struct scep_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void scep_load_clear(struct scep_load *load);
 struct certificate_new {
-	const char *serial, *authority_id, *generation_id, *subject, *link_id, *challenge_id, *transaction_id, *profile, *record, *for_enrollment_id, *renews_serial;
+	const char *serial, *authority_id, *generation_id, *subject, *link_id, *challenge_id, *transaction_id, *profile, *record, *for_enrollment_id, *renews_serial,
+		*device_id; /* the one device that may enroll with it; NULL: any */
 	uint8_t spki_sha256[32];
 	int64_t not_before_ms, not_after_ms, issued_ms, for_epoch;
 	bool may_enroll;
