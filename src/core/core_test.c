@@ -519,7 +519,7 @@ static void test_scep_profiles(void)
 		{"{\"days\": 0}", POM_ERR_JSON}, {"{\"mode\": \"both\"}", POM_ERR_JSON}, {"{\"legacy\": 1}", POM_ERR_JSON}, {"{\"challenge\": \"none\"}", POM_ERR_CONFLICT},
 		{"{\"challenge\": \"none\", \"approval\": \"manual\"}", -1}, {"{\"challenge\": \"webhook\"}", POM_ERR_CONFLICT},
 		{"{\"challenge\": \"webhook\", \"webhook_url\": \"https://hook.example.org\"}", -1}, {"{\"challenge\": \"webhook\", \"webhook_url\": \"http://hook.example.org\"}", POM_ERR_CONFLICT},
-		{"{\"subject\": \"XX={cn}\"}", POM_ERR_CERT_MALFORMED}, {"{\"sans\": \"{cn}\"}", POM_ERR_BAD_REQUEST}, {"{\"sans\": \"uri:urn:uuid:{id} dns:{cn}.example\"}", -1},
+		{"{\"subject\": \"XX={cn}\"}", POM_ERR_CERT_MALFORMED}, {"{\"sans\": \"upn:{cn}\"}", POM_ERR_BAD_REQUEST}, {"{\"sans\": \"uri:urn:uuid:{id} dns:{cn}.example\"}", -1},
 		{"{\"legacy_des\": true, \"legacy\": false}", POM_ERR_CONFLICT}, {"{\"relay\": \"x\", \"approval\": \"manual\"}", POM_ERR_CONFLICT},
 	};
 
@@ -571,7 +571,18 @@ static void test_records(void)
 	g_assert_cmpstr(text, ==, same);
 	g_assert_cmpstr(g_ptr_array_index(again->uris, 0), ==, "urn:uuid:ID");
 	g_assert_cmpstr(g_ptr_array_index(again->emails, 0), ==, "d@example.org");
-	static const char *const bad[] = {"", "x", "dns:", "dns:a b", "ip:1.2.3", "upn:a@b", "uri:\n"};
+	static const struct { const char *wished, *kept; } good[] = {
+		{"printer.example", "dns:printer.example"}, {"DNS:a.example", "dns:a.example"}, {"a@example.org", "email:a@example.org"}, {"https://a/b", "uri:https://a/b"}, {"urn:x", "uri:urn:x"},
+		{"192.0.2.1", "ip:192.0.2.1"}, {"2001:db8::1", "ip:2001:db8::1"}, {"IP:192.0.2.1", "ip:192.0.2.1"},
+	};
+	for (unsigned i = 0; i < G_N_ELEMENTS(good); i++) {
+		g_autoptr(scep_record) one = scep_record_new("CN=x");
+
+		g_assert_true(scep_record_add_san(one, good[i].wished, NULL));
+		g_autoptr(json_t) sans = scep_record_sans(one);
+		g_assert_cmpstr(json_string_value(json_array_get(sans, 0)), ==, good[i].kept);
+	}
+	static const char *const bad[] = {"", "dns:", "dns:a b", "a b", "ip:1.2.3", "upn:a", "uri:\n"};
 	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++)
 		g_assert_false(scep_record_add_san(again, bad[i], NULL));
 	static const char *const broken[] = {"", "{}", "[]", "{\"subject\": 1}", "{\"subject\": \"CN=a\", \"sans\": [1]}"};

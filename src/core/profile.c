@@ -298,13 +298,35 @@ static bool is_name(const char *text)
 	return len > 0 && len <= RECORD_TEXT_MAX;
 }
 
-bool scep_record_add_san(struct scep_record *record, const char *text, GError **error)
+/* What kind of name TEXT is by its look, when it does not say so. */
+static const char *guess_kind(const char *text)
 {
+	if (g_hostname_is_ip_address(text))
+		return "ip:";
+	if (strstr(text, "://") || g_str_has_prefix(text, "urn:"))
+		return "uri:";
+	if (strchr(text, '@'))
+		return "email:";
+	return strchr(text, ':') ? "" : "dns:";
+}
+
+static bool has_kind(const char *text)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(san_kinds); i++)
+		if (!g_ascii_strncasecmp(text, san_kinds[i].prefix, strlen(san_kinds[i].prefix)))
+			return true;
+	return false;
+}
+
+bool scep_record_add_san(struct scep_record *record, const char *wished, GError **error)
+{
+	g_autofree char *text = has_kind(wished) ? g_strdup(wished) : g_strconcat(guess_kind(wished), wished, NULL);
+
 	for (size_t i = 0; i < G_N_ELEMENTS(san_kinds); i++) {
 		const char *value = text + strlen(san_kinds[i].prefix);
 		GPtrArray *names = names_of(record, i);
 
-		if (!g_str_has_prefix(text, san_kinds[i].prefix))
+		if (g_ascii_strncasecmp(text, san_kinds[i].prefix, strlen(san_kinds[i].prefix)))
 			continue;
 		if (!is_name(value) || (!strcmp(san_kinds[i].prefix, "ip:") && !g_hostname_is_ip_address(value)))
 			return pom_fail(error, POM_ERR_BAD_REQUEST, "the alternative name \"%.200s\" has no valid value", text);

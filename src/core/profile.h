@@ -64,8 +64,8 @@ struct scep_record *scep_record_new(const char *subject);
 void scep_record_free(struct scep_record *record);
 typedef struct scep_record scep_record;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(scep_record, scep_record_free)
-/* "dns:printer.example", "email:a@example.org", "uri:urn:…", "ip:192.0.2.1". POM_ERR_BAD_REQUEST. */
-bool scep_record_add_san(struct scep_record *record, const char *text, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* "dns:printer.example", "email:a@example.org", "uri:urn:…", "ip:192.0.2.1"; a name without its kind is taken for what it looks like. POM_ERR_BAD_REQUEST. */
+bool scep_record_add_san(struct scep_record *record, const char *wished, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* JSON {"subject": …, "sans": [text as above]} and back; transfer full. */
 char *scep_record_format(const struct scep_record *record);
 struct scep_record *scep_record_parse(const char *json, GError **error) G_GNUC_WARN_UNUSED_RESULT;

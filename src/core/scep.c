@@ -130,7 +130,7 @@ void scep_decide_renewal(const struct renewal_facts_old *old, const struct scep_
 	int64_t window_ms = profile->renewal_percent ? old->not_after_ms - life_ms / 100 * profile->renewal_percent : old->not_before_ms;
 
 	if (!old->known || !old->of_profile)
-		refuse(ret, error, POM_ERR_SCEP_RENEWAL, "the message is not signed with a certificate of this profile's CA");
+		refuse(ret, error, POM_ERR_SCEP_RENEWAL, "the message is not signed with a certificate that this profile has issued");
 	else if (!old->issued)
 		refuse(ret, error, POM_ERR_SCEP_RENEWAL, "the certificate that the message is signed with has been revoked");
 	else if (is_resend(old->has_successor, old->successor_issued_ms, now_ms))

@@ -28,7 +28,7 @@ struct challenge_facts {
 /* The certificate that a request is signed with, when it is one of ours. */
 struct renewal_facts_old {
 	bool known, issued;         /* issued: not reserved, not revoked */
-	bool of_profile;            /* of the profile's CA */
+	bool of_profile;            /* issued by this profile */
 	bool same_key;              /* the request asks for the key of the old certificate */
 	int64_t not_before_ms, not_after_ms, renewed_ms;
 	bool has_successor;         /* this very key got a certificate in renewal of this one already */

@@ -39,22 +39,23 @@ static bool build(struct service *service, const struct issue_plan *plan, struct
 	pom_random_fill(service->random, random, sizeof(random));
 	ca_plan_serial(cert, random);
 	ca_plan_dates(cert, service_now_ms(service) / 1000, plan->days ? plan->days : (int)plan->profile->days, issuer->not_before, issuer->not_after);
+	if (cert->not_after == issuer->not_after)
+		pom_log(POM_LOG_NOTICE, "a certificate is shorter than its profile says, because its CA ends before: renew the CA", "generation", plan->generation->id, NULL);
 	*ret = subject ? cert_build(cert, plan->generation->issuing->cert, error) : NULL;
 	addresses_clear(&addresses);
 	return *ret != NULL;
 }
 
-/* What a client would find out too late: the certificate is for the key that was asked for, and valid now. */
-static bool check_issued(struct service *service, GBytes *der, const struct issue_plan *plan, GError **error)
+/* What a client would find out too late. */
+static bool check_issued(GBytes *der, const struct issue_plan *plan, GError **error)
 {
-	int64_t now_s = service_now_ms(service) / 1000;
 	g_autoptr(X509) cert = cert_parse_der(g_bytes_get_data(der, NULL), g_bytes_get_size(der), error);
 
 	if (!cert)
 		return false;
 	if (!cert_is_issued_by(cert, plan->generation->issuing->cert))
 		return pom_fail(error, POM_ERR_KEY, "the certificate just made does not verify with the key of %s", plan->generation->issuing->info->subject);
-	return now_s <= plan->generation->issuing->info->not_after ? true : pom_fail(error, POM_ERR_CA, "the CA certificate of %s has expired: renew it with \"pomona ca renew\"", plan->generation->id);
+	return true;
 }
 
 GBytes *service_issue(struct service *service, const struct issue_plan *plan, char **ret_serial, GError **error)
@@ -66,8 +67,8 @@ GBytes *service_issue(struct service *service, const struct issue_plan *plan, ch
 	g_autoptr(X509) cert = NULL;
 	g_autoptr(GBytes) der = NULL;
 
-	if (!g->issuing->signer) {
-		pom_fail(error, POM_ERR_KEY_UNAVAILABLE, "the key of generation %s is not available", g->id);
+	if (!g->issuing->signer || service_now_ms(service) / 1000 > g->issuing->info->not_after) {
+		pom_fail(error, POM_ERR_KEY_UNAVAILABLE, g->issuing->signer ? "the certificate of generation %s has expired: renew it with \"pomona ca renew\"" : "the key of generation %s is not available", g->id);
 		return NULL;
 	}
 	if (!build(service, plan, &cert_plan, &cert, error))
@@ -88,7 +89,7 @@ GBytes *service_issue(struct service *service, const struct issue_plan *plan, ch
 	if (!store_certificate_reserve(service->store, &row, &right, error) || !signer_sign_cert(g->issuing->signer, cert, error))
 		return NULL;
 	der = cert_format_der(cert);
-	if (!check_issued(service, der, plan, error) || !store_certificate_issue(service->store, serial, der, error))
+	if (!check_issued(der, plan, error) || !store_certificate_issue(service->store, serial, der, error))
 		return NULL;
 	pom_metric_add(POM_METRIC_CERTIFICATES, NULL, 1);
 	if (ret_serial)

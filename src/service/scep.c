@@ -230,7 +230,8 @@ static bool load_old(struct run *run, struct wish *wish, GError **error)
 	if (!g || strcmp(g->ca, run->profile->ca))
 		return true;
 	wish->old = (struct renewal_facts_old){
-		.known = true, .of_profile = true, .issued = wish->old_row.state == CERTIFICATE_ISSUED, .not_before_ms = wish->old_row.not_before_ms, .not_after_ms = wish->old_row.not_after_ms,
+		/* Each profile renews its own: another one's life and rules are not for the asking. */
+		.known = true, .of_profile = !strcmp(wish->old_row.profile ? wish->old_row.profile : PROFILE_DEFAULT, run->profile->name), .issued = wish->old_row.state == CERTIFICATE_ISSUED, .not_before_ms = wish->old_row.not_before_ms, .not_after_ms = wish->old_row.not_after_ms,
 		.renewed_ms = wish->old_row.renewed_ms,
 	};
 	if (!wish->csr)
