@@ -167,30 +167,6 @@ static void set_log_level(const struct settings *s)
 		pom_log_set_level((enum pom_log_level)level);
 }
 
-/* The roots that devices shall trust, as a file for people and programs to install: the active generation's first. */
-static void write_roots(void *ctx)
-{
-	struct server *server = ctx;
-	g_autoptr(ca_set) set = service_ca_set(server->service);
-	g_autoptr(GPtrArray) anchors = ca_set_anchors(set);
-	const struct generation *active = ca_set_in_state(set, "default", GENERATION_ACTIVE);
-	g_autofree char *path = datadir_path(server->dir, DATADIR_ROOT), *before = NULL, *first = cert_format_pem(active->root->cert);
-	g_autoptr(GString) text = g_string_new(first);
-	g_autoptr(GError) error = NULL;
-
-	for (guint i = 0; i < anchors->len; i++) {
-		const struct authority *a = g_ptr_array_index(anchors, i);
-		g_autofree char *pem = cert_format_pem(a->cert);
-
-		if (!g_bytes_equal(a->der, active->root->der))
-			g_string_append(text, pem);
-	}
-	if (g_file_get_contents(path, &before, NULL, NULL) && !strcmp(before, text->str))
-		return;
-	if (!datadir_write_file(path, text->str, text->len, 0644, &error))
-		pom_log(POM_LOG_ERROR, "the file of root certificates could not be written", "why", error->message, NULL);
-}
-
 static void reload_tls(void *ctx)
 {
 	g_autoptr(GError) error = NULL;
@@ -245,9 +221,6 @@ static bool open_service(struct server *server, GError **error)
 		return false;
 	server->service->wake_push = wake_push;
 	server->service->wake_ctx = server;
-	server->service->cas_changed = write_roots;
-	server->service->cas_changed_ctx = server;
-	write_roots(server);
 	server->service->reload_tls = reload_tls;
 	server->service->reload_tls_ctx = server;
 	server->service->outbound = server_outbound();

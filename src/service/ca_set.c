@@ -447,8 +447,6 @@ bool service_ca_reload(struct service *service, GError **error)
 		identity_cache_empty(service->identities);
 	}
 	pthread_mutex_unlock(&service->load_lock);
-	if (ok && service->cas_changed)
-		service->cas_changed(service->cas_changed_ctx);
 	return ok;
 }
 

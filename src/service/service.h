@@ -51,8 +51,6 @@ struct service {
 	char **topics;             /* of our push certificates */
 	void (*wake_push)(void *ctx); /* called after something was put into the outbox; may be NULL */
 	void *wake_ctx;
-	void (*cas_changed)(void *ctx); /* called after the set of CAs was replaced, under no lock; may be NULL */
-	void *cas_changed_ctx;
 	void (*reload_tls)(void *ctx); /* called after a rekey's end; may be NULL */
 	void *reload_tls_ctx;
 };
