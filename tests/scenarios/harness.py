@@ -30,6 +30,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, padding as sym_padding, serialization
 from cryptography.hazmat.primitives.asymmetric import ec as ec_keys, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 POMONA = os.environ.get("POMONA", "build/pomona")
 # What a sanitized build writes when it finds something; a case with such a line in the server's log has failed.
@@ -493,6 +494,25 @@ def issuer_and_subject(ca_der, subject="com.apple.security.scep.test"):
     return tlv(0x30, asn1_x509.Certificate.load(ca_der).subject.dump(), asn1_x509.Name.build({"common_name": subject}).dump())
 
 
+def ca_certificates(body, content_type):
+    """The certificates (DER) of an answer to GetCACert."""
+    if content_type == "application/x-x509-ca-cert":
+        return [body]
+    equal(content_type, "application/x-x509-ca-ra-cert", "GetCACert")
+    return [choice.chosen.dump() for choice in cms.ContentInfo.load(body)["content"]["certificates"]]
+
+
+def scep_recipient(certificates):
+    """Of GetCACert's: the one that requests are enveloped to."""
+    if len(certificates) == 1:
+        return certificates[0]
+    for certificate in certificates:
+        cert = x509.load_der_x509_certificate(certificate)
+        if cert.subject != cert.issuer and cert.extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment:
+            return certificate
+    raise AssertionError("no certificate of GetCACert may encipher keys")
+
+
 class ScepRefused(AssertionError):
     pass
 
@@ -559,13 +579,7 @@ class Scep:
     def recipient(self):
         """Of GetCACert: the certificate that requests are enveloped to."""
         answer = self.get("GetCACert")
-        if answer.headers["content-type"] == "application/x-x509-ca-cert":
-            return answer.body
-        for choice in cms.ContentInfo.load(answer.body)["content"]["certificates"]:
-            cert = x509.load_der_x509_certificate(choice.chosen.dump())
-            if cert.subject != cert.issuer and cert.extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment:
-                return choice.chosen.dump()
-        raise AssertionError("no certificate of GetCACert may encipher keys")
+        return scep_recipient(ca_certificates(answer.body, answer.headers["content-type"]))
 
     def get(self, operation, message=None, headers=None):
         return self.send("GET", f"{self.path}?operation={operation}" + (f"&message={message}" if message is not None else ""), None, headers)
@@ -599,7 +613,27 @@ class Scep:
 
 # ---------------------------------------------------------------- the device
 
+def payloads_of(profile):
+    """{PayloadType: [payload]}"""
+    found = {}
+    for payload in profile["PayloadContent"]:
+        found.setdefault(payload["PayloadType"], []).append(payload)
+    return found
+
+
+def roots_of(profile):
+    return [p["PayloadContent"] for p in payloads_of(profile).get("com.apple.security.root", [])]
+
+
+def open_pkcs12(payload):
+    """(key, certificate) of a com.apple.security.pkcs12 payload."""
+    key, cert, _ = pkcs12.load_key_and_certificates(payload["PayloadContent"], payload["Password"].encode())
+    return key, cert
+
+
 class Device:
+    """An Apple device. From its enrollment profile on it trusts, for TLS and for profiles, exactly the roots that it was given."""
+
     def __init__(self, server, udid=None, minimal=False, digest="sha1", attributes=False, product="iPhone15,2"):
         self.server = server
         self.udid = udid or secrets.token_hex(20)
@@ -609,31 +643,138 @@ class Device:
         self.digest, self.attributes = digest, attributes
         self.token, self.magic = secrets.token_bytes(32), secrets.token_hex(16).upper()
         self.connection = None
+        self.installed = {}  # PayloadIdentifier of each profile: the roots in it
+        self.why = None      # it answered Error to InstallProfile
+
+    # ---- what it trusts
+
+    def roots(self):
+        """The roots that it trusts (DER): those of its profiles, and no others."""
+        return [root for roots in self.installed.values() for root in roots]
+
+    def tls(self):
+        roots = self.roots()
+        if not roots:
+            return self.server.tls()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata="".join(ssl.DER_cert_to_PEM_cert(r) for r in roots))
+        return context
+
+    def connect(self):
+        return http.client.HTTPSConnection("127.0.0.1", self.server.port, timeout=60, context=self.tls())
+
+    def request(self, method, path, body=None, headers=None):
+        """A request of its own: (status, bytes, headers)."""
+        c = self.connect()
+        try:
+            c.request(method, path, body, headers or {})
+            r = c.getresponse()
+            return r.status, r.read(), {k.lower(): v for k, v in r.getheaders()}
+        finally:
+            c.close()
+
+    def hang_up(self):
+        """What it sends next goes over a new connection, whose certificate is looked at again."""
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+        return self
+
+    # ---- profiles
+
+    def open_profile(self, data, roots=None):
+        """What a profile says, after its signature was verified against ROOTS (DER), or against what the server gives people."""
+        if data[:1] == b"<":
+            return plistlib.loads(data)
+        with tempfile.NamedTemporaryFile(suffix=".pem") as trusted:
+            trusted.write("".join(ssl.DER_cert_to_PEM_cert(r) for r in roots).encode() if roots else pathlib.Path(self.server.root_ca).read_bytes())
+            trusted.flush()
+            p = subprocess.run(["openssl", "cms", "-verify", "-inform", "DER", "-CAfile", trusted.name], input=data, capture_output=True)
+        expect(p.returncode == 0, p.stderr.decode())
+        return plistlib.loads(p.stdout)
 
     def read_profile(self, data):
-        if data[:1] != b"<":
-            p = subprocess.run(["openssl", "cms", "-verify", "-inform", "DER", "-CAfile", self.server.root_ca], input=data, capture_output=True)
-            expect(p.returncode == 0, p.stderr.decode())
-            data = p.stdout
-        self.payload = plistlib.loads(data)
-        payloads = {p["PayloadType"]: p for p in self.payload["PayloadContent"]}
-        self.mdm, self.scep = payloads["com.apple.mdm"], payloads["com.apple.security.scep"]["PayloadContent"]
+        self.payload = self.open_profile(data)
+        payloads = payloads_of(self.payload)
+        self.mdm = payloads["com.apple.mdm"][0]
+        self.scep = payloads["com.apple.security.scep"][0]["PayloadContent"] if "com.apple.security.scep" in payloads else None
         self.topic = self.mdm["Topic"]
+        self.installed = {self.payload["PayloadIdentifier"]: roots_of(self.payload)}
         return self
 
-    def get_identity(self, **options):
-        path = urllib.parse.urlsplit(self.scep["URL"]).path
-        status, ca, headers = self.server.request("GET", path + "?operation=GetCACert&message=x")
-        equal((status, headers["content-type"]), (200, "application/x-x509-ca-cert"), "GetCACert")
-        if "CAFingerprint" in self.scep:
-            equal(hashlib.sha1(ca).digest(), self.scep["CAFingerprint"], "CAFingerprint")
+    def get_identity(self, scep=None, **options):
+        """By the SCEP payload SCEP, or that of the enrollment profile; or the one that lies ready in the enrollment profile."""
+        scep = scep or self.scep
+        if scep is None:
+            self.key, self.cert = open_pkcs12(payloads_of(self.payload)["com.apple.security.pkcs12"][0])
+            return self
+        path = urllib.parse.urlsplit(scep["URL"]).path
+        status, body, headers = self.request("GET", path + "?operation=GetCACert&message=x")
+        equal(status, 200, "GetCACert")
+        certificates = ca_certificates(body, headers["content-type"])
+        if "CAFingerprint" in scep:
+            expect(scep["CAFingerprint"] in [hashlib.sha1(c).digest() for c in certificates], "no certificate of GetCACert has the CAFingerprint")
 
         def post(message):
-            status, body, headers = self.server.request("POST", path + "?operation=PKIOperation", message, {"Content-Type": "application/x-pki-message"})
+            status, body, headers = self.request("POST", path + "?operation=PKIOperation", message, {"Content-Type": "application/x-pki-message"})
             equal((status, headers.get("content-type")), (200, "application/x-pki-message"), f"PKIOperation {body[:200]!r}")
             return body
-        self.key, self.cert = scep_enroll(post, ca, options.pop("challenge", self.scep["Challenge"]), **options)
+        self.key, self.cert = scep_enroll(post, scep_recipient(certificates), options.pop("challenge", scep["Challenge"]), **options)
         return self
+
+    # What Apple devices compare when a profile with an MDM payload replaces the one that they enrolled with.
+    UNCHANGEABLE = ("ServerURL", "CheckInURL", "Topic", "AccessRights", "ServerCapabilities", "SignMessage", "PayloadIdentifier", "IdentityCertificateUUID")
+
+    def check_update(self, profile):
+        mdm = payloads_of(profile)["com.apple.mdm"][0]
+        equal(profile["PayloadIdentifier"], self.payload["PayloadIdentifier"], "PayloadIdentifier of the profile")
+        for key in self.UNCHANGEABLE:
+            equal(mdm.get(key), self.mdm.get(key), f"{key} of the MDM payload")
+        identities = [p["PayloadUUID"] for kind in ("com.apple.security.scep", "com.apple.security.pkcs12") for p in payloads_of(profile).get(kind, [])]
+        equal(identities, [mdm["IdentityCertificateUUID"]], "identity payloads")
+
+    def install(self, data):
+        """A profile that came with InstallProfile: one with the same identifier is replaced. Nothing changes when it raises."""
+        profile = self.open_profile(data, self.roots())
+        payloads = payloads_of(profile)
+        before = dict(self.installed)
+        self.installed[profile["PayloadIdentifier"]] = roots_of(profile)
+        try:
+            if "com.apple.mdm" in payloads:
+                self.check_update(profile)
+            if "com.apple.security.scep" in payloads:
+                self.get_identity(payloads["com.apple.security.scep"][0]["PayloadContent"])
+            elif "com.apple.security.pkcs12" in payloads:
+                self.key, self.cert = open_pkcs12(payloads["com.apple.security.pkcs12"][0])
+        except BaseException:
+            self.installed = before
+            raise
+
+    def run_commands(self, refuse=None):
+        """Asks for commands and obeys, until none waits. [(RequestType, Status)]. REFUSE(command): the Status that it answers instead, or None."""
+        done = []
+        status, reply = self.idle()
+        while True:
+            equal(status, 200, f"{reply!r}")
+            if not reply:
+                return done
+            command, answer, more = reply["Command"], refuse(reply["Command"]) if refuse else None, {}
+            if answer is None:
+                answer, more = self.obey(command)
+            done.append((command["RequestType"], answer))
+            status, reply = self.report(reply["CommandUUID"], answer, **more)
+
+    def obey(self, command):
+        if command["RequestType"] != "InstallProfile":
+            return "Acknowledged", {}
+        try:
+            self.install(command["Payload"])
+            return "Acknowledged", {}
+        except (AssertionError, ValueError, KeyError, OSError) as e:
+            self.why = f"{type(e).__name__}: {e}"
+            return "Error", {"ErrorChain": [{"ErrorCode": 4001, "ErrorDomain": "MCInstallationErrorDomain", "LocalizedDescription": self.why}]}
+
+    # ---- messages
 
     def put(self, message, content_type=CHECKIN, signature=None, body=None, **overrides):
         """Sends a plist; (status, parsed reply or bytes)."""
@@ -645,7 +786,7 @@ class Device:
             headers["Mdm-Signature"] = signature
         path = urllib.parse.urlsplit(self.mdm["ServerURL"]).path
         if self.connection is None:
-            self.connection = http.client.HTTPSConnection("127.0.0.1", self.server.port, timeout=60, context=self.server.tls())
+            self.connection = self.connect()
         try:
             self.connection.request("PUT", path, data, headers)
             r = self.connection.getresponse()
