@@ -112,23 +112,35 @@ static bool make_token(const char *dir, struct store *store, GError **error)
 	return ok;
 }
 
-/* The root certificate as a file, for people to install. */
+bool datadir_write_roots(const char *dir, X509 *const *roots, size_t n, GError **error)
+{
+	g_autofree char *path = datadir_path(dir, DATADIR_ROOT), *before = NULL;
+	g_autoptr(GString) text = g_string_new(NULL);
+
+	for (size_t i = 0; i < n; i++) {
+		g_autofree char *pem = cert_format_pem(roots[i]);
+
+		g_string_append(text, pem);
+	}
+	/* A start that changes nothing writes nothing. */
+	if (g_file_get_contents(path, &before, NULL, NULL) && !strcmp(before, text->str))
+		return true;
+	return datadir_write_file(path, text->str, text->len, 0644, error);
+}
+
 static bool write_root(const char *dir, struct store *store, GError **error)
 {
 	g_autoptr(store_load) load = NULL;
 	g_autoptr(GArray) rows = store_authority_list(store, &load, error);
-	g_autofree char *path = datadir_path(dir, DATADIR_ROOT);
 
 	for (guint i = 0; rows && i < rows->len; i++) {
 		const struct authority_row *row = &g_array_index(rows, struct authority_row, i);
 		g_autoptr(X509) cert = NULL;
-		g_autofree char *pem = NULL;
 
 		if (strcmp(row->role, "root"))
 			continue;
 		cert = cert_parse_der(g_bytes_get_data(row->certificate, NULL), g_bytes_get_size(row->certificate), error);
-		pem = cert ? cert_format_pem(cert) : NULL;
-		return pem && datadir_write_file(path, pem, strlen(pem), 0644, error);
+		return cert && datadir_write_roots(dir, &cert, 1, error);
 	}
 	return false;
 }

@@ -27,6 +27,9 @@ struct datadir_options {
  * was made for another URL). */
 bool datadir_init(const struct datadir_options *options, bool *ret_existed, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Writes the file of root certificates (PEM, in the order given) for people to install, unless it says that already. */
+bool datadir_write_roots(const char *dir, X509 *const *roots, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Settings of a directory: file, then environment. */
 bool datadir_load_settings(const char *dir, struct settings *settings, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The lock that keeps a second process away: a descriptor to be kept open, or -1 (POM_ERR_LOCKED naming the process). */

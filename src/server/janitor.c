@@ -106,8 +106,10 @@ static void *janitor_main(void *data)
 
 	pthread_mutex_lock(&server->janitor_lock);
 	while (!server->stopping) {
+		bool hurry = server->hurry;
 		int64_t now_ms;
 
+		server->hurry = false;
 		pthread_mutex_unlock(&server->janitor_lock);
 		now_ms = service_now_ms(server->service);
 		flush(server);
@@ -115,7 +117,7 @@ static void *janitor_main(void *data)
 			hourly(server, now_ms);
 			next_hourly = now_ms + HOUR_MS;
 		}
-		if (now_ms >= next_minute) {
+		if (now_ms >= next_minute || hurry) {
 			each_minute(server);
 			next_minute = now_ms + MINUTE_MS;
 		}
@@ -125,7 +127,7 @@ static void *janitor_main(void *data)
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += TICK_S;
 		pthread_mutex_lock(&server->janitor_lock);
-		if (!server->stopping)
+		if (!server->stopping && !server->hurry)
 			pthread_cond_timedwait(&server->janitor_wake, &server->janitor_lock, &until);
 	}
 	pthread_mutex_unlock(&server->janitor_lock);
@@ -142,6 +144,14 @@ void server_janitor_start(struct server *server)
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&server->janitor_lock, NULL);
 	pthread_create(&server->janitor, NULL, janitor_main, server);
+}
+
+void server_janitor_hurry(struct server *server)
+{
+	pthread_mutex_lock(&server->janitor_lock);
+	server->hurry = true;
+	pthread_cond_signal(&server->janitor_wake);
+	pthread_mutex_unlock(&server->janitor_lock);
 }
 
 void server_janitor_stop(struct server *server)

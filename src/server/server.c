@@ -167,12 +167,34 @@ static void set_log_level(const struct settings *s)
 		pom_log_set_level((enum pom_log_level)level);
 }
 
+/* root-ca.pem holds what devices are given: while a rekey runs the roots of both generations. */
+static bool write_roots(struct server *server, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(server->service);
+	g_autoptr(GPtrArray) anchors = ca_set_anchors(set), certs = g_ptr_array_new();
+
+	for (guint i = 0; i < anchors->len; i++)
+		g_ptr_array_add(certs, ((const struct authority *)g_ptr_array_index(anchors, i))->cert);
+	return datadir_write_roots(server->dir, (X509 *const *)certs->pdata, certs->len, error);
+}
+
 static void reload_tls(void *ctx)
 {
 	g_autoptr(GError) error = NULL;
 
 	if (!server_tls_load(ctx, &error))
 		pom_log(POM_LOG_ERROR, "the TLS certificate could not be changed", "why", error->message, NULL);
+}
+
+/* Devices wait for their new roots and identities, and people for the file. */
+static void ca_changed(void *ctx)
+{
+	struct server *server = ctx;
+	g_autoptr(GError) error = NULL;
+
+	if (!write_roots(server, &error))
+		pom_log(POM_LOG_ERROR, "the file with the root certificates could not be written", "why", error->message, NULL);
+	server_janitor_hurry(server);
 }
 
 /* Devices know the server by the URL that they were given: another one makes them strangers. */
@@ -223,6 +245,8 @@ static bool open_service(struct server *server, GError **error)
 	server->service->wake_ctx = server;
 	server->service->reload_tls = reload_tls;
 	server->service->reload_tls_ctx = server;
+	server->service->ca_changed = ca_changed;
+	server->service->ca_changed_ctx = server;
 	server->service->outbound = server_outbound();
 	service_warn_profiles(server->service);
 	return true;
@@ -378,7 +402,7 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	raise_limits();
 	pthread_mutex_init(&server.tls_lock, NULL);
-	ok = open_service(&server, error) && server_tls_load(&server, error) && open_http(&server, error) && open_pusher(&server, error) && announce(&server, error);
+	ok = open_service(&server, error) && write_roots(&server, error) && server_tls_load(&server, error) && open_http(&server, error) && open_pusher(&server, error) && announce(&server, error);
 	if (ok) {
 		server_janitor_start(&server);
 		http_server_start(server.http);

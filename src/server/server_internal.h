@@ -24,7 +24,7 @@ struct server {
 
 	pthread_mutex_t janitor_lock;
 	pthread_cond_t janitor_wake;
-	bool stopping;
+	bool stopping, hurry;
 	pthread_t janitor;
 };
 
@@ -47,3 +47,5 @@ bool server_tls_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED_R
 
 void server_janitor_start(struct server *server);
 void server_janitor_stop(struct server *server);
+/* Lets it do at once what it does each minute. Any thread. */
+void server_janitor_hurry(struct server *server);

@@ -115,6 +115,8 @@ static json_t *show_generation(struct service *service, const char *id, GError *
 	if (!service_ca_reload(service, error))
 		return NULL;
 	set = service_ca_set(service);
+	if (service->ca_changed)
+		service->ca_changed(service->ca_changed_ctx);
 	g = ca_set_find(set, id);
 	if (g)
 		return generation_json(g, 0);

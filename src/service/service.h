@@ -53,6 +53,8 @@ struct service {
 	void *wake_ctx;
 	void (*reload_tls)(void *ctx); /* called after a rekey's end; may be NULL */
 	void *reload_tls_ctx;
+	void (*ca_changed)(void *ctx); /* called after administrators changed a CA: devices may need new roots or identities at once; may be NULL */
+	void *ca_changed_ctx;
 };
 
 /* For whom a request was, for the log. */
