@@ -419,22 +419,15 @@ static json_t *rekey_activate(struct service *service, const char *actor, const 
 	const struct generation *active = ca_set_in_state(set, name, GENERATION_ACTIVE), *next = ca_set_in_state(set, name, GENERATION_NEXT);
 	enum generation_state states[64];
 	int64_t number, now_ms = service_now_ms(service);
-	struct own_made made;
-	bool ok = true;
 
 	if (!ca_check_activate(name, states, states_of(set, name, states, &number), error))
 		return NULL;
 	g_autofree char *id = g_strdup(next->id);
 	struct generation_change changes[] = {{next->id, "active", next->version, now_ms, 0, 0}, {active->id, "retiring", active->version, 0, now_ms, 0}};
-	const char *old_signer[] = {set->profile_signer->id, NULL};
-	own_made_init(&made);
-	/* New profiles are signed under the new root as well. */
-	if (!strcmp(name, CA_DEFAULT))
-		ok = ca_make_signer(&made, service->settings.organization, next->id, next->issuing, &service->seal, service->clock, error);
-	ok = ok && store_generation_change(service->store, changes, G_N_ELEMENTS(changes), (const struct authority_row *)made.rows->data, made.rows->len, made.rows->len ? old_signer : NULL,
-	                                   AUDIT(actor, "ca.rekey.activate", name, audit_detail("generation", id, "retiring", active->id, NULL)), error);
-	own_made_clear(&made);
-	return ok ? show_generation(service, id, error) : NULL;
+	if (!store_generation_change(service->store, changes, G_N_ELEMENTS(changes), NULL, 0, NULL,
+	                             AUDIT(actor, "ca.rekey.activate", name, audit_detail("generation", id, "retiring", active->id, NULL)), error))
+		return NULL;
+	return show_generation(service, id, error);
 }
 
 static json_t *brief_json(const struct device_brief *d)
@@ -530,8 +523,12 @@ static json_t *rekey_finish(struct service *service, const char *actor, const st
 {
 	const struct generation *retiring = ca_set_in_state(set, name, GENERATION_RETIRING);
 	enum generation_state states[64];
+	const struct generation *active = ca_set_in_state(set, name, GENERATION_ACTIVE);
+	const char *old_signer[] = {set->profile_signer->id, NULL};
 	int64_t number, now_ms = service_now_ms(service);
 	g_autofree char *id = NULL;
+	struct own_made made;
+	bool ok = true;
 
 	if (!ca_check_finish(name, states, states_of(set, name, states, &number), error) || (!force && !check_devices(service, name, error)))
 		return NULL;
@@ -539,8 +536,14 @@ static json_t *rekey_finish(struct service *service, const char *actor, const st
 	struct generation_change change = {retiring->id, "retired", retiring->version, 0, 0, now_ms};
 	/* A last CRL, for whoever still checks an old certificate. */
 	g_autoptr(GBytes) last = service_crl(service, retiring->id, NULL, NULL, NULL);
-	if (!store_generation_change(service->store, &change, 1, NULL, 0, NULL, AUDIT(actor, force ? "ca.rekey.finish.forced" : "ca.rekey.finish", name, audit_detail("retired", id, NULL)), error) ||
-	    !service_ca_reload(service, error))
+	own_made_init(&made);
+	/* Profiles are signed under the new root from now on, and not before: it must be one that devices trust already. */
+	if (!strcmp(name, CA_DEFAULT))
+		ok = ca_make_signer(&made, service->settings.organization, active->id, active->issuing, &service->seal, service->clock, error);
+	ok = ok && store_generation_change(service->store, &change, 1, (const struct authority_row *)made.rows->data, made.rows->len, made.rows->len ? old_signer : NULL,
+	                                   AUDIT(actor, force ? "ca.rekey.finish.forced" : "ca.rekey.finish", name, audit_detail("retired", id, NULL)), error);
+	own_made_clear(&made);
+	if (!ok || !service_ca_reload(service, error))
 		return NULL;
 	/* The TLS certificate moves now at the latest. */
 	if (service->reload_tls)
