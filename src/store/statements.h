@@ -22,6 +22,9 @@
 #define AUDIT_COLUMNS "seq, id, at, actor, action, object, detail, hash"
 #define AUDIT_TYPES "itittttb"
 
+/* A device whose identity was revoked is refused whatever it holds: nobody waits for it, unless the certificate may be released again. */
+#define NOT_LOST "NOT (c.state = 2 AND coalesce(c.revoked_reason, '') <> 'certificateHold')"
+
 #define STORE_STATEMENTS(X) \
 	/* settings, authorities, tokens */ \
 	X(SETTING_GET, "t", "t", ANY, READ, "SELECT value FROM setting WHERE name = $1") \
@@ -46,11 +49,12 @@
 	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' GROUP BY c.generation_id ORDER BY c.generation_id") \
 	X(GENERATION_DEVICE_LIST, "tti", "ttttii", ANY, READ, \
 	  "SELECT e.id, e.device_id, e.serial, e.device_name, e.last_seen, c.not_after FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
-	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND c.generation_id = $1 AND e.id > $2 ORDER BY e.id LIMIT $3") \
+	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND c.generation_id = $1 AND " NOT_LOST \
+	  " AND e.id > $2 ORDER BY e.id LIMIT $3") \
 	/* Live devices that have not acknowledged the root of generation $1 of the default CA. */ \
 	X(ANCHOR_LACKING, "iti", "ttttii", ANY, READ, \
 	  "SELECT e.id, e.device_id, e.serial, e.device_name, e.last_seen, p.anchor FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
-	  " WHERE e.state = 1 AND e.user_part = '' AND p.anchor < $1 AND e.id > $2 ORDER BY e.id LIMIT $3") \
+	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.anchor < $1 AND " NOT_LOST " AND e.id > $2 ORDER BY e.id LIMIT $3") \
 	X(ANCHOR_SET, "tii", "", ANY, WRITE, "UPDATE epoch SET anchor = $3 WHERE enrollment_id = $1 AND epoch = $2 AND anchor < $3") \
 	X(ENROLLMENTS_LIVE, "", "i", ANY, READ, "SELECT count(*) FROM enrollment WHERE state = 1") \
 	X(TOKEN_ADD, "ttbi", "", ONE, WRITE, "INSERT INTO api_token (id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, 0)") \
@@ -145,7 +149,7 @@
 	/* Identities to renew: past two thirds of their life, or of a generation that retires. */ \
 	X(RENEWAL_DUE, "iii", "titii", ANY, READ, \
 	  "SELECT e.id, e.active_epoch, c.serial, c.not_after, p.renewal_at FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
-	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.renewal_at <= $2" \
+	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.renewal_at <= $2 AND " NOT_LOST \
 	  " AND (c.not_before + (c.not_after - c.not_before) / 3 * 2 <= $1 OR c.generation_id IN (SELECT g.id FROM ca_generation g WHERE g.state = 'retiring'))" \
 	  " AND NOT EXISTS (SELECT 1 FROM command m WHERE m.enrollment_id = e.id AND m.epoch = e.active_epoch AND m.note = 'renewal') ORDER BY c.not_after LIMIT $3") \
 	X(RENEWAL_MARK, "tii", "", ANY, WRITE, "UPDATE epoch SET renewal_at = $3 WHERE enrollment_id = $1 AND epoch = $2") \
