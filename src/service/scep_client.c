@@ -106,7 +106,8 @@ static GBytes *make_message(struct exchange *x, enum scep_message_type type, GBy
 		return NULL;
 	pom_random_fill(x->client->random, x->nonce, sizeof(x->nonce));
 	attributes = scep_request_attributes(type, x->transaction, x->nonce);
-	if (x->attribute_challenge && type != SCEP_CERT_POLL)
+	/* At CertPoll too: a CA that finds the request again by its key decides on it as if it had come anew. */
+	if (x->attribute_challenge)
 		g_ptr_array_add(attributes, scep_challenge_attribute(x->attribute_challenge));
 	data = g_bytes_get_data(enveloped, &len);
 	return cms_make_signed(x->signer, x->signer_cert, data, len, true, x->digest_nid, pom_clock_now_ms(x->client->clock) / 1000, (GBytes *const *)attributes->pdata, attributes->len,
@@ -326,13 +327,20 @@ static bool begin(struct exchange *x, struct signer *key, GError **error)
 	return true;
 }
 
-/* A challenge beside the request travels in the clear, so only where nobody else listens. */
-static bool add_challenge(struct exchange *x, GBytes **ret, GError **error)
+/* Whether the request holds what the CA wants to read: with OURS (its key) we have put it there; what somebody else's request holds is for whoever
+ * passes it on, unless it is the very challenge that the CA knows. */
+static bool has_challenge(const struct exchange *x, bool ours)
 {
-	if (x->csr->challenge || (!x->client->challenge && !x->client->challenge_url))
+	return x->csr->challenge && (ours || !g_strcmp0(x->csr->challenge, x->client->challenge));
+}
+
+/* A challenge beside the request travels in the clear, so only where nobody else listens. */
+static bool add_challenge(struct exchange *x, bool ours, GBytes **ret, GError **error)
+{
+	if (has_challenge(x, ours) || (!x->client->challenge && !x->client->challenge_url))
 		return true;
 	if (!outbound_is_private(x->client->url))
-		return pom_fail(error, POM_ERR_CONFIG, "the request holds no challenge, and over plain http it cannot be sent beside it: reach the outside CA by https");
+		return pom_fail(error, POM_ERR_CONFIG, "the request does not hold the outside CA's challenge, and over plain http it cannot be sent beside it: reach the outside CA by https");
 	if (!scep_client_challenge(x->client, ret, error))
 		return false;
 	x->attribute_challenge = g_bytes_get_data(*ret, NULL);
@@ -345,7 +353,7 @@ bool scep_client_enroll(const struct scep_client *client, struct signer *key, GB
 	g_autoptr(GBytes) challenge = NULL;
 	g_autoptr(scep_reply) reply = NULL;
 
-	if (!begin(&x, key, error) || !add_challenge(&x, &challenge, error))
+	if (!begin(&x, key, error) || !add_challenge(&x, key != NULL, &challenge, error))
 		return false;
 	reply = ask(&x, client->renewal && x.ca.caps.renewal ? SCEP_RENEWAL_REQ : SCEP_PKCS_REQ, csr, error);
 	if (reply && reply->status == SCEP_PENDING)

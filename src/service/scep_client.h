@@ -72,8 +72,9 @@ typedef struct scep_client_result scep_client_result;
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(scep_client_result, scep_client_result_clear)
 
 /* Gets a certificate for CSR (PKCS#10 DER). KEY is its key when it is ours, NULL when the request is passed on for somebody else. A challenge stands in CSR, where
- * it is encrypted; only if there is none and the client has one, it is sent as a signed attribute, over a private way alone. The
- * same CSR sent again is the same transaction, so a lost answer can be fetched again.
+ * it is encrypted. If there is none, or CSR is somebody else's and holds another, and the client has one, the client's is sent as a signed attribute
+ * (RFC 8894 has no place for it, some servers read it), over a private way alone. The same CSR sent again is the same transaction, so a lost answer can
+ * be fetched again.
  *
  * Uses the strongest algorithms that the CA announces: AES-128 and SHA-256, else 3DES and SHA-1. Checks of each answer: its signature; its signer is
  * one of GetCACert's; messageType, transactionID; recipientNonce (RFC 8894 §3.2.1.5); status; and that the certificate has the key of CSR and leads

@@ -679,7 +679,8 @@ static void test_foreign_request(void)
 			/* Only an RSA key of ours signs by itself. */
 			g_assert_cmpint(EVP_PKEY_eq(X509_get0_pubkey(signer), signer_get_key(keys[i])) == 1, ==, ours && keys[i] == device);
 			g_assert_cmpstr(fake.challenge, ==, "its own");
-			g_assert_null(fake.attribute_challenge);
+			/* What somebody else's request holds is not for the CA. */
+			g_assert_cmpstr(fake.attribute_challenge, ==, ours ? NULL : "hush");
 			fake_clear(&fake);
 		}
 }
@@ -725,6 +726,7 @@ static void test_challenges(void)
 		bool plain, with_csr; /* with_csr: the request is made by scep_client_request */
 		const char *in_csr, *as_attribute;
 		int code;
+		const char *foreign;  /* the request is somebody else's and holds this */
 	} cases[] = {
 		{"none", NULL, NULL, 0, false, true, NULL, NULL, 0},
 		{"always the same", "hush", NULL, 0, false, true, "hush", NULL, 0},
@@ -733,6 +735,11 @@ static void test_challenges(void)
 		{"page, beside the request", NULL, "<B> 0123456789ABCDEF </B>", 0, false, false, NULL, "0123456789ABCDEF", 0},
 		{"in the request over plain http", "hush", NULL, 0, true, true, "hush", NULL, 0},
 		{"beside the request over plain http", "hush", NULL, 0, true, false, NULL, NULL, POM_ERR_CONFIG},
+		{"of another, beside its own", "hush", NULL, 0, false, false, "for the relay", "hush", 0, "for the relay"},
+		{"of another, page beside its own", NULL, "<B> 0123456789ABCDEF </B>", 0, false, false, "for the relay", "0123456789ABCDEF", 0, "for the relay"},
+		{"of another, with the CA's", "hush", NULL, 0, true, false, "hush", NULL, 0, "hush"},
+		{"of another, its own alone", NULL, NULL, 0, true, false, "for the CA", NULL, 0, "for the CA"},
+		{"of another, beside its own over plain http", "hush", NULL, 0, true, false, NULL, NULL, POM_ERR_CONFIG, "for the relay"},
 		{"page says no", NULL, "0123456789ABCDEF", 401, false, true, NULL, NULL, POM_ERR_SCEP_OUTSIDE},
 		{"page broken", NULL, "0123456789ABCDEF", 500, false, true, NULL, NULL, POM_ERR_SCEP_OUTSIDE},
 		{"page without password", NULL, "the cache is full", 0, false, true, NULL, NULL, POM_ERR_SCEP_OUTSIDE_REPLY},
@@ -742,7 +749,7 @@ static void test_challenges(void)
 		struct fake fake = good();
 		const struct outbound outbound = {play, &fake};
 		struct scep_client client = client_of(&outbound);
-		g_autoptr(GBytes) name = cert_name_format(NULL, "CN", "Device", NULL), csr = make_csr(device, NULL);
+		g_autoptr(GBytes) name = cert_name_format(NULL, "CN", "Device", NULL), csr = make_csr(device, cases[i].foreign);
 		g_auto(scep_client_result) result = {0};
 		g_autoptr(GError) error = NULL;
 		uint8_t pin[CERT_DIGEST_LEN];
@@ -758,7 +765,7 @@ static void test_challenges(void)
 		client.challenge_password = "pass";
 		fake.page = cases[i].page;
 		fake.page_status = cases[i].page_status;
-		g_assert_cmpint(cases[i].with_csr ? scep_client_request(&client, device, name, NULL, &result, &error) : scep_client_enroll(&client, device, csr, &result, &error), ==, !cases[i].code);
+		g_assert_cmpint(cases[i].with_csr ? scep_client_request(&client, device, name, NULL, &result, &error) : scep_client_enroll(&client, cases[i].foreign ? NULL : device, csr, &result, &error), ==, !cases[i].code);
 		if (cases[i].code) {
 			g_assert_error(error, POM_ERROR, cases[i].code);
 			g_assert_true(cases[i].page_status != 401 || strstr(error->message, "user name and password"));
@@ -829,7 +836,7 @@ static void test_pending(void)
 			g_assert_cmpstr(fake.transactions[n], ==, fake.transactions[0]);
 			g_assert_false(g_bytes_equal(fake.nonces[n], fake.nonces[n - 1]));
 		}
-		g_assert_cmpstr(fake.attribute_challenge, ==, fake.n_messages == 1 ? "hush" : NULL);
+		g_assert_cmpstr(fake.attribute_challenge, ==, "hush");
 		g_assert_cmpuint(fake.n_ca, ==, 1);
 		fake_clear(&fake);
 	}
