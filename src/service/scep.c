@@ -198,7 +198,7 @@ static bool refuse(struct run *run, enum scep_fail_info fail_info, enum pom_erro
 struct wish {
 	struct csr *csr;
 	GBytes *csr_der;
-	const char *challenge;
+	const char *challenge;  /* the one that counts, of the request's own and that beside it; NULL: none */
 	/* The signer's certificate when it is one of ours; old.known says whether. */
 	struct renewal_facts_old old;
 	struct certificate_row old_row;
@@ -460,13 +460,13 @@ static GBytes *by_profile(struct run *run, const struct wish *wish, GError **err
 	return issue(run, wish, &plan, error);
 }
 
-static bool is_static(const struct run *run, const struct wish *wish)
+static bool is_static(const struct run *run, const char *challenge)
 {
 	uint8_t hash[32];
 
-	if (run->profile->challenge != PROFILE_STATIC || !run->entry->static_challenge || !wish->challenge)
+	if (run->profile->challenge != PROFILE_STATIC || !run->entry->static_challenge || !challenge)
 		return false;
-	cert_sha256(wish->challenge, strlen(wish->challenge), hash);
+	cert_sha256(challenge, strlen(challenge), hash);
 	return !CRYPTO_memcmp(hash, run->entry->static_hash, sizeof(hash));
 }
 
@@ -485,11 +485,31 @@ static GBytes *renew_instead(struct run *run, struct wish *wish, bool *ret_again
 	return by_renewal(run, wish, ret_again, error);
 }
 
+/* The facts about the challenge: the one in the request or, if nobody here knows that, the one beside it. When another RA passes a device's request on, the request
+ * holds what the device says to that RA, and what the RA says to us stands beside it. */
+static bool load_challenge(struct run *run, struct wish *wish, struct scep_load *ret, GError **error)
+{
+	const char *const said[] = {wish->csr->challenge, run->request->challenge_attribute};
+	uint8_t hash[32];
+
+	wish->challenge = NULL;
+	for (unsigned i = 0; i < G_N_ELEMENTS(said) && !ret->challenge.known; i++) {
+		if (!said[i] || !*said[i] || is_static(run, wish->challenge))
+			continue;
+		cert_sha256(said[i], strlen(said[i]), hash);
+		scep_load_clear(ret);
+		if (!store_scep_load(run->service->store, hash, wish->csr->spki_sha256, ret, error))
+			return false;
+		if (!wish->challenge || ret->challenge.known || is_static(run, said[i]))
+			wish->challenge = said[i];
+	}
+	return true;
+}
+
 /* One look at the facts and what follows from them. NULL without an error: PENDING. */
 static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, GError **error)
 {
 	struct scep_load load = {0};
-	uint8_t hash[32];
 	GBytes *der = NULL;
 	GError *inner = NULL;
 	bool renewal = run->request->message_type == SCEP_RENEWAL_REQ;
@@ -498,10 +518,8 @@ static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, 
 	run->refused = false;
 	g_clear_pointer(&wish->old_load, store_load_free);
 	wish->old = (struct renewal_facts_old){0};
-	cert_sha256(wish->challenge ? wish->challenge : "", wish->challenge ? strlen(wish->challenge) : 0, hash);
-	if (!store_scep_load(run->service->store, hash, wish->csr->spki_sha256, &load, error))
+	if (!load_challenge(run, wish, &load, error))
 		return NULL;
-	load.challenge.known = load.challenge.known && wish->challenge && *wish->challenge;
 	if ((renewal || !load.challenge.known) && !load_old(run, wish, error)) {
 		scep_load_clear(&load);
 		return NULL;
@@ -515,7 +533,7 @@ static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, 
 		/* Some clients renew by PKCSReq and say their used challenge again (certmonger). */
 		if (!der && run->refused && inner->code == POM_ERR_SCEP_CHALLENGE_USED && !run->profile->renewal_challenge)
 			der = renew_instead(run, wish, ret_again, &inner);
-	} else if (is_static(run, wish) || run->profile->challenge == PROFILE_WEBHOOK || (run->profile->challenge == PROFILE_NO_CHALLENGE && !wish->old.known)) {
+	} else if (is_static(run, wish->challenge) || run->profile->challenge == PROFILE_WEBHOOK || (run->profile->challenge == PROFILE_NO_CHALLENGE && !wish->old.known)) {
 		der = by_profile(run, wish, &inner);
 		*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
 	} else if (wish->old.known && !run->profile->renewal_challenge) {
@@ -544,7 +562,6 @@ static GBytes *certify(struct run *run, GBytes *content, GError **error)
 		wish_clear(&wish);
 		return NULL;
 	}
-	wish.challenge = wish.csr->challenge ? wish.csr->challenge : run->request->challenge_attribute;
 	for (int i = 0; i < RESERVE_TRIES && again && !der; i++) {
 		/* Two requests with one key take the row from each other: the later each time waits longer for the other to finish. */
 		g_usleep((gulong)i * RETRY_US);
