@@ -74,7 +74,7 @@
 	X(POM_ERR_SCEP_CHALLENGE_REVOKED, "POM-E3104", 403, false, "The SCEP challenge has been revoked.") \
 	X(POM_ERR_SCEP_DENIED, "POM-E3105", 403, false, "The decision service did not allow this certificate request.") \
 	/* an outside SCEP CA */ \
-	X(POM_ERR_SCEP_OUTSIDE, "POM-E3201", 502, true, "The outside CA cannot be reached or does not answer as a SCEP server.") \
+	X(POM_ERR_SCEP_OUTSIDE, "POM-E3201", 503, true, "The outside CA cannot be reached or does not answer as a SCEP server.") \
 	X(POM_ERR_SCEP_OUTSIDE_REFUSED, "POM-E3202", 502, false, "The outside CA refused the certificate request.") \
 	X(POM_ERR_SCEP_OUTSIDE_REPLY, "POM-E3203", 502, false, "The outside CA's answer cannot be accepted.") \
 	X(POM_ERR_SCEP_OUTSIDE_PENDING, "POM-E3204", 503, true, "The outside CA has not decided on the certificate request yet.") \

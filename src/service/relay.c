@@ -92,8 +92,8 @@ bool service_outside_challenge(struct service *service, const struct outside_ca 
 	return true;
 }
 
-/* Registers what came for what PLAN says. */
-static bool take_in(struct service *service, const struct outside_ca *outside, const struct issue_plan *plan, GBytes *der, GError **error)
+/* Registers what came for what PLAN says; in the row RESERVED, unless that is NULL. */
+static bool take_in(struct service *service, const struct outside_ca *outside, const struct issue_plan *plan, const char *reserved, GBytes *der, GError **error)
 {
 	g_autoptr(X509) cert = cert_parse_der(g_bytes_get_data(der, NULL), g_bytes_get_size(der), error);
 	g_autoptr(cert_info) info = cert ? cert_info_new(cert, error) : NULL;
@@ -104,25 +104,38 @@ static bool take_in(struct service *service, const struct outside_ca *outside, c
 	struct certificate_import row = {
 		.serial = serial, .generation_id = generation, .subject = cn ? cn : info->subject, .link_id = plan->link_id, .for_enrollment_id = plan->for_enrollment_id, .der = der,
 		.not_before_ms = info->not_before * 1000, .not_after_ms = info->not_after * 1000, .issued_ms = service_now_ms(service), .for_epoch = plan->for_epoch, .may_enroll = plan->may_enroll,
-		.challenge_id = plan->challenge_id, .challenge_version = plan->right.challenge_version, .profile = plan->profile->name,
+		.profile = plan->profile->name,
 	};
+	const struct audit_entry *audit = AUDIT(plan->actor, "certificate.outside", serial, audit_detail("outside_ca", outside->name, "subject", info->subject, "challenge", plan->challenge_id,
+	                                        "link", plan->link_id, "transaction", plan->transaction_id, "peer", plan->peer, NULL));
 	memcpy(row.spki_sha256, info->spki_sha256, sizeof(row.spki_sha256));
 	memcpy(row.sha256, info->sha256, sizeof(row.sha256));
-	return store_certificate_import(service->store, &row, AUDIT(plan->actor, "certificate.outside", serial, audit_detail("outside_ca", outside->name, "subject", info->subject, "challenge", plan->challenge_id,
-	                                "link", plan->link_id, "transaction", plan->transaction_id, "peer", plan->peer, NULL)), error);
+	return reserved ? store_certificate_fulfill(service->store, reserved, &row, audit, error) : store_certificate_import(service->store, &row, audit, error);
 }
 
 GBytes *service_relay(struct service *service, const struct outside_ca *outside, const struct issue_plan *plan, GBytes *csr, const char *id, GError **error)
 {
 	uint8_t pin[CERT_DIGEST_LEN];
 	g_auto(scep_client_result) result = {0};
+	g_autoptr(GError) unforgotten = NULL;
+	g_autofree char *serial = g_strconcat("asked:", id, NULL), *generation = outside ? g_strconcat("outside:", outside->name, NULL) : NULL, *record = scep_record_format(plan->record),
+	                *cn = scep_record_common_name(plan->record);
+	/* The right is taken before the CA is asked, so that two requests with one challenge cannot both be passed on. */
+	struct certificate_new row = {
+		.serial = serial, .authority_id = generation, .generation_id = generation, .subject = cn, .link_id = plan->link_id, .challenge_id = plan->challenge_id,
+		.transaction_id = plan->transaction_id, .profile = plan->profile->name, .record = record, .for_enrollment_id = plan->for_enrollment_id, .renews_serial = plan->renews_serial,
+		.issued_ms = service_now_ms(service), .for_epoch = plan->for_epoch, .may_enroll = plan->may_enroll,
+	};
 
-	if (!is_ready(service, outside, error))
+	memcpy(row.spki_sha256, plan->spki_sha256, sizeof(row.spki_sha256));
+	if (!is_ready(service, outside, error) || !store_certificate_reserve(service->store, &row, &plan->right, error))
 		return NULL;
 	struct scep_client client = client_of(service, outside, pin);
-	if (!scep_client_enroll(&client, NULL, csr, &result, error) || !take_in(service, outside, plan, result.certificate, error))
-		return NULL;
-	return g_bytes_ref(result.certificate);
+	if (scep_client_enroll(&client, NULL, csr, &result, error) && take_in(service, outside, plan, serial, result.certificate, error))
+		return g_bytes_ref(result.certificate);
+	if (!store_certificate_forget(service->store, &row, &plan->right, &unforgotten))
+		pom_log(POM_LOG_ERROR, "a request that the outside CA did not answer cannot be taken back", "transaction", plan->transaction_id, "why", unforgotten->message, NULL);
+	return NULL;
 }
 
 bool service_outside_identity(struct service *service, const struct outside_ca *outside, const struct issue_plan *plan, struct signer *key, GBytes **ret_der, GPtrArray **ret_chain, GError **error)
@@ -137,7 +150,7 @@ bool service_outside_identity(struct service *service, const struct outside_ca *
 	if (!subject || !is_ready(service, outside, error))
 		return false;
 	struct scep_client client = client_of(service, outside, pin);
-	if (!scep_client_request(&client, key, subject, &wish, &result, error) || !take_in(service, outside, plan, result.certificate, error))
+	if (!scep_client_request(&client, key, subject, &wish, &result, error) || !take_in(service, outside, plan, NULL, result.certificate, error))
 		return false;
 	for (guint i = 0; i < result.chain->len; i++) {
 		GBytes *der = g_ptr_array_index(result.chain, i);

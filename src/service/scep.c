@@ -252,6 +252,20 @@ static struct scep_record *make_record(struct run *run, const struct wish *wish,
 	return scep_record_from_profile(run->profile, &(struct record_values){run->service->settings.organization, name, id, device, run->profile->name}, error);
 }
 
+/* The outside CA's no is said on to the client; while it does not answer, or has not decided, the client must come again. */
+static GBytes *relay(struct run *run, const struct wish *wish, const struct issue_plan *plan, const char *id, GError **error)
+{
+	GError *inner = NULL;
+	GBytes *der = service_relay(run->service, ca_set_outside(run->set, run->profile->relay), plan, wish->csr_der, id, &inner);
+
+	if (der)
+		return der;
+	run->refused = g_error_matches(inner, POM_ERROR, POM_ERR_SCEP_OUTSIDE_REFUSED) || g_error_matches(inner, POM_ERROR, POM_ERR_SCEP_OUTSIDE_REPLY);
+	run->fail_info = SCEP_BAD_REQUEST;
+	g_propagate_error(error, inner);
+	return NULL;
+}
+
 static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan *plan, GError **error)
 {
 	struct pom_id id = pom_id_new(run->service->clock, run->service->random);
@@ -263,7 +277,8 @@ static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan
 	plan->transaction_id = run->request->transaction_id;
 	plan->actor = "scep";
 	plan->peer = run->call->peer;
-	if (run->profile->strict_names) {
+	/* An outside CA may take the names as they stand in the request. */
+	if (run->profile->strict_names || *run->profile->relay) {
 		GError *inner = NULL;
 
 		if (!scep_check_names(wish->csr, plan->record, &inner)) {
@@ -274,7 +289,7 @@ static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan
 		}
 	}
 	if (*run->profile->relay)
-		return service_relay(run->service, ca_set_outside(run->set, run->profile->relay), plan, wish->csr_der, id.text, error);
+		return relay(run, wish, plan, id.text, error);
 	return service_issue(run->service, plan, NULL, error);
 }
 

@@ -133,16 +133,34 @@ bool store_certificate_issue(struct store *store, const char *serial, GBytes *de
 
 bool store_certificate_import(struct store *store, const struct certificate_import *c, const struct audit_entry *audit, GError **error)
 {
-	g_autoptr(db_batch) batch = db_batch_new(c->challenge_id);
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	if (c->challenge_id)
-		db_batch_add(batch, Q_CHALLENGE_USE, db_text(c->challenge_id), db_int(c->challenge_version));
 	db_batch_add(batch, Q_CERTIFICATE_IMPORT, db_text(c->serial), db_text(c->generation_id), db_blob(c->spki_sha256, 32), db_blob(c->sha256, 32), db_bytes(c->der),
 	             db_text(c->subject), db_int(c->not_before_ms), db_int(c->not_after_ms), db_text(c->link_id), db_text(c->generation_id), db_text(c->for_enrollment_id),
-	             db_int(c->may_enroll), db_int(c->for_epoch), db_int(c->issued_ms), db_text(c->challenge_id), db_text(c->profile));
+	             db_int(c->may_enroll), db_int(c->for_epoch), db_int(c->issued_ms), db_text(c->profile));
 	if (c->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(c->link_id), db_int(c->issued_ms), db_text(c->serial));
 	store_batch_audit(store, batch, audit);
+	return store_run(store, batch, error);
+}
+
+bool store_certificate_fulfill(struct store *store, const char *reserved, const struct certificate_import *c, const struct audit_entry *audit, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(reserved);
+
+	db_batch_add(batch, Q_CERTIFICATE_FULFILL, db_text(reserved), db_text(c->serial), db_blob(c->sha256, 32), db_bytes(c->der), db_text(c->subject), db_int(c->not_before_ms),
+	             db_int(c->not_after_ms));
+	store_batch_audit(store, batch, audit);
+	return store_run(store, batch, error);
+}
+
+bool store_certificate_forget(struct store *store, const struct certificate_new *c, const struct certificate_right *right, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(c->serial);
+
+	db_batch_add(batch, Q_CERTIFICATE_FORGET, db_text(c->serial));
+	if (c->renews_serial)
+		db_batch_add(batch, Q_CERTIFICATE_RENEW, db_text(c->renews_serial), db_int(c->issued_ms), db_int(right->renewed_ms));
 	return store_run(store, batch, error);
 }
 

@@ -136,10 +136,13 @@
 	X(CERTIFICATE_UNREVOKE, "t", "t", ANY, WRITE, \
 	  "UPDATE certificate SET state = 1, revoked_at = 0, revoked_reason = NULL WHERE serial = $1 AND state = 2 AND revoked_reason = 'certificateHold' RETURNING generation_id") \
 	X(CERTIFICATE_STATUS, "tt", "iit", ANY, READ, "SELECT state, revoked_at, revoked_reason FROM certificate WHERE serial = $1 AND generation_id = $2") \
-	X(CERTIFICATE_IMPORT, "ttbbbtiitttiiitt", "", ONE, WRITE, \
+	/* The row that held the right to it while an outside CA was asked. */ \
+	X(CERTIFICATE_FULFILL, "ttbbtii", "", ONE, WRITE, \
+	  "UPDATE certificate SET serial = $2, sha256 = $3, der = $4, subject = $5, not_before = $6, not_after = $7, state = 1 WHERE serial = $1 AND state = 0") \
+	X(CERTIFICATE_IMPORT, "ttbbbtiitttiiit", "", ONE, WRITE, \
 	  "INSERT INTO certificate (serial, authority_id, spki_sha256, sha256, der, subject, not_before, not_after, state, link_id, challenge_id, transaction_id," \
 	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, for_enrollment_id, for_epoch, profile)" \
-	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $15, NULL, $12, 0, $14, 0, 0, $10, $11, $13, $16)") \
+	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, NULL, NULL, $12, 0, $14, 0, 0, $10, $11, $13, $15)") \
 	/* The first use of a renewed identity: it is the enrollment's from now on, the one before ends after a while. */ \
 	X(CERTIFICATE_SUPERSEDE, "tiit", "", ANY, WRITE, \
 	  "UPDATE certificate SET superseded_at = $3 WHERE enrollment_id = $1 AND epoch = $2 AND serial <> $4 AND state = 1 AND superseded_at = 0") \
