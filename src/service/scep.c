@@ -293,16 +293,45 @@ static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan
 	return service_issue(run->service, plan, NULL, error);
 }
 
-/* The newest request of this key that waits for a person, or a new one. True: *RET_REQUEST_ID is approved, go on; false without an error: PENDING. */
+/* Has REQUEST wait for a person. */
+static bool add_request(struct run *run, const struct wish *wish, struct scep_request_row *request, GError **error)
+{
+	struct pom_id id = pom_id_new(run->service->clock, run->service->random);
+	/* It holds the challenge. */
+	g_autoptr(GBytes) sealed = seal_close(&run->service->seal, "scep_request", id.text, "csr", g_bytes_get_data(wish->csr_der, NULL), g_bytes_get_size(wish->csr_der));
+	int64_t waiting;
+
+	request->created_ms = service_now_ms(run->service);
+	request->expires_ms = request->created_ms + (int64_t)REQUEST_DAYS * 86400 * 1000;
+	request->id = id.text;
+	request->csr = g_bytes_get_data(sealed, NULL);
+	request->csr_len = g_bytes_get_size(sealed);
+	if (!store_request_pending_count(run->service->store, request->profile, request->created_ms, &waiting, error))
+		return false;
+	if (waiting >= PENDING_MAX)
+		return refuse(run, SCEP_BAD_REQUEST, POM_ERR_LIMIT, error, "too many requests wait for approval already");
+	pom_log(POM_LOG_NOTICE, "a SCEP request waits for approval", "request", id.text, "profile", request->profile, "subject", request->subject, "peer", request->peer, NULL);
+	return store_request_add(run->service->store, request, AUDIT("scep", "scep.pending", id.text, audit_detail("profile", request->profile, "subject", request->subject,
+	                         "transaction", request->transaction_id, "peer", request->peer, NULL)), error);
+}
+
+/* The request like this one that waits for a person, or a new one. True: *RET_REQUEST_ID is approved, go on, or *RET_DER was given before; false without an error: PENDING. */
 static bool ask_person(struct run *run, const struct wish *wish, const char *challenge_id, char **ret_request_id, GBytes **ret_der, GError **error)
 {
 	g_autoptr(store_load) load = NULL, certificate_load = NULL;
-	struct scep_request_row row;
+	g_autoptr(GBytes) signer_key = cert_spki_format(run->request->signer_key);
+	uint8_t signer_sha256[32];
+	struct scep_request_row row, mine = {
+		.profile = run->profile->name, .transaction_id = run->request->transaction_id, .challenge_id = challenge_id, .subject = wish->csr->subject, .peer = run->call->peer,
+		.spki_sha256 = wish->csr->spki_sha256, .signer_spki_sha256 = signer_sha256,
+	};
 	struct certificate_row certificate;
-	int64_t now_ms = service_now_ms(run->service), waiting;
+	int64_t now_ms = service_now_ms(run->service);
 	bool found;
 
 	if (!store_request_by_key(run->service->store, run->profile->name, wish->csr->spki_sha256, challenge_id, now_ms, &row, &found, &load, error))
+	cert_sha256(g_bytes_get_data(signer_key, NULL), g_bytes_get_size(signer_key), signer_sha256);
+	if (!store_request_by_key(run->service->store, &mine, now_ms, &row, &found, &load, error))
 		return false;
 	if (found && !strcmp(row.state, "approved")) {
 		*ret_request_id = g_strdup(row.id);
@@ -320,25 +349,11 @@ static bool ask_person(struct run *run, const struct wish *wish, const char *cha
 	if (found && !strcmp(row.state, "denied"))
 		return refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_DENIED, error, "the request was denied by an administrator");
 	run->what = "pending";
-	if (found)
+	if (!found && !add_request(run, wish, &mine, error))
 		return false;
-	if (!store_request_pending_count(run->service->store, run->profile->name, now_ms, &waiting, error))
-		return false;
-	if (waiting >= PENDING_MAX)
-		return refuse(run, SCEP_BAD_REQUEST, POM_ERR_LIMIT, error, "too many requests wait for approval already");
-	struct pom_id id = pom_id_new(run->service->clock, run->service->random);
-	/* It holds the challenge. */
-	g_autoptr(GBytes) sealed = seal_close(&run->service->seal, "scep_request", id.text, "csr", g_bytes_get_data(wish->csr_der, NULL), g_bytes_get_size(wish->csr_der));
-	g_autoptr(GBytes) signer_key = cert_spki_format(run->request->signer_key);
-	uint8_t signer_sha256[32];
-	cert_sha256(g_bytes_get_data(signer_key, NULL), g_bytes_get_size(signer_key), signer_sha256);
-	row = (struct scep_request_row){
-		.id = id.text, .profile = run->profile->name, .transaction_id = run->request->transaction_id, .challenge_id = challenge_id, .subject = wish->csr->subject, .peer = run->call->peer,
-		.spki_sha256 = wish->csr->spki_sha256, .signer_spki_sha256 = signer_sha256, .csr = g_bytes_get_data(sealed, NULL), .csr_len = g_bytes_get_size(sealed), .created_ms = now_ms,
-		.expires_ms = now_ms + (int64_t)REQUEST_DAYS * 86400 * 1000,
-	};
-	pom_log(POM_LOG_NOTICE, "a SCEP request waits for approval", "request", id.text, "profile", run->profile->name, "subject", wish->csr->subject, "peer", run->call->peer, NULL);
-	if (!store_request_add(run->service->store, &row, AUDIT("scep", "scep.pending", id.text, audit_detail("profile", run->profile->name, "subject", wish->csr->subject, "transaction", run->request->transaction_id, "peer", run->call->peer, NULL)), error))
+	/* Clients with a throw-away signer come again with another, and poll with that: nothing else links a poll to its request (RFC 8894 §4.4). */
+	if (found && (strcmp(row.transaction_id, mine.transaction_id) || memcmp(row.signer_spki_sha256, signer_sha256, 32)) &&
+	    !store_request_follow(run->service->store, row.id, mine.transaction_id, signer_sha256, error))
 		return false;
 	return false;
 }

@@ -325,7 +325,20 @@ bool store_request_by_key(struct store *store, const char *profile, const uint8_
 	struct db_batch *batch = db_batch_new(NULL);
 
 	db_batch_add(batch, Q_REQUEST_BY_KEY, db_text(profile), db_blob(spki_sha256, 32), db_text(challenge_id), db_int(now_ms));
+bool store_request_by_key(struct store *store, const struct scep_request_row *like, int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_REQUEST_BY_KEY, db_text(like->profile), db_blob(like->spki_sha256, 32), db_int(now_ms), db_text(like->challenge_id), db_text(like->subject));
 	return get_one(store, batch, take_request, ret, ret_found, ret_load, error);
+}
+
+bool store_request_follow(struct store *store, const char *id, const char *transaction_id, const uint8_t signer_spki_sha256[32], GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(id);
+
+	db_batch_add(batch, Q_REQUEST_FOLLOW, db_text(id), db_text(transaction_id), db_blob(signer_spki_sha256, 32));
+	return store_run(store, batch, error);
 }
 
 GArray *store_request_by_transaction(struct store *store, const char *profile, const char *transaction_id, int64_t now_ms, store_load **ret_load, GError **error)

@@ -187,6 +187,11 @@
 	/* An approval is for what was asked: the same key with another challenge asks for other names. */ \
 	X(REQUEST_BY_KEY, "tbti", REQUEST_TYPES, ANY, READ, \
 	  "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE profile = $1 AND spki_sha256 = $2 AND challenge_id IS NOT DISTINCT FROM $3 AND expires_at > $4 ORDER BY id DESC LIMIT 1") \
+	/* A person has approved what it says, so the same key with another challenge or subject is another request. */ \
+	X(REQUEST_BY_KEY, "tbitt", REQUEST_TYPES, ANY, READ, \
+	  "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE profile = $1 AND spki_sha256 = $2 AND expires_at > $3 AND challenge_id IS NOT DISTINCT FROM $4 AND subject = $5" \
+	  " ORDER BY id DESC LIMIT 1") \
+	X(REQUEST_FOLLOW, "ttb", "", ANY, WRITE, "UPDATE scep_request SET transaction_id = $2, signer_spki_sha256 = $3 WHERE id = $1") \
 	X(REQUEST_BY_TRANSACTION, "tti", REQUEST_TYPES, ANY, READ, \
 	  "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE profile = $1 AND transaction_id = $2 AND expires_at > $3 ORDER BY id DESC LIMIT 16") \
 	X(REQUEST_GET, "t", REQUEST_TYPES, ANY, READ, "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE id = $1") \

@@ -221,6 +221,10 @@ struct scep_request_row {
 bool store_request_add(struct store *store, const struct scep_request_row *request, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The newest of this profile, key and challenge (NULL: without one); *RET_FOUND false: none. */
 bool store_request_by_key(struct store *store, const char *profile, const uint8_t spki_sha256[32], const char *challenge_id, int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The newest that is alike: LIKE's profile, key, challenge (NULL: none) and subject; *RET_FOUND false: none. */
+bool store_request_by_key(struct store *store, const struct scep_request_row *like, int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The request has come again under another transactionID or signer: from now on it is asked for with those. */
+bool store_request_follow(struct store *store, const char *id, const char *transaction_id, const uint8_t signer_spki_sha256[32], GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Of this transactionID, newest first (several clients may have made the same one up). */
 GArray *store_request_by_transaction(struct store *store, const char *profile, const char *transaction_id, int64_t now_ms, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_request_get(struct store *store, const char *id, struct scep_request_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
