@@ -596,6 +596,26 @@ class Scep:
     def post(self, message, headers=None):
         return self.send("POST", self.path + "?operation=PKIOperation", message, headers)
 
+    @staticmethod
+    def post_together(clients, messages):
+        """The answers to MESSAGES, each by one of CLIENTS: all of them are there but for their last byte before the first is whole, so that the server has them at the same moment."""
+        connections = []
+        for client, message in zip(clients, messages):
+            c = socket.create_connection(("127.0.0.1", client.server.http_port), 30, source_address=(client.address, 0))
+            c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            c.sendall(f"POST {client.path}?operation=PKIOperation HTTP/1.1\r\nHost: a\r\nContent-Length: {len(message)}\r\n\r\n".encode() + message[:-1])
+            connections.append(c)
+        time.sleep(0.1)
+        for c, message in zip(connections, messages):
+            c.sendall(message[-1:])
+        answers = []
+        for c in connections:
+            r = http.client.HTTPResponse(c)
+            r.begin()
+            answers.append(ScepAnswer(r.status, {k.lower(): v for k, v in r.getheaders()}, r.read()))
+            c.close()
+        return answers
+
     def ask(self, content, signer=None, headers=None, **options):
         """Sends CONTENT in a pkiMessage of SIGNER (key, certificate), or of a throw-away; options as of scep_message."""
         key, cert = signer or throw_away()
