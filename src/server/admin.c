@@ -345,7 +345,7 @@ static json_t *ca(struct server *server, const struct http_request *request, GEr
 /* What a new key may be; the texts borrow from BODY. */
 static bool get_spec(json_t *body, struct ca_spec *spec, GError **error)
 {
-	int64_t root_bits, issuing_bits, days;
+	int64_t root_bits = 0, issuing_bits = 0, days = 0;
 
 	if (!get_text(body, "key_type", &spec->key_type, error) || !get_text(body, "common_name", &spec->common_name, error) || !get_text(body, "organization", &spec->organization, error) ||
 	    !get_text(body, "root_key", &spec->root_key_uri, error) || !get_text(body, "issuing_key", &spec->issuing_key_uri, error) || !get_text(body, "ra_key", &spec->ra_key_uri, error) ||
@@ -443,7 +443,7 @@ static json_t *ca_renew(struct server *server, const struct http_request *reques
 	static const char *const keys[] = {"days", NULL};
 	g_autoptr(json_t) body = body_object(request, error);
 	g_autofree char *actor = actor_of(server, request);
-	int64_t days;
+	int64_t days = 0;
 
 	if (!body || !check_keys(body, keys, error) || !get_int(body, "days", &days, error))
 		return NULL;
@@ -462,7 +462,7 @@ static json_t *ca_rekey(struct server *server, const struct http_request *reques
 	g_autofree char *actor = actor_of(server, request);
 	struct ca_spec spec = {.name = request->params[0]};
 	const char *step = NULL;
-	bool keep_root, force;
+	bool keep_root = false, force = false;
 
 	if (!body || !check_keys(body, keys, error) || !get_text(body, "step", &step, error) || !get_bool(body, "keep_root", &keep_root, error) || !get_bool(body, "force", &force, error) ||
 	    !get_spec(body, &spec, error))
@@ -496,7 +496,7 @@ static json_t *certificate_issue(struct server *server, const struct http_reques
 	g_autoptr(GBytes) csr = NULL;
 	struct ca_issue wish = {0};
 	const char *text = NULL, *start, *end;
-	int64_t days;
+	int64_t days = 0;
 	gsize len;
 
 	if (!body || !check_keys(body, keys, error) || !get_text(body, "csr", &text, error) || !get_text(body, "profile", &wish.profile, error) || !get_text(body, "subject", &wish.subject, error) ||
