@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim/scep_ca.h"
+
 /* Says why and exits with 1. */
 void bench_die(const char *format, ...) G_GNUC_PRINTF(1, 2) G_GNUC_NORETURN;
 /* Dies when the user wants it to end; called wherever time passes. */
@@ -47,7 +49,7 @@ char *world_database(const struct world *world);
 /* ---- client.c: many keep-alive connections from one thread ---- */
 
 struct client;
-struct client_reply { unsigned connection; int status; const char *body; size_t len; };
+struct client_reply { unsigned connection; int status; char type[64]; const char *body; size_t len; };
 /* Called for each complete reply; may call client_send on any connection that waits for none. */
 typedef void (*client_reply_fn)(void *ctx, struct client *client, const struct client_reply *reply);
 
@@ -69,6 +71,8 @@ struct device {
 	X509 *cert;      /* NULL: none yet */
 	char *challenge;
 	bool macos;
+	uint8_t nonce[16]; /* of the SCEP message, and how much of it the shape has */
+	size_t nonce_len;
 	GBytes *scep;    /* HTTP requests, NULL until built */
 	GBytes *authenticate, *token_update, *idle;
 };
@@ -78,7 +82,7 @@ struct fleet {
 	size_t n;
 	GPtrArray *keys;      /* EVP_PKEY */
 	GPtrArray *templates; /* sim_scep: one of each shape for each key */
-	X509 *ca;
+	struct sim_scep_ca ca;
 };
 /* N devices, every other one of the macOS shape (3DES, SHA-1, a signer of its own), the others of the iOS shape (AES, SHA-256). */
 struct fleet *fleet_new(struct world *world, size_t n);

@@ -178,6 +178,8 @@ static size_t parse(const GByteArray *in, struct client_reply *ret)
 		line++;
 		if (!strncasecmp(line, "Content-Length:", 15))
 			body = (size_t)g_ascii_strtoull(line + 15, NULL, 10);
+		if (!strncasecmp(line, "Content-Type: ", 14))
+			g_strlcpy(ret->type, line + 14, MIN(sizeof(ret->type), strcspn(line + 14, "\r\n") + 1));
 	}
 	if (in->len < head + body)
 		return 0;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "sim/scep_reply.h"
 #include "sim/sim_message.h"
 
 enum { N_KEYS = 16, N_SLOTS = 16, UNLOCK_TOKEN = 300 };
@@ -13,10 +14,14 @@ static void make_key(void *ctx, size_t i)
 {
 	struct fleet *fleet = ctx;
 	EVP_PKEY *key = sim_key_new();
+	const struct sim_scep_choice ios = {.form = sim_scep_form_find("ios")}, macos = {.form = sim_scep_form_find("macos")};
+	g_autoptr(GError) error = NULL;
 
 	fleet->keys->pdata[i] = key;
-	fleet->templates->pdata[2 * i] = sim_scep_new(false, key, NULL, MODERN_CAPS);
-	fleet->templates->pdata[2 * i + 1] = sim_scep_new(true, key, NULL, "");
+	fleet->templates->pdata[2 * i] = sim_scep_new(&ios, key, MODERN_CAPS, &error);
+	fleet->templates->pdata[2 * i + 1] = sim_scep_new(&macos, key, MODERN_CAPS, &error);
+	if (error)
+		bench_die("%s", error->message);
 }
 
 struct fleet *fleet_new(struct world *world, size_t n)
@@ -56,7 +61,7 @@ void fleet_free(struct fleet *fleet)
 	g_free(fleet->devices);
 	g_ptr_array_unref(fleet->keys);
 	g_ptr_array_unref(fleet->templates);
-	X509_free(fleet->ca);
+	sim_scep_ca_clear(&fleet->ca);
 	g_free(fleet);
 }
 
@@ -164,11 +169,11 @@ static void get_challenges(struct fleet *fleet)
 static void on_ca(void *ctx, struct client *client, const struct client_reply *reply)
 {
 	struct fleet *fleet = ctx;
-	const unsigned char *p = (const unsigned char *)reply->body;
+	g_autoptr(GBytes) body = g_bytes_new(reply->body, reply->len);
+	g_autoptr(GError) error = NULL;
 
-	fleet->ca = d2i_X509(NULL, &p, (long)reply->len);
-	if (!fleet->ca)
-		bench_die("GetCACert gave no certificate");
+	if (!sim_scep_ca_parse(reply->type, body, NULL, &fleet->ca, &error))
+		bench_die("%s", error->message);
 }
 
 static void get_ca(struct fleet *fleet)
@@ -181,31 +186,35 @@ static void get_ca(struct fleet *fleet)
 	client_free(client);
 }
 
-/* The shape and key of device I, with a challenge of its own. */
+/* The shape and key of device I, with its challenge and nonce; borrows all of them. */
 static sim_scep transaction(const struct fleet *fleet, size_t i)
 {
 	const struct device *device = &fleet->devices[i];
 	sim_scep scep = *(const sim_scep *)fleet->templates->pdata[2 * (i / 2 % N_KEYS) + device->macos];
 
 	scep.challenge = device->challenge;
+	memcpy(scep.nonce, device->nonce, sizeof(scep.nonce));
+	scep.nonce_len = device->nonce_len;
 	return scep;
 }
 
 static void build_scep(void *ctx, size_t i)
 {
-	static const struct sim_scep_settings settings = {.key_usage = 5};
+	static const struct sim_scep_wish wish = {.key_usage = 5};
 	struct fleet *fleet = ctx;
+	struct device *device = &fleet->devices[i];
 	sim_scep scep = transaction(fleet, i);
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GBytes) csr = sim_scep_csr(&scep, &settings, NULL, &error), message = NULL;
+	g_autoptr(GBytes) csr = sim_scep_csr(&scep, &wish, &error), message = csr ? sim_scep_request(&scep, SIM_SCEP_PKCS_REQ, fleet->ca.recipient, csr, &error) : NULL;
 	gsize len;
 	const void *data;
 
-	if (!csr)
+	if (!message)
 		bench_die("%s", error->message);
-	message = sim_scep_request(&scep, SIM_SCEP_PKCS_REQ, fleet->ca, csr);
+	memcpy(device->nonce, scep.nonce, sizeof(device->nonce));
+	device->nonce_len = scep.nonce_len;
 	data = g_bytes_get_data(message, &len);
-	fleet->devices[i].scep = request("POST", "/scep?operation=PKIOperation", "Content-Type: application/x-pki-message\r\n", data, len);
+	device->scep = request("POST", "/scep?operation=PKIOperation", "Content-Type: application/x-pki-message\r\n", data, len);
 }
 
 void fleet_build_scep(struct fleet *fleet)
@@ -219,12 +228,14 @@ void fleet_take_certificate(struct fleet *fleet, size_t i, const void *body, siz
 {
 	sim_scep scep = transaction(fleet, i);
 	g_autoptr(GBytes) reply = g_bytes_new_static(body, len);
+	const struct sim_scep_question question = {.type = SIM_SCEP_PKCS_REQ};
+	struct sim_scep_outcome outcome = {0};
 	g_autoptr(GError) error = NULL;
-	g_autofree char *fail_info = NULL;
-	enum sim_scep_status status;
 
-	if (!sim_scep_open(&scep, reply, fleet->ca, &status, &fleet->devices[i].cert, &fail_info, &error) || status != SIM_SCEP_SUCCESS)
-		bench_die("SCEP: %s", error ? error->message : fail_info ? fail_info : "refused");
+	if (!sim_scep_open(&scep, &question, &fleet->ca, reply, &outcome, &error) || outcome.status != SIM_SCEP_SUCCESS)
+		bench_die("SCEP: %s", error ? error->message : outcome.fail_info_text ? outcome.fail_info_text : "refused");
+	fleet->devices[i].cert = g_steal_pointer(&outcome.cert);
+	sim_scep_outcome_clear(&outcome);
 }
 
 /* ---- check-in ---- */
