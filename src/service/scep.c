@@ -329,7 +329,6 @@ static bool ask_person(struct run *run, const struct wish *wish, const char *cha
 	int64_t now_ms = service_now_ms(run->service);
 	bool found;
 
-	if (!store_request_by_key(run->service->store, run->profile->name, wish->csr->spki_sha256, challenge_id, now_ms, &row, &found, &load, error))
 	cert_sha256(g_bytes_get_data(signer_key, NULL), g_bytes_get_size(signer_key), signer_sha256);
 	if (!store_request_by_key(run->service->store, &mine, now_ms, &row, &found, &load, error))
 		return false;

@@ -320,11 +320,6 @@ static void take_request(const struct db_batch *b, size_t row, void *out)
 	r->csr = db_get_blob(b, 0, row, 8, &r->csr_len);
 }
 
-bool store_request_by_key(struct store *store, const char *profile, const uint8_t spki_sha256[32], const char *challenge_id, int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error)
-{
-	struct db_batch *batch = db_batch_new(NULL);
-
-	db_batch_add(batch, Q_REQUEST_BY_KEY, db_text(profile), db_blob(spki_sha256, 32), db_text(challenge_id), db_int(now_ms));
 bool store_request_by_key(struct store *store, const struct scep_request_row *like, int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error)
 {
 	struct db_batch *batch = db_batch_new(NULL);

@@ -184,9 +184,6 @@
 	X(REQUEST_ADD, "tttbbtttbtii", "", ONE, WRITE, \
 	  "INSERT INTO scep_request (id, profile, transaction_id, spki_sha256, signer_spki_sha256, challenge_id, renews_serial, subject, csr, peer, state, version, created_at, decided_at, expires_at)" \
 	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 1, $11, 0, $12)") \
-	/* An approval is for what was asked: the same key with another challenge asks for other names. */ \
-	X(REQUEST_BY_KEY, "tbti", REQUEST_TYPES, ANY, READ, \
-	  "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE profile = $1 AND spki_sha256 = $2 AND challenge_id IS NOT DISTINCT FROM $3 AND expires_at > $4 ORDER BY id DESC LIMIT 1") \
 	/* A person has approved what it says, so the same key with another challenge or subject is another request. */ \
 	X(REQUEST_BY_KEY, "tbitt", REQUEST_TYPES, ANY, READ, \
 	  "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE profile = $1 AND spki_sha256 = $2 AND expires_at > $3 AND challenge_id IS NOT DISTINCT FROM $4 AND subject = $5" \

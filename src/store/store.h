@@ -219,8 +219,6 @@ struct scep_request_row {
 	int64_t created_ms, decided_ms, expires_ms;
 };
 bool store_request_add(struct store *store, const struct scep_request_row *request, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The newest of this profile, key and challenge (NULL: without one); *RET_FOUND false: none. */
-bool store_request_by_key(struct store *store, const char *profile, const uint8_t spki_sha256[32], const char *challenge_id, int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The newest that is alike: LIKE's profile, key, challenge (NULL: none) and subject; *RET_FOUND false: none. */
 bool store_request_by_key(struct store *store, const struct scep_request_row *like, int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The request has come again under another transactionID or signer: from now on it is asked for with those. */
