@@ -528,14 +528,18 @@ static json_t *rekey_finish(struct service *service, const char *actor, const st
 	int64_t number, now_ms = service_now_ms(service);
 	g_autofree char *id = NULL;
 	struct own_made made;
+	g_autoptr(GBytes) last = NULL;
+	g_autoptr(GError) inner = NULL;
 	bool ok = true;
 
 	if (!ca_check_finish(name, states, states_of(set, name, states, &number), error) || (!force && !check_devices(service, name, error)))
 		return NULL;
 	id = g_strdup(retiring->id);
 	struct generation_change change = {retiring->id, "retired", retiring->version, 0, 0, now_ms};
-	/* A last CRL, for whoever still checks an old certificate. */
-	g_autoptr(GBytes) last = service_crl(service, retiring->id, NULL, NULL, NULL);
+	/* A last CRL, for whoever still checks an old certificate; without its key there is the one before. */
+	last = service_crl(service, retiring->id, NULL, NULL, &inner);
+	if (!last)
+		pom_log(POM_LOG_WARNING, "no last CRL of a retiring CA could be made", "generation", retiring->id, "why", inner->message, NULL);
 	own_made_init(&made);
 	/* Profiles are signed under the new root from now on, and not before: it must be one that devices trust already. */
 	if (!strcmp(name, CA_DEFAULT))

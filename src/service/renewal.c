@@ -48,7 +48,6 @@ static bool scan_anchors(struct service *service, size_t *ret_n, GError **error)
 	g_autoptr(ca_set) set = service_ca_set(service);
 	int64_t newest = ca_set_newest_anchor(set);
 	g_autofree char *note = note_anchor_new(newest), *after = g_strdup("");
-	g_autoptr(GPtrArray) anchors = ca_set_anchors(set);
 	bool more = newest > 1 && service->settings.enroll_include_root;
 
 	while (more && *ret_n < RENEWAL_AT_ONCE) {
