@@ -20,7 +20,7 @@ struct matrix {
 	sim_http *http;
 	sim_scep_session *session, *pending; /* pending: NULL without a URL for it */
 	/* Keys come round again: to make one takes longer than all the rest of a row. Two in succession differ, so that a renewal has a new key. */
-	EVP_PKEY *keys[KEYS];
+	EVP_PKEY *keys[KEYS], *throw_away_key;
 	unsigned n_keys_used;
 	char *text;                          /* the file of challenges, wiped in the end */
 	char *next_challenge;                /* in TEXT */
@@ -94,6 +94,7 @@ static bool try_row(struct matrix *m, const char *method, const char *cipher, co
 	X509 *cert = NULL;
 
 	session->method = sim_scep_method_find(method);
+	errand.choice.throw_away_key = m->throw_away_key;
 	errand.choice.cipher = sim_scep_cipher_find(cipher);
 	errand.choice.digest = sim_scep_digest_find(digest);
 	errand.delay_ms = SIM_SCEP_POLL_MS;
@@ -153,6 +154,7 @@ static bool prepare(struct matrix *m, GError **error)
 	for (unsigned i = 0; i < KEYS; i++)
 		if (!(m->keys[i] = scep_key_new(m->parsed.key_type, error)))
 			return false;
+	m->throw_away_key = sim_key_new();
 	return open_session(m, o->url, &m->session, error) && (!o->pending_url || open_session(m, o->pending_url, &m->pending, error));
 }
 
@@ -164,6 +166,7 @@ static void matrix_clear(struct matrix *m)
 	scep_parsed_clear(&m->parsed);
 	for (unsigned i = 0; i < KEYS; i++)
 		EVP_PKEY_free(m->keys[i]);
+	EVP_PKEY_free(m->throw_away_key);
 	X509_free(m->cert);
 	/* Lines that have been used end in NUL: the text as a whole is longer than its first string. */
 	if (m->text)

@@ -51,13 +51,21 @@ static void new_signer(sim_scep *scep)
 	scep->signer = sim_cert_new_signer(scep->signer_key, scep->form->signer_cn ? scep->form->signer_cn : cn, scep->form->signer_country, scep->form->encipherment);
 }
 
+static EVP_PKEY *own_key(const struct sim_scep_choice *choice)
+{
+	if (!choice->throw_away_key)
+		return sim_key_new();
+	EVP_PKEY_up_ref(choice->throw_away_key);
+	return choice->throw_away_key;
+}
+
 static void choose_signer(sim_scep *scep, const struct sim_scep_choice *choice)
 {
 	EVP_PKEY *key = choice->signer ? choice->signer_key : scep->key;
 
 	scep->throw_away = !choice->signer;
 	if (scep->throw_away && scep->form->other_key) {
-		scep->signer_key = sim_key_new();
+		scep->signer_key = own_key(choice);
 	} else {
 		EVP_PKEY_up_ref(key);
 		scep->signer_key = key;

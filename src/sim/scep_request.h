@@ -25,6 +25,7 @@ struct sim_scep_choice {
 	const char *transaction;           /* a name of sim_scep_transaction_make; NULL: apple */
 	EVP_PKEY *signer_key;              /* an identity that signs in place of a throw-away: renewal, GetCert, GetCRL; NULL: none */
 	X509 *signer;
+	EVP_PKEY *throw_away_key;          /* of the throw-away, where the form gives it a key of its own; NULL: a new one, which takes longer than all the rest */
 	const char *challenge;             /* UTF-8; NULL or empty: none */
 	unsigned challenge_as;
 };
