@@ -101,7 +101,7 @@ static EVP_PKEY *load_key(const char *uri, const char *pin, GError **error)
 	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
 
 	if (!engine) {
-		pom_fail(error, POM_ERR_CONFIG, "no PKCS#11 module is loaded: say which one the token has");
+		pom_fail(error, POM_ERR_CONFIG, "no PKCS#11 module is loaded: name the token's (a .so file) in the setting ca.pkcs11_module");
 		return NULL;
 	}
 	/* UI_null: the engine would ask for a PIN on the terminal. */
