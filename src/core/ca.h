@@ -26,7 +26,7 @@ bool ca_check_rekey(const char *ca, const enum generation_state *states, size_t 
 bool ca_check_activate(const char *ca, const enum generation_state *states, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool ca_check_finish(const char *ca, const enum generation_state *states, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Whether CERT can issue as a CA of ours: CA:TRUE, keyCertSign, not MD5 or SHA-1 signed unless it is self-signed, RSA ≥ 2048 or EC, valid at NOW. HAS_RA: another
+/* Whether CERT can issue as a CA of ours: CA:TRUE, keyCertSign, RSA ≥ 2048 or EC, valid at NOW. HAS_RA: another
  * key decrypts. POM_ERR_CA with the reason. */
 bool ca_check_import(const struct cert_info *info, bool has_ra, int64_t now_s, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
