@@ -42,17 +42,6 @@ def restart(s, devices):
     each(devices, Device.hang_up)
 
 
-def wait_for(what, condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        expect(time.monotonic() < end, f"not within {seconds} s: {what}")
-        time.sleep(0.1)
-
-
-def certificate(pem_text):
-    return x509.load_pem_x509_certificate(pem_text.encode())
-
-
 def generations(s, name="default"):
     """{id: what "ca show" says}"""
     return {g["id"]: g for g in s.cli("ca", "show", name)}
@@ -69,32 +58,8 @@ def tls_chain_holds(s, root):
         return False
 
 
-def issued_by(cert, ca):
-    """Whether CA's key signed CERT."""
-    if cert.issuer != ca.subject:
-        return False
-    try:
-        ca.public_key().verify(cert.signature, cert.tbs_certificate_bytes, padding.PKCS1v15(), cert.signature_hash_algorithm)
-        return True
-    except Exception:
-        return False
-
-
 def new_challenge(s):
     return s.cli("challenge", "new", "--subject", "O=Test Org,CN=printer")["challenge"]
-
-
-def openssl(*args, input=None, code=0):
-    p = subprocess.run(["openssl", *args], input=input, capture_output=True, timeout=60)
-    expect((p.returncode == 0) == (code == 0), f"openssl {' '.join(args)}: {p.returncode}\n{p.stderr.decode()}")
-    return p.stdout
-
-
-def refused(s, *words, text):
-    """A verb that must fail and say TEXT."""
-    code, out, err = s.cli_code(*words)
-    expect(code == 1 and text in out + err, f"{' '.join(words)}: exit {code}\n{out}{err}")
-    return out + err
 
 
 def next_certificates(s, ca):
@@ -108,7 +73,7 @@ def next_certificates(s, ca):
         equal(x509.load_pem_x509_certificate(pathlib.Path(signer).read_bytes()), ca, "signer of GetNextCACert")
         broken = bytearray(answer.body)
         broken[-1] ^= 1
-        openssl("cms", "-verify", "-inform", "DER", "-CAfile", root, "-purpose", "any", input=bytes(broken), code=1)
+        openssl("cms", "-verify", "-inform", "DER", "-CAfile", root, "-purpose", "any", input=bytes(broken), ok=False)
     certs = [x509.load_der_x509_certificate(c.chosen.dump()) for c in cms.ContentInfo.load(content)["content"]["certificates"]]
     expect(certs and not any(c.serial_number == ca.serial_number for c in certs), "the present CA is in GetNextCACert")
     return sorted(certs, key=lambda c: c.subject == c.issuer)
@@ -117,11 +82,11 @@ def next_certificates(s, ca):
 def renew_with_the_same_key(s, devices):
     old = Scep(s)
     before = generations(s)["default-1"]
-    old_ca, old_root = certificate(before["certificate_pem"]), certificate(before["root_pem"])
+    old_ca, old_root = load_pem(before["certificate_pem"]), load_pem(before["root_pem"])
     challenge = new_challenge(s)
     s.cli("ca", "renew")
     after = generations(s)["default-1"]
-    new_ca, new_root = certificate(after["certificate_pem"]), certificate(after["root_pem"])
+    new_ca, new_root = load_pem(after["certificate_pem"]), load_pem(after["root_pem"])
     for a, b in ((old_ca, new_ca), (old_root, new_root)):
         expect(a != b and a.subject == b.subject and a.public_key().public_numbers() == b.public_key().public_numbers(), "a renewed certificate has the same name and key")
     equal((after["state"], list(generations(s))), ("active", ["default-1"]), "generations")
@@ -145,24 +110,24 @@ def renew_with_the_same_key(s, devices):
 
 def begin_rekey(s, devices, late):
     """The roots of both generations, DER, and the next issuing CA."""
-    refused(s, "ca", "rekey", "--activate", text="has no next generation")
-    refused(s, "ca", "rekey", "--finish", text="no rekey of CA default is running")
-    refused(s, "ca", "devices", text="no rekey of CA default is running")
+    s.refused("ca", "rekey", "--activate", text="has no next generation")
+    s.refused("ca", "rekey", "--finish", text="no rekey of CA default is running")
+    s.refused("ca", "devices", text="no rekey of CA default is running")
     equal(Scep(s).get("GetNextCACert").http_status, 404, "GetNextCACert before a rekey")
     first = generations(s)["default-1"]
     s.cli("ca", "rekey")
     shown = generations(s)
     equal({g["id"]: g["state"] for g in shown.values()}, {"default-1": "active", "default-2": "next"}, "states")
-    next_ca, next_root = certificate(shown["default-2"]["certificate_pem"]), certificate(shown["default-2"]["root_pem"])
-    ca, root = certificate(first["certificate_pem"]), certificate(first["root_pem"])
+    next_ca, next_root = load_pem(shown["default-2"]["certificate_pem"]), load_pem(shown["default-2"]["root_pem"])
+    ca, root = load_pem(first["certificate_pem"]), load_pem(first["root_pem"])
     equal(next_certificates(s, ca)[0], next_ca, "GetNextCACert")
     equal(Scep(s).ca, der(ca), "GetCACert still gives the present CA")
     _, cert = Scep(s).enroll(new_challenge(s), ca=der(next_ca))
     expect(issued_by(cert, next_ca), "a request enveloped for the next CA")
     _, cert = Scep(s).enroll(new_challenge(s))
     expect(issued_by(cert, ca), "a request enveloped for the present CA")
-    refused(s, "ca", "rekey", text="is published. Go on with \"pomona ca rekey --activate\"")
-    refused(s, "ca", "rekey", "--finish", text="does not issue yet")
+    s.refused("ca", "rekey", text="is published. Go on with \"pomona ca rekey --activate\"")
+    s.refused("ca", "rekey", "--finish", text="does not issue yet")
     prompt = [d for d in devices if d not in late]
     wait_for("each device has the new root waiting", lambda: len(s.cli("command", "list", prompt[-1].udid)) == 1, 10)
     for done in each(prompt, Device.run_commands):
@@ -173,7 +138,7 @@ def begin_rekey(s, devices, late):
     equal({d["udid"] for d in waiting["anchor"]}, {d.udid for d in late}, "devices without the new root")
     restart(s, devices)
     check_devices(devices)
-    refused(s, "ca", "rekey", text="a rekey of CA default is running")
+    s.refused("ca", "rekey", text="a rekey of CA default is running")
     expect(tls_chain_holds(s, der(root)) and not tls_chain_holds(s, der(next_root)), "TLS stays under the present root")
     return der(root), der(next_root), next_ca
 
@@ -185,8 +150,8 @@ def activate(s, devices, late, refuser, root, next_root, next_ca):
     equal(Scep(s).ca, der(next_ca), "GetCACert gives the new CA")
     equal(Scep(s).get("GetNextCACert").http_status, 404, "GetNextCACert after the change")
     check_devices(devices)
-    refused(s, "ca", "rekey", text="an old generation is retiring")
-    said = refused(s, "ca", "rekey", "--finish", text="still have an identity of default-1")
+    s.refused("ca", "rekey", text="an old generation is retiring")
+    said = s.refused("ca", "rekey", "--finish", text="still have an identity of default-1")
     equal(len({d.udid for d in devices if d.udid in said}), 5, f"devices named in {said}")
     equal({d["udid"] for d in s.cli("ca", "devices")["identity"]}, {d.udid for d in devices}, "devices with old identities")
     wait_for("each device has a new identity waiting", lambda: len(s.cli("command", "list", prompt[-1].udid)) == 1, 10)
@@ -238,7 +203,7 @@ def fifty_devices_through_two_keys():
         last = late[0]
         equal(last.run_commands(lambda command: "NotNow"), [("InstallProfile", "NotNow")] * 2, "commands of the last device")
         expect(not tls_chain_holds(s, next_root), "TLS moved before the last device had the new root")
-        said = refused(s, "ca", "rekey", "--finish", text="2 device(s) still have an identity of default-1")
+        said = s.refused("ca", "rekey", "--finish", text="2 device(s) still have an identity of default-1")
         expect(last.udid in said and refuser.udid in said, said)
         equal({d["udid"] for d in s.cli("ca", "devices")["anchor"]}, {last.udid}, "devices without the new root")
         # The other one, put off, rests until it asks again.
@@ -247,7 +212,7 @@ def fifty_devices_through_two_keys():
         expect(not tls_chain_holds(s, root), "the TLS certificate is still the old one")
         check_devices(working, revoked)
 
-        said = refused(s, "ca", "rekey", "--finish", text="2 device(s) still have an identity of default-1")
+        said = s.refused("ca", "rekey", "--finish", text="2 device(s) still have an identity of default-1")
         expect(last.udid in said and refuser.udid in said and working[-1].udid not in said, said)
         for d in (last, refuser):
             s.cli("device", "renew", d.udid)
@@ -271,7 +236,7 @@ def fifty_devices_through_two_keys():
                 equal(old.idle()[0], 403, "an identity of the retired key")
                 old.hang_up()
         check_devices([*working, newest], revoked)
-        refused(s, "ca", "rekey", "--finish", text="no rekey of CA default is running")
+        s.refused("ca", "rekey", "--finish", text="no rekey of CA default is running")
         actions = [e["action"] for e in s.cli("ca", "audit", "--action", "ca")]
         equal([a for a in actions if a != "ca.renew.own"], ["ca.create", "ca.renew", "ca.rekey.start", "ca.rekey.activate", "ca.rekey.finish"], "the audit log")
         equal(s.cli("ca", "audit-verify")["ok"], True, "audit-verify")

@@ -27,6 +27,7 @@ import urllib.parse
 
 from asn1crypto import cms, core, x509 as asn1_x509
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, padding as sym_padding, serialization
 from cryptography.hazmat.primitives.asymmetric import ec as ec_keys, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -48,6 +49,17 @@ def case(fn):
     """Marks a scenario: a function that raises when something is not as it must be."""
     _cases.append(fn)
     return fn
+
+
+def wait_for(what, condition, seconds=20):
+    """Waits until CONDITION() is true, and gives that."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        expect(time.monotonic() < end, f"not within {seconds} s: {what}")
+        time.sleep(0.1)
 
 
 class Skip(Exception):
@@ -98,7 +110,7 @@ def free_port():
 class Server:
     """`pomona serve` over a data directory of its own."""
 
-    def __init__(self, *args, url=None, push_cert=True, data=None, env=None):
+    def __init__(self, *args, url=None, push_cert=True, data=None, env=None, init=()):
         self.root = data or tempfile.mkdtemp(prefix="pomona-")
         self.data = os.path.join(self.root, "data")
         self.port = free_port()
@@ -106,7 +118,7 @@ class Server:
         self.args = list(args)
         self.env = {**os.environ, **(env or {})}
         self.process = None
-        run("init", "--data", self.data, "--url", self.url, "--org", "Test Org")
+        run("init", "--data", self.data, "--url", self.url, "--org", "Test Org", *init)
         self.start()
         if push_cert:
             self.import_push_cert()
@@ -191,6 +203,12 @@ class Server:
     def cli_code(self, *args, input=None):
         p = subprocess.run([POMONA, *args, "--data", self.data], capture_output=True, text=True, input=input, timeout=60)
         return p.returncode, p.stdout, p.stderr
+
+    def refused(self, *args, text, input=None):
+        """A verb that must fail and say TEXT; all that it says."""
+        code, out, err = self.cli_code(*args, input=input)
+        expect(code != 0 and text in err, f"{' '.join(args)}: exit {code}, wanted {text!r}\n{out}{err}")
+        return err
 
     def token(self):
         return open(os.path.join(self.data, "admin.token")).read().strip()
@@ -285,6 +303,32 @@ def push_cert(topic=TOPIC, days=300):
 
 def der(cert):
     return cert.public_bytes(serialization.Encoding.DER)
+
+
+def load_pem(text):
+    return x509.load_pem_x509_certificate(text.encode() if isinstance(text, str) else text)
+
+
+def issued_by(cert, ca):
+    """Whether CA's name stands in CERT and its key signed it."""
+    if cert.issuer != ca.subject:
+        return False
+    key = ca.public_key()
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(cert.signature, cert.tbs_certificate_bytes, padding.PKCS1v15(), cert.signature_hash_algorithm)
+        else:
+            key.verify(cert.signature, cert.tbs_certificate_bytes, ec_keys.ECDSA(cert.signature_hash_algorithm))
+        return True
+    except InvalidSignature:
+        return False
+
+
+def openssl(*args, input=None, ok=True, env=None):
+    """What openssl writes; OK: whether it must succeed."""
+    p = subprocess.run(["openssl", *args], input=input, capture_output=True, timeout=60, env=env)
+    expect((p.returncode == 0) == ok, f"openssl {' '.join(args)}: {p.returncode}\n{p.stdout.decode(errors='replace')}{p.stderr.decode()}")
+    return p.stdout
 
 
 # ---------------------------------------------------------------- CMS
