@@ -563,7 +563,7 @@ def relay_when_the_outside_ca_does_not_issue():
         equal((public(first), first.issuer), (public(key), b.ca.subject))
         equal([r["state"] for r in serials(s)], ["valid"], "the register")
         # The pinned certificate is another: nothing is sent there.
-        code, _, err = s.cli_code("outside-ca", "set", "outer", "fingerprint=" + "00" * 32)
+        code, _, err = s.cli_code("outside-ca", "set", "outer", "fingerprint=" + "ab" * 32)
         expect(code == 1 and "POM-E3203" in err, err)
         expect_hidden(s, SECRET, "another challenge", text)
 
