@@ -301,6 +301,15 @@ bool cert_is_issued_by(X509 *cert, X509 *issuer)
 	return ok;
 }
 
+bool cert_is_signed_by(X509 *cert, X509 *issuer)
+{
+	EVP_PKEY *key = X509_get0_pubkey(issuer);
+	bool ok = key && X509_verify(cert, key) == 1;
+
+	ERR_clear_error();
+	return ok;
+}
+
 static bool check_rsa(const EVP_PKEY *key, GError **error)
 {
 	g_autoptr(BIGNUM) exponent = NULL;

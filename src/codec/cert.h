@@ -66,6 +66,8 @@ char *cert_issuer_text(const X509 *cert);
 /* Whether CERT's signature was made by ISSUER's key and the names and key identifiers match. No dates, no chain, no
  * key-usage; any algorithm but MD5 and older. */
 bool cert_is_issued_by(X509 *cert, X509 *issuer);
+/* Whether CERT's signature was made by ISSUER's key: nothing else is looked at, and CERT's key is not decoded. For certificates that were just built for ISSUER. */
+bool cert_is_signed_by(X509 *cert, X509 *issuer);
 
 /* Finds a path from LEAF over some of the N INTERMEDIATES (any order, may be more than needed) to one of the N_ROOTS (each
  * an anchor by itself, self-signed or not) that is valid at AT_S, Unix seconds: signatures (stronger than MD5 and SHA-1), names,

@@ -463,6 +463,9 @@ static void test_issued_by(void)
 	X509_sign(md5, key, EVP_md5());
 	g_assert_true(cert_is_issued_by(leaf, ca));
 	g_assert_true(cert_is_issued_by(ca, ca));
+	g_assert_true(cert_is_signed_by(leaf, ca));
+	g_assert_false(cert_is_signed_by(leaf, other));
+	g_assert_false(cert_is_signed_by(forged, ca));
 	g_assert_false(cert_is_issued_by(leaf, other));
 	g_assert_false(cert_is_issued_by(forged, ca));
 	g_assert_false(cert_is_issued_by(md5, ca));
