@@ -411,6 +411,8 @@ bool cms_check(const void *data, size_t len, enum cms_kind kind, size_t max_byte
 {
 	struct walk w = {.error = error};
 
+	/* Empty bytes may have no address. */
+	data = data ? data : "";
 	if (len > max_bytes)
 		return pom_fail(error, POM_ERR_CMS_LIMIT, "the CMS message has %zu bytes, at most %zu are accepted", len, max_bytes);
 	if (!check_message(&w, (struct span){data, (const uint8_t *)data + len}, kind))

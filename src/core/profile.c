@@ -436,6 +436,26 @@ struct scep_record *scep_record_from_profile(const struct scep_profile *profile,
 	return g_steal_pointer(&record);
 }
 
+struct scep_record *scep_record_wished(const struct scep_profile *profile, const struct record_values *values, const char *subject, const char *const *sans, GError **error)
+{
+	g_autoptr(scep_record) record = scep_record_from_profile(profile, values, error);
+	g_autoptr(GBytes) name = NULL;
+
+	if (!record)
+		return NULL;
+	if (subject) {
+		name = cert_subject_parse_text(subject, error);
+		if (!name)
+			return NULL;
+		g_free(record->subject);
+		record->subject = g_strdup(subject);
+	}
+	for (int i = 0; sans && sans[i]; i++)
+		if (!scep_record_add_san(record, sans[i], error))
+			return NULL;
+	return g_steal_pointer(&record);
+}
+
 char *scep_record_common_name(const struct scep_record *record)
 {
 	g_autoptr(GBytes) name = cert_subject_parse_text(record->subject, NULL);

@@ -1,58 +1,36 @@
 /* What administrators ask for, as JSON. */
 #include <string.h>
 
+#include "service/answer.h"
 #include "service/service.h"
 
 enum { LIST_MAX = 1000, TOKEN_BYTES = 32, NAME_LEN = 255 };
-
-static json_t *time_json(int64_t unix_ms)
-{
-	g_autofree char *text = NULL;
-
-	if (!unix_ms)
-		return json_null();
-	text = pom_time_format(unix_ms);
-	return json_string(text);
-}
-
-static void set_text(json_t *object, const char *key, const char *text)
-{
-	json_object_set_new(object, key, text ? json_string(text) : json_null());
-}
-
-/* {"items": ITEMS, "next": the key to go on after, when a full page was read}. */
-static json_t *page(json_t *items, const char *last, int64_t limit)
-{
-	bool more = last && (int64_t)json_array_size(items) >= limit;
-
-	return json_pack("{s:o, s:o}", "items", items, "next", more ? json_string(last) : json_null());
-}
 
 static json_t *enrollment_json(struct service *service, const struct enrollment_row *e)
 {
 	json_t *o = json_object();
 
-	set_text(o, "id", e->id);
-	set_text(o, "udid", e->device_id);
-	set_text(o, "serial", e->serial);
-	set_text(o, "kind", enrollment_kind_name((enum enrollment_kind)e->kind));
-	set_text(o, "state", enrollment_state_name((enum enrollment_state)e->state));
+	json_set_text(o, "id", e->id);
+	json_set_text(o, "udid", e->device_id);
+	json_set_text(o, "serial", e->serial);
+	json_set_text(o, "kind", enrollment_kind_name((enum enrollment_kind)e->kind));
+	json_set_text(o, "state", enrollment_state_name((enum enrollment_state)e->state));
 	json_object_set_new(o, "enrolled", json_boolean(e->state == ENROLLMENT_ENROLLED));
-	json_object_set_new(o, "last_seen", time_json(store_last_seen(service->store, e->id, e->last_seen_ms)));
-	set_text(o, "name", e->device_name);
-	set_text(o, "product_name", e->product_name);
-	set_text(o, "model", e->model);
-	set_text(o, "model_name", e->model_name);
-	set_text(o, "os_version", e->os_version);
-	set_text(o, "build_version", e->build_version);
-	set_text(o, "owner", e->owner);
-	set_text(o, "parent_id", e->parent_id);
-	set_text(o, "user", *e->user_part ? e->user_part : NULL);
-	set_text(o, "user_short_name", e->user_short_name);
-	set_text(o, "user_long_name", e->user_long_name);
+	json_object_set_new(o, "last_seen", json_time(store_last_seen(service->store, e->id, e->last_seen_ms)));
+	json_set_text(o, "name", e->device_name);
+	json_set_text(o, "product_name", e->product_name);
+	json_set_text(o, "model", e->model);
+	json_set_text(o, "model_name", e->model_name);
+	json_set_text(o, "os_version", e->os_version);
+	json_set_text(o, "build_version", e->build_version);
+	json_set_text(o, "owner", e->owner);
+	json_set_text(o, "parent_id", e->parent_id);
+	json_set_text(o, "user", *e->user_part ? e->user_part : NULL);
+	json_set_text(o, "user_short_name", e->user_short_name);
+	json_set_text(o, "user_long_name", e->user_long_name);
 	json_object_set_new(o, "epoch", json_integer(e->active_epoch));
-	json_object_set_new(o, "enrolled_at", time_json(e->enrolled_ms));
-	json_object_set_new(o, "ended_at", time_json(e->ended_ms));
+	json_object_set_new(o, "enrolled_at", json_time(e->enrolled_ms));
+	json_object_set_new(o, "ended_at", json_time(e->ended_ms));
 	return o;
 }
 
@@ -74,7 +52,7 @@ json_t *service_device_list(struct service *service, const char *after, int64_t 
 		json_array_append_new(items, enrollment_json(service, row));
 		last = row->id;
 	}
-	return page(items, last, limit);
+	return json_page(items, last, limit);
 }
 
 json_t *service_device_show(struct service *service, const char *id, GError **error)
@@ -87,15 +65,15 @@ json_t *service_device_show(struct service *service, const char *id, GError **er
 	if (!store_enrollment_get(service->store, id, &row, &load, error) || !store_epoch_get(service->store, row.id, row.active_epoch, &epoch, &epoch_load, error))
 		return NULL;
 	o = enrollment_json(service, &row);
-	set_text(o, "imei", row.imei);
-	set_text(o, "meid", row.meid);
-	json_object_set_new(o, "created_at", time_json(row.created_ms));
-	json_object_set_new(o, "authenticated_at", time_json(row.authenticated_ms));
+	json_set_text(o, "imei", row.imei);
+	json_set_text(o, "meid", row.meid);
+	json_object_set_new(o, "created_at", json_time(row.created_ms));
+	json_object_set_new(o, "authenticated_at", json_time(row.authenticated_ms));
 	json_object_set_new(o, "pending_epoch", json_integer(row.pending_epoch));
-	set_text(o, "certificate_serial", epoch.certificate_serial);
-	set_text(o, "topic", epoch.topic);
-	json_object_set_new(o, "push_token_dead_since", time_json(epoch.push_dead_ms));
-	json_object_set_new(o, "token_updated_at", time_json(epoch.token_ms));
+	json_set_text(o, "certificate_serial", epoch.certificate_serial);
+	json_set_text(o, "topic", epoch.topic);
+	json_object_set_new(o, "push_token_dead_since", json_time(epoch.push_dead_ms));
+	json_object_set_new(o, "token_updated_at", json_time(epoch.token_ms));
 	json_object_set_new(o, "awaiting_configuration", json_boolean(epoch.awaiting_configuration));
 	json_object_set_new(o, "has_unlock_token", json_boolean(epoch.has_unlock_token));
 	json_object_set_new(o, "has_bootstrap_token", json_boolean(epoch.has_bootstrap_token));
@@ -128,13 +106,13 @@ json_t *service_device_events(struct service *service, const char *id, const cha
 		const struct event_row *row = &g_array_index(rows, struct event_row, i);
 		json_t *o = json_object();
 
-		json_object_set_new(o, "at", time_json(row->at_ms));
-		set_text(o, "kind", row->kind);
-		set_text(o, "detail", row->detail);
+		json_object_set_new(o, "at", json_time(row->at_ms));
+		json_set_text(o, "kind", row->kind);
+		json_set_text(o, "detail", row->detail);
 		json_array_append_new(items, o);
 		last = row->id;
 	}
-	return page(items, last, limit);
+	return json_page(items, last, limit);
 }
 
 static void wake(struct service *service)
@@ -186,12 +164,12 @@ static json_t *command_json(const struct command_row *c)
 {
 	json_t *o = json_object();
 
-	set_text(o, "command_uuid", c->uuid);
-	set_text(o, "id", c->enrollment_id);
-	set_text(o, "request_type", c->request_type);
-	set_text(o, "status", c->status ? c->status : c->n_not_now ? "NotNow" : "Queued");
-	json_object_set_new(o, "created_at", time_json(c->created_ms));
-	json_object_set_new(o, "finished_at", time_json(c->finished_ms));
+	json_set_text(o, "command_uuid", c->uuid);
+	json_set_text(o, "id", c->enrollment_id);
+	json_set_text(o, "request_type", c->request_type);
+	json_set_text(o, "status", c->status ? c->status : c->n_not_now ? "NotNow" : "Queued");
+	json_object_set_new(o, "created_at", json_time(c->created_ms));
+	json_object_set_new(o, "finished_at", json_time(c->finished_ms));
 	json_object_set_new(o, "not_now_count", json_integer(c->n_not_now));
 	json_object_set_new(o, "epoch", json_integer(c->epoch));
 	return o;
@@ -217,7 +195,7 @@ json_t *service_command_list(struct service *service, const char *id, bool done,
 		json_array_append_new(items, command_json(row));
 		last = done ? row->uuid : row->seq;
 	}
-	return page(items, last, limit);
+	return json_page(items, last, limit);
 }
 
 json_t *service_command_show(struct service *service, const char *uuid, GError **error)
@@ -266,17 +244,17 @@ json_t *service_link_list(struct service *service, const char *after, int64_t li
 		const struct link_row *row = &g_array_index(rows, struct link_row, i);
 		json_t *o = json_object();
 
-		set_text(o, "id", row->id);
-		set_text(o, "state", link_state(row, service_now_ms(service)));
-		set_text(o, "user", row->user_name);
-		set_text(o, "device", row->device_name);
-		json_object_set_new(o, "created_at", time_json(row->created_ms));
-		json_object_set_new(o, "expires", time_json(row->expires_ms));
-		set_text(o, "enrollment_id", row->enrollment_id);
+		json_set_text(o, "id", row->id);
+		json_set_text(o, "state", link_state(row, service_now_ms(service)));
+		json_set_text(o, "user", row->user_name);
+		json_set_text(o, "device", row->device_name);
+		json_object_set_new(o, "created_at", json_time(row->created_ms));
+		json_object_set_new(o, "expires", json_time(row->expires_ms));
+		json_set_text(o, "enrollment_id", row->enrollment_id);
 		json_array_append_new(items, o);
 		last = row->id;
 	}
-	return page(items, last, limit);
+	return json_page(items, last, limit);
 }
 
 static json_t *revoked(const char *what, const char *id, bool found, GError **error)
@@ -306,8 +284,8 @@ json_t *service_token_list(struct service *service, GError **error)
 	for (guint i = 0; i < rows->len; i++) {
 		const struct token_row *row = &g_array_index(rows, struct token_row, i);
 
-		json_array_append_new(items, json_pack("{s:s, s:s, s:o, s:o}", "id", row->id, "name", row->name, "created_at", time_json(row->created_ms),
-		                                       "revoked_at", time_json(row->revoked_ms)));
+		json_array_append_new(items, json_pack("{s:s, s:s, s:o, s:o}", "id", row->id, "name", row->name, "created_at", json_time(row->created_ms),
+		                                       "revoked_at", json_time(row->revoked_ms)));
 	}
 	return json_pack("{s:o, s:n}", "items", items, "next");
 }

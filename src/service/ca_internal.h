@@ -1,6 +1,7 @@
 /* What the files about CAs share. */
 #pragma once
 
+#include "service/answer.h"
 #include "service/service.h"
 
 #define CA_DEFAULT "default"
@@ -71,8 +72,3 @@ bool service_adopt(struct service *service, const struct outside_ca *outside, X5
 /* The register's serial number for a certificate of an outside CA: "NAME:SERIAL". transfer full. */
 char *service_outside_serial(const char *outside, const struct cert_info *info);
 
-/* Times and optional texts as JSON. */
-json_t *json_time(int64_t unix_ms);
-void json_set_text(json_t *object, const char *key, const char *text);
-/* {"items": ITEMS (transfer full), "next": LAST when a full page was read}. */
-json_t *json_page(json_t *items, const char *last, int64_t limit);

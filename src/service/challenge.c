@@ -26,22 +26,8 @@ static bool check_wish(const struct challenge_wish *wish, GError **error)
 static struct scep_record *wished_record(struct service *service, const struct challenge_wish *wish, const struct scep_profile *profile, const char *id, GError **error)
 {
 	g_autofree char *cn = wish->device ? g_strdup(wish->device) : g_strdup_printf("Pomona client %s", id + strlen(id) - 12);
-	g_autoptr(scep_record) record = scep_record_from_profile(profile, &(struct record_values){service->settings.organization, cn, id, wish->device, profile->name}, error);
-	g_autoptr(GBytes) name = NULL;
 
-	if (!record)
-		return NULL;
-	if (wish->subject) {
-		name = cert_subject_parse_text(wish->subject, error);
-		if (!name)
-			return NULL;
-		g_free(record->subject);
-		record->subject = g_strdup(wish->subject);
-	}
-	for (int i = 0; wish->sans && wish->sans[i]; i++)
-		if (!scep_record_add_san(record, wish->sans[i], error))
-			return NULL;
-	return g_steal_pointer(&record);
+	return scep_record_wished(profile, &(struct record_values){service->settings.organization, cn, id, wish->device, profile->name}, wish->subject, wish->sans, error);
 }
 
 json_t *service_challenge_new(struct service *service, const char *actor, const struct challenge_wish *wish, GError **error)

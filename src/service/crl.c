@@ -396,7 +396,7 @@ json_t *service_ca_issue(struct service *service, const char *actor, const struc
 	struct pom_id id = pom_id_new(service->clock, service->random);
 	g_autoptr(csr) csr = csr_parse(g_bytes_get_data(wish->csr, NULL), g_bytes_get_size(wish->csr), error);
 	g_autoptr(scep_record) record = NULL;
-	g_autoptr(GBytes) name = NULL, der = NULL;
+	g_autoptr(GBytes) der = NULL;
 	g_autofree char *serial = NULL;
 
 	if (!csr)
@@ -407,18 +407,9 @@ json_t *service_ca_issue(struct service *service, const char *actor, const struc
 	}
 	if (!scep_check_csr(csr, entry->profile, error))
 		return NULL;
-	record = scep_record_from_profile(entry->profile, &(struct record_values){service->settings.organization, csr->common_name ? csr->common_name : id.text, id.text, NULL, profile_name}, error);
+	record = scep_record_wished(entry->profile, &(struct record_values){service->settings.organization, csr->common_name ? csr->common_name : id.text, id.text, NULL, profile_name}, wish->subject, wish->sans, error);
 	if (!record)
 		return NULL;
-	if (wish->subject) {
-		if (!(name = cert_subject_parse_text(wish->subject, error)))
-			return NULL;
-		g_free(record->subject);
-		record->subject = g_strdup(wish->subject);
-	}
-	for (int i = 0; wish->sans && wish->sans[i]; i++)
-		if (!scep_record_add_san(record, wish->sans[i], error))
-			return NULL;
 	struct issue_plan plan = {
 		.generation = ca_set_in_state(set, entry->profile->ca, GENERATION_ACTIVE), .profile = entry->profile, .record = record, .spki = csr->spki, .spki_sha256 = csr->spki_sha256,
 		.actor = actor, .action = "certificate.issue", .days = wish->days, .may_enroll = wish->may_enroll,
