@@ -1,5 +1,6 @@
 #include <curl/curl.h>
 #include <errno.h>
+#include <openssl/pkcs12.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,19 +59,37 @@ static sim_certs *read_roots(const struct sim_device_options *options, GError **
 	return NULL;
 }
 
-/* The roots of --ca-file and those of the profile, if there is one, are trusted from now on. */
+static void append_pem(GString *pem, const sim_certs *certs)
+{
+	for (int i = 0; certs && i < sk_X509_num(certs); i++) {
+		g_autofree char *one = sim_cert_pem(sk_X509_value(certs, i));
+
+		g_string_append(pem, one);
+	}
+}
+
+/* The roots of --ca-file, of the enrollment profile, if there is one, and of all that were installed are trusted from now on. */
 static void trust(struct device *d, const sim_certs *roots)
 {
 	g_autoptr(GString) pem = g_string_new(NULL);
-	const sim_certs *lists[] = {roots, d->profile ? d->profile->roots : NULL};
 
-	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
-		for (int n = 0; lists[i] && n < sk_X509_num(lists[i]); n++) {
-			g_autofree char *one = sim_cert_pem(sk_X509_value(lists[i], n));
+	append_pem(pem, roots);
+	append_pem(pem, d->profile ? d->profile->roots : NULL);
+	for (guint i = 0; i < d->installed->len; i++) {
+		g_autoptr(sim_certs) more = sim_profile_roots(g_ptr_array_index(d->installed, i));
 
-			g_string_append(pem, one);
-		}
+		append_pem(pem, more);
+	}
 	sim_http_trust(d->http, pem->str);
+}
+
+bool device_trust(struct device *d, GError **error)
+{
+	g_autoptr(sim_certs) roots = read_roots(d->options, error);
+
+	if (roots)
+		trust(d, roots);
+	return roots != NULL;
 }
 
 /* ---- enrollment ---- */
@@ -144,11 +163,44 @@ static bool scep_refused(const struct sim_scep_outcome *outcome, GError **error)
 	return pom_fail(error, POM_ERR_CONFLICT, "22013: the SCEP server refused the certificate request (failInfo %s)", outcome->fail_info ? outcome->fail_info : "missing");
 }
 
+static void take_identity(struct device *d, EVP_PKEY *key, X509 *cert, const char *how)
+{
+	g_autofree char *serial = NULL, *subject = NULL;
+
+	EVP_PKEY_free(d->key);
+	X509_free(d->cert);
+	d->key = key;
+	d->cert = cert;
+	sim_http_set_identity(d->http, d->key, d->cert);
+	serial = sim_cert_serial(d->cert);
+	subject = sim_cert_subject(d->cert);
+	device_say(d, "identity", json_pack("{s:s, s:s}", "serial", serial, "subject", subject), "got its identity certificate by %s (serial %s)", how, serial);
+}
+
+static bool open_pkcs12(struct device *d, GError **error)
+{
+	const unsigned char *data = g_bytes_get_data(d->profile->pkcs12, NULL);
+	PKCS12 *p12 = d2i_PKCS12(NULL, &data, (long)g_bytes_get_size(d->profile->pkcs12));
+	EVP_PKEY *key = NULL;
+	X509 *cert = NULL;
+	bool ok = p12 && PKCS12_parse(p12, d->profile->pkcs12_password, &key, &cert, NULL) == 1 && key && cert;
+
+	PKCS12_free(p12);
+	if (ok) {
+		take_identity(d, key, cert, "PKCS#12");
+		return true;
+	}
+	EVP_PKEY_free(key);
+	X509_free(cert);
+	return pom_fail(error, POM_ERR_PROFILE, "the PKCS#12 payload cannot be opened with its password");
+}
+
 bool device_get_identity(struct device *d, GError **error)
 {
+	if (d->profile->pkcs12)
+		return open_pkcs12(d, error);
 	g_autoptr(EVP_PKEY) key = sim_key_new_bits((unsigned)d->profile->scep.key_bits);
 	struct sim_scep_outcome outcome;
-	g_autofree char *serial = NULL, *subject = NULL;
 
 	if (!sim_scep_enroll(d->http, &d->profile->scep, sim_scep_form_find(d->model->macos ? "macos" : "ios"), key, NULL, d->options->stop, &outcome, error))
 		return false;
@@ -157,15 +209,41 @@ bool device_get_identity(struct device *d, GError **error)
 		sim_scep_outcome_clear(&outcome);
 		return false;
 	}
-	EVP_PKEY_free(d->key);
-	X509_free(d->cert);
-	d->key = g_steal_pointer(&key);
-	d->cert = outcome.cert;
-	sim_http_set_identity(d->http, d->key, d->cert);
-	serial = sim_cert_serial(d->cert);
-	subject = sim_cert_subject(d->cert);
-	device_say(d, "identity", json_pack("{s:s, s:s}", "serial", serial, "subject", subject), "got its identity certificate by SCEP (serial %s)", serial);
+	take_identity(d, g_steal_pointer(&key), outcome.cert, "SCEP");
 	return true;
+}
+
+/* What Apple devices do not let an update change. */
+static bool check_update(const sim_profile *before, const sim_profile *after, GError **error)
+{
+	const struct { const char *key, *before, *after; } fixed[] = {
+		{"PayloadIdentifier", before->identifier, after->identifier}, {"ServerURL", before->server_url, after->server_url}, {"CheckInURL", before->checkin_url, after->checkin_url},
+		{"Topic", before->topic, after->topic},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(fixed); i++)
+		if (strcmp(fixed[i].before, fixed[i].after))
+			return pom_fail(error, POM_ERR_PROFILE, "the new profile changes %s from \"%s\" to \"%s\"", fixed[i].key, fixed[i].before, fixed[i].after);
+	return true;
+}
+
+bool device_update_profile(struct device *d, const void *data, size_t len, GError **error)
+{
+	g_autoptr(sim_profile) after = sim_profile_parse(data, len, d->profile->roots, error), before = NULL;
+
+	if (!after || !check_update(d->profile, after, error))
+		return false;
+	before = d->profile;
+	d->profile = g_steal_pointer(&after);
+	if (!device_trust(d, error) || !device_get_identity(d, error)) {
+		sim_profile_free(d->profile);
+		d->profile = g_steal_pointer(&before);
+		return false;
+	}
+	g_bytes_unref(d->profile_bytes);
+	d->profile_bytes = g_bytes_new(data, len);
+	device_say(d, "profile_updated", NULL, "took a new enrollment profile");
+	return device_save(d, error);
 }
 
 bool device_authenticate(struct device *d, GError **error)

@@ -98,6 +98,10 @@ bool device_refused(const struct device *d, const char *what, const struct sim_r
 
 bool device_fetch_profile(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool device_get_identity(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Takes a new form of the enrollment profile: its roots, and its identity for what comes. Nothing changes when it fails. */
+bool device_update_profile(struct device *d, const void *data, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Trusts what --ca-file and all profiles say now. */
+bool device_trust(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool device_authenticate(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool device_update_token(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* All of these, and a Mac's bootstrap token. */

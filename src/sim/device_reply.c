@@ -5,7 +5,7 @@
 #include "sim/device_internal.h"
 
 enum { ON_MOBILE = 1, ON_MAC = 2, ON_TV = 4, ON_ALL = 7 };
-enum { MALFORMED_REQUEST = 12008, INVALID_REQUEST_TYPE = 12021, PROFILE_NOT_INSTALLED = 12075, MALFORMED_PROFILE = 1000 };
+enum { MALFORMED_REQUEST = 12008, INVALID_REQUEST_TYPE = 12021, PROFILE_NOT_INSTALLED = 12075, MALFORMED_PROFILE = 1000, PROFILE_NOT_UPDATED = 4001 };
 
 static const double capacity_gb = 256.0, available_gb = 187.25;
 
@@ -239,8 +239,15 @@ static void answer_install_profile(struct device *d, const plist *command, plist
 		fail(reply, "Error", "MCProfileErrorDomain", MALFORMED_PROFILE, "The profile is malformed.");
 		return;
 	}
+	if (!strcmp(identifier_of(tree), d->profile->identifier)) {
+		if (!device_update_profile(d, data, len, &error))
+			fail(reply, "Error", "MCInstallationErrorDomain", PROFILE_NOT_UPDATED, error->message);
+		return;
+	}
 	remove_installed(d, identifier_of(tree));
 	g_ptr_array_add(d->installed, g_steal_pointer(&tree));
+	if (!device_trust(d, &error))
+		fail(reply, "Error", "MCInstallationErrorDomain", PROFILE_NOT_UPDATED, error->message);
 }
 
 static void answer_remove_profile(struct device *d, const plist *command, plist *reply)

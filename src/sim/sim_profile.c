@@ -14,6 +14,8 @@ void sim_profile_free(sim_profile *profile)
 	plist_free(profile->tree);
 	g_free(profile->signer);
 	g_free(profile->identifier);
+	g_clear_pointer(&profile->pkcs12, g_bytes_unref);
+	g_free(profile->pkcs12_password);
 	g_free(profile->server_url);
 	g_free(profile->checkin_url);
 	g_free(profile->topic);
@@ -198,13 +200,33 @@ static const plist *find_payload(const plist *payloads, const char *key, const c
 	return NULL;
 }
 
+sim_certs *sim_profile_roots(const plist *tree)
+{
+	const plist *payloads = plist_dict_get(tree, "PayloadContent");
+	sim_certs *roots = sk_X509_new_null();
+
+	for (size_t i = 0; i < plist_count(payloads); i++)
+		collect_root(plist_child(payloads, i), roots);
+	return roots;
+}
+
+static bool parse_pkcs12(const plist *payload, sim_profile *profile, GError **error)
+{
+	static const char path[] = "com.apple.security.pkcs12";
+	const void *data = NULL;
+	size_t len = 0;
+
+	if (!plist_take_data(payload, path, "PayloadContent", PLIST_REQUIRED, &data, &len, error) || !take_copy(payload, path, "Password", PLIST_REQUIRED, &profile->pkcs12_password, error))
+		return false;
+	profile->pkcs12 = g_bytes_new(data, len);
+	return true;
+}
+
 static bool parse_payloads(const plist *payloads, sim_profile *profile, GError **error)
 {
 	const plist *mdm = find_payload(payloads, "PayloadType", "com.apple.mdm"), *identity;
 	const char *uuid = NULL, *type;
 
-	for (size_t i = 0; i < plist_count(payloads); i++)
-		collect_root(plist_child(payloads, i), profile->roots);
 	if (!mdm)
 		return pom_fail(error, POM_ERR_PROFILE, "the profile has no com.apple.mdm payload: it is no enrollment profile");
 	if (!parse_mdm(mdm, profile, &uuid, error))
@@ -213,8 +235,10 @@ static bool parse_payloads(const plist *payloads, sim_profile *profile, GError *
 	type = plist_get_string(plist_dict_get(identity, "PayloadType"));
 	if (!identity)
 		return pom_fail(error, POM_ERR_PROFILE, "com.apple.mdm.IdentityCertificateUUID %s names no payload of the profile", uuid);
+	if (!g_strcmp0(type, "com.apple.security.pkcs12"))
+		return parse_pkcs12(identity, profile, error);
 	if (g_strcmp0(type, "com.apple.security.scep"))
-		return pom_fail(error, POM_ERR_PROFILE, "the identity is a %s payload: simulated devices get theirs by SCEP only", type ? type : "nameless");
+		return pom_fail(error, POM_ERR_PROFILE, "the identity is a %s payload: simulated devices get theirs by SCEP or PKCS#12", type ? type : "nameless");
 	return parse_scep(identity, &profile->scep, error);
 }
 
@@ -247,9 +271,11 @@ sim_profile *sim_profile_parse(const void *data, size_t len, sim_certs *trusted,
 	g_autoptr(sim_certs) others = NULL;
 	g_autoptr(X509) signer = NULL;
 
-	profile->roots = sk_X509_new_null();
 	profile->tree = sim_profile_unwrap(data, len, &signer, error);
-	if (!profile->tree || !parse_tree(profile, error))
+	if (!profile->tree)
+		return NULL;
+	profile->roots = sim_profile_roots(profile->tree);
+	if (!parse_tree(profile, error))
 		return NULL;
 	if (signer) {
 		others = other_certs(data, len);

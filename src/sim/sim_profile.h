@@ -23,6 +23,9 @@ typedef struct sim_profile {
 	/* com.apple.mdm */
 	char *server_url, *checkin_url, *topic;
 	bool sign_message, check_out_when_removed;
+	/* The identity: com.apple.security.pkcs12, or else SCEP. */
+	GBytes *pkcs12;       /* NULL: SCEP */
+	char *pkcs12_password;
 	struct sim_scep_settings scep;
 	sim_certs *roots;     /* the self-signed certificates in it */
 } sim_profile;
@@ -33,6 +36,9 @@ typedef struct sim_profile {
 sim_profile *sim_profile_parse(const void *data, size_t len, sim_certs *trusted, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void sim_profile_free(sim_profile *profile);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sim_profile, sim_profile_free)
+
+/* The self-signed certificates among the payloads of a profile; transfer full. */
+sim_certs *sim_profile_roots(const plist *tree);
 
 /* The property list in DATA, out of its signature if there is one; transfer full. *RET_SIGNER (may be NULL) gets the signer's certificate or
  * NULL, transfer full. */

@@ -183,7 +183,7 @@ static void test_profile_refused(void)
 		{"http://scep.example.org", "ftp://scep.example.org", "SCEP URL"},
 		{"<string>com.apple.mdm</string>", "<string>com.apple.wifi.managed</string>", "no com.apple.mdm payload"},
 		{"IdentityCertificateUUID</key><string>U1", "IdentityCertificateUUID</key><string>U9", "names no payload"},
-		{"IdentityCertificateUUID</key><string>U1", "IdentityCertificateUUID</key><string>U2", "by SCEP only"},
+		{"IdentityCertificateUUID</key><string>U1", "IdentityCertificateUUID</key><string>U2", "by SCEP or PKCS#12"},
 		{"<string>Configuration</string>", "<string>Profile Service</string>", "must be Configuration"},
 		{"<key>Challenge</key><string>secret</string>", "<key>CAFingerprint</key><data>AAAA</data>", "CAFingerprint has 3 bytes"},
 		{TOPIC, "org.example.topic", "com.apple.mgmt."},

@@ -151,6 +151,30 @@ def a_removed_profile_checks_out():
 
 
 @case
+def a_new_identity_is_taken_over():
+    """The server sends a new enrollment profile: the device speaks with the new identity, also after a rekey of the CA, and when it came as PKCS#12."""
+    for args in ((), ("--set", "identity.source=pkcs12")):
+        with Server(*args) as s:
+            with Sim("--kind", "ipad", "--json", s.link()["profile_url"], ca=s.root_ca) as p:
+                device = enrolled(s)[0]
+                first = s.cli("device", "show", device["id"])["certificate_serial"]
+                s.cli("device", "renew", device["id"])
+                second = eventually(lambda: (lambda serial: serial != first and serial)(s.cli("device", "show", device["id"])["certificate_serial"]), "a new identity is used")
+                if not args:
+                    s.cli("ca", "rekey")
+                    eventually(lambda: not s.cli("ca", "devices")["anchor"], "the new root is acknowledged")
+                    s.cli("ca", "rekey", "--activate")
+                    eventually(lambda: not s.cli("ca", "devices")["identity"], "the identity of the new CA is used", 60)
+                    s.cli("ca", "rekey", "--finish")
+                    expect(s.cli("device", "show", device["id"])["certificate_serial"] not in (first, second), "a third identity")
+                uuid = s.cli("command", "send", device["id"], "DeviceInformation", 'Queries=["OSVersion"]')["command_uuid"]
+                answered(s, uuid)
+                p.stop()
+            steps = [line["step"] for line in p.steps()]
+            expect(steps.count("identity") >= 2 and "profile_updated" in steps, str(steps))
+
+
+@case
 def a_result_is_kept_while_the_server_is_away():
     with Server() as s, Sim(s.link()["profile_url"], ca=s.root_ca) as p:
         device = enrolled(s)[0]
