@@ -110,14 +110,11 @@ def s1_a_certificate_says_what_its_challenge_says():
 def s2_a_challenge_gives_one_certificate():
     with Server() as s:
         text = challenge(s, "--subject", "CN=one")
-        clients, keys = [Scep(s) for _ in range(50)], [rsa_key() for _ in range(32)]
-        signer = throw_away()
+        clients, keys, signer = [Scep(s) for _ in range(KEYS)], [rsa_key() for _ in range(KEYS)], throw_away()
         before = issued(s)
-        answers = Scep.post_together(clients, [scep_message(make_csr(keys[i % 32], challenge=text), clients[i].ca, *signer) for i in range(50)])
+        answers = Scep.post_together(clients, [scep_message(make_csr(key, challenge=text), client.ca, *signer) for client, key in zip(clients, keys)])
         good = [a for a in answers if a.status == "0"]
-        # Two messages may have had the key that won: they have the same certificate.
-        equal(len({a.certificate(signer[0]).serial_number for a in good}), 1, "certificates")
-        equal(issued(s) - before, 1)
+        equal((len(good), issued(s) - before), (1, 1), "certificates")
         # The same key again, under another transactionID: a lost reply is fetched once more.
         serial = good[0].certificate(signer[0]).serial_number
         winner = next(k for k in keys if k.public_key().public_numbers() == good[0].certificate(signer[0]).public_key().public_numbers())
