@@ -135,6 +135,26 @@ def s2_a_challenge_gives_one_certificate():
 
 
 @case
+def one_key_at_once_gets_one_certificate():
+    """A client that asks again before it has been answered: a challenge and a key have one certificate, however often they come at the same moment."""
+    with Server() as s:
+        signer, ca = throw_away(), Scep(s).ca
+        for n in range(12):
+            text, key, before = challenge(s), rsa_key(), issued(s)
+            clients = [Scep(s) for _ in range(12)]
+            answers = Scep.post_together(clients, [scep_message(make_csr(key, challenge=text), ca, *signer) for _ in clients])
+            equal((len({a.certificate(signer[0]).serial_number for a in answers}), issued(s) - before), (1, 1), f"certificates of round {n}")
+        # Where a person decides, he is asked once.
+        set_profile(s, "manual", "approval=manual")
+        for n in range(6):
+            request = make_csr(rsa_key(), challenge=challenge(s, "--profile", "manual"))
+            clients = [Scep(s, "manual") for _ in range(8)]
+            answers = Scep.post_together(clients, [scep_message(request, ca, *signer, transaction=f"T{n}") for _ in clients])
+            equal({a.status for a in answers}, {"3"})
+            equal([w["transaction_id"] for w in s.cli("ca", "requests", "--state", "pending")].count(f"T{n}"), 1, f"requests of round {n}")
+
+
+@case
 def s3_guessing_is_slowed_down_for_the_guesser_alone():
     with Server() as s:
         attacker, bystander = Scep(s), Scep(s)
