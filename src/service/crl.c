@@ -8,7 +8,7 @@
 #include "service/ca_internal.h"
 
 /* A revocation is stored with the time at which it was decided, and becomes visible a little later: what lies within this of a list's making is looked at again. */
-enum { COMMIT_MARGIN_MS = 10000, SCAN_PAGE = 1000, SCAN_MAX = 100000 };
+enum { COMMIT_MARGIN_MS = 10000, SCAN_PAGE = 1000, SCAN_MAX = 100000, PUBLISH_TRIES = 8 };
 
 /* ---- CRLs ---- */
 
@@ -75,19 +75,18 @@ static bool refresh(struct service *service, const struct generation *g, bool fo
 	return false;
 }
 
-/* Another one may have published at the same time: then that is the newest. */
+/* Another one may have published at the same time: that list is the newest, but with FORCE perhaps made before what must stand in it. */
 static bool refresh_again(struct service *service, const struct generation *g, bool force, bool with_der, struct crl_row *ret, GError **error)
 {
-	GError *inner = NULL;
+	for (int i = 1;; i++) {
+		GError *inner = NULL;
 
-	if (refresh(service, g, force, with_der, ret, &inner))
-		return true;
-	if (!g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
-		g_propagate_error(error, inner);
-		return false;
+		if (refresh(service, g, force, with_der, ret, &inner))
+			return true;
+		if (i == PUBLISH_TRIES || !g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT))
+			return service_fail_again(error, inner);
+		g_clear_error(&inner);
 	}
-	g_clear_error(&inner);
-	return refresh(service, g, false, with_der, ret, error);
 }
 
 GBytes *service_crl(struct service *service, const char *generation_id, int64_t *ret_number, int64_t *ret_next_update_ms, GError **error)
@@ -123,6 +122,21 @@ static bool refresh_all(struct service *service, bool force, GError **error)
 			return false;
 		g_clear_pointer(&crl.der, g_bytes_unref);
 	}
+	return true;
+}
+
+/* Said to be done means published: a new CRL of the generation in any case. Certificates of outside CAs and of retired generations have none of ours. */
+static bool publish_of(struct service *service, const char *generation_id, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	const struct generation *g = ca_set_find(set, generation_id);
+	struct crl_row crl = {0};
+
+	if (!g || !generation_is_trusted(g->state) || !g->issuing->signer)
+		return true;
+	if (!refresh_again(service, g, true, false, &crl, error))
+		return false;
+	g_clear_pointer(&crl.der, g_bytes_unref);
 	return true;
 }
 
@@ -366,8 +380,7 @@ json_t *service_certificate_revoke(struct service *service, const char *actor, c
 		pom_fail(error, POM_ERR_CONFLICT, "certificate %s is revoked already", upper);
 		return NULL;
 	}
-	/* Said to be revoked means published. */
-	return service_crl_refresh(service, error) ? service_certificate_show(service, upper, error) : NULL;
+	return publish_of(service, row.generation_id, error) ? service_certificate_show(service, upper, error) : NULL;
 }
 
 json_t *service_certificate_release(struct service *service, const char *actor, const char *serial, GError **error)
@@ -385,7 +398,7 @@ json_t *service_certificate_release(struct service *service, const char *actor, 
 		pom_fail(error, POM_ERR_CONFLICT, "certificate %s is not on hold: only a certificate revoked with the reason certificateHold can be released", upper);
 		return NULL;
 	}
-	return refresh_all(service, true, error) ? service_certificate_show(service, upper, error) : NULL;
+	return publish_of(service, row.generation_id, error) ? service_certificate_show(service, upper, error) : NULL;
 }
 
 json_t *service_ca_issue(struct service *service, const char *actor, const struct ca_issue *wish, GError **error)
