@@ -98,6 +98,8 @@
 	"ALTER TABLE link ADD COLUMN anchor " INT " NOT NULL DEFAULT 1;" \
 	"ALTER TABLE epoch ADD COLUMN anchor " INT " NOT NULL DEFAULT 1;" \
 	"ALTER TABLE epoch ADD COLUMN link_id " TEXT ";" \
+	/* Without its link an enrollment's profile could not be said again, and its identity never be renewed. */ \
+	"UPDATE epoch SET link_id = (SELECT c.link_id FROM certificate c WHERE c.serial = epoch.certificate_serial);" \
 	"ALTER TABLE epoch ADD COLUMN renewal_at " INT " NOT NULL DEFAULT 0;" \
 	/* note: what the server itself wants with a command (core/renewal.h); NULL for those of people. */ \
 	"ALTER TABLE command ADD COLUMN note " TEXT ";" \
