@@ -239,7 +239,7 @@ static bool open_service(struct server *server, GError **error)
 		return false;
 	server->service = service_new(server->store, &seal, service_settings(server->settings), pom_clock_system(), pom_random_system(), error);
 	explicit_bzero(&seal, sizeof(seal));
-	if (!server->service)
+	if (!server->service || !service_keep_served(server->service, error))
 		return false;
 	server->service->wake_push = wake_push;
 	server->service->wake_ctx = server;

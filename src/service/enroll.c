@@ -26,6 +26,18 @@ static bool check_request(const struct link_request *request, GError **error)
 	return true;
 }
 
+/* What the settings say that profiles say for good. transfer full. */
+static char *served_now(struct service *service)
+{
+	struct enroll_served served;
+	char *text;
+
+	enroll_served_init(&served, service->settings.url, service->settings.access_rights);
+	text = enroll_served_format(&served);
+	enroll_served_clear(&served);
+	return text;
+}
+
 bool service_link_new(struct service *service, const struct link_request *request, struct link_made *ret, GError **error)
 {
 	struct pom_id id = pom_id_new(service->clock, service->random), challenge = pom_id_new(service->clock, service->random);
@@ -34,14 +46,10 @@ bool service_link_new(struct service *service, const struct link_request *reques
 	g_autoptr(GBytes) sealed = seal_close(&service->seal, "challenge", challenge.text, "secret", secret, strlen(secret));
 	int64_t now_ms = service_now_ms(service), ttl_s = request->ttl_s ? request->ttl_s : service->settings.link_ttl_s;
 	g_autoptr(ca_set) set = service_ca_set(service);
-	struct enroll_served served;
-	g_autofree char *served_text = NULL;
+	g_autofree char *served_text = served_now(service);
 
 	if (!check_request(request, error))
 		return false;
-	enroll_served_init(&served, service->settings.url, service->settings.access_rights);
-	served_text = enroll_served_format(&served);
-	enroll_served_clear(&served);
 	struct link_new link = {
 		.id = id.text, .user_name = request->user_name, .device_name = request->device_name, .challenge_id = challenge.text, .common_name = common_name, .secret_sealed = sealed,
 		.created_ms = now_ms, .expires_ms = now_ms + ttl_s * 1000, .served = served_text,
@@ -216,13 +224,11 @@ plist *service_enroll_tree(struct service *service, const struct enroll_wish *wi
 	return tree;
 }
 
-/* Links of the first schema said nothing of what they serve: it was what the settings say. */
-bool service_served(struct service *service, const char *served_json, struct enroll_served *ret, GError **error)
+bool service_keep_served(struct service *service, GError **error)
 {
-	if (served_json)
-		return enroll_served_parse(served_json, ret, error);
-	enroll_served_init(ret, service->settings.url, service->settings.access_rights);
-	return true;
+	g_autofree char *text = served_now(service);
+
+	return store_links_serve(service->store, text, error);
 }
 
 static plist *link_tree(struct service *service, const struct link_load *link, const char *topic, GError **error)
@@ -232,7 +238,7 @@ static plist *link_tree(struct service *service, const struct link_load *link, c
 	struct enroll_served served = {0};
 	plist *tree;
 
-	if (!secret || !service_served(service, link->served, &served, error))
+	if (!secret || !enroll_served_parse(link->served, &served, error))
 		return NULL;
 	secret_text = g_strndup(g_bytes_get_data(secret, NULL), g_bytes_get_size(secret));
 	tree = service_enroll_tree(service, &(struct enroll_wish){.link_id = link->facts.id, .common_name = common_name, .topic = topic, .challenge = secret_text, .served = &served}, error);

@@ -18,5 +18,3 @@ struct enroll_wish {
 plist *service_enroll_tree(struct service *service, const struct enroll_wish *wish, GError **error);
 /* Checked, written and (unless the settings say otherwise) signed; transfer full. */
 GBytes *service_profile_finish(struct service *service, plist *tree, GError **error);
-/* What an enrollment was served, from its row (NULL: what the settings say). */
-bool service_served(struct service *service, const char *served_json, struct enroll_served *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;

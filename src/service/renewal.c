@@ -143,11 +143,11 @@ static plist *renewal_tree(struct service *service, const char *enrollment_id, i
 
 	if (!store_renewal_facts(service->store, enrollment_id, epoch, &facts, &load, error))
 		return NULL;
-	if (!facts.link_id || !facts.common_name) {
+	if (!facts.link_id || !facts.served || !facts.common_name) {
 		pom_fail(error, POM_ERR_CONFLICT, "enrollment %s was not made with a link of this server: what its profile says is not known, so it cannot be renewed by one", enrollment_id);
 		return NULL;
 	}
-	if (!service_served(service, facts.served, &served, error))
+	if (!enroll_served_parse(facts.served, &served, error))
 		return NULL;
 	if (make_challenge(service, enrollment_id, epoch, &facts, &secret, error))
 		tree = service_enroll_tree(service, &(struct enroll_wish){.link_id = facts.link_id, .common_name = facts.common_name, .record = facts.record, .topic = facts.topic, .challenge = secret,

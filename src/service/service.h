@@ -125,6 +125,8 @@ struct link_request { const char *user_name, *device_name; int64_t ttl_s; }; /* 
 struct link_made { char *id, *url, *profile_url; int64_t expires_ms; };
 void link_made_clear(struct link_made *made);
 bool service_link_new(struct service *service, const struct link_request *request, struct link_made *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Links of the first schema do not say what they serve: it was what the settings say at the first start after it, so that is kept. At each start. */
+bool service_keep_served(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The page with the install button, or the page of a refusal. HTML, transfer full; *RET_STATUS. */
 GBytes *service_enroll_page(struct service *service, const char *token, struct subject *subject, int *ret_status, GError **ret_refusal);
 GBytes *service_enroll_profile(struct service *service, const char *token, struct subject *subject, GError **error) G_GNUC_WARN_UNUSED_RESULT;

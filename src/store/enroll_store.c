@@ -15,6 +15,14 @@ bool store_link_add(struct store *store, const struct link_new *link, GError **e
 	return store_run(store, batch, error);
 }
 
+bool store_links_serve(struct store *store, const char *served, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_LINKS_SERVE, db_text(served));
+	return store_run(store, batch, error);
+}
+
 static void take_link(const struct db_batch *batch, size_t row, void *out)
 {
 	*(struct link_row *)out = (struct link_row){

@@ -73,6 +73,7 @@
 	/* links and challenges */ \
 	X(LINK_ADD, "tbttiiti", "", ONE, WRITE, \
 	  "INSERT INTO link (id, token_hash, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, served, anchor) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8)") \
+	X(LINKS_SERVE, "t", "", ANY, WRITE, "UPDATE link SET served = $1 WHERE served IS NULL") \
 	X(LINK_SERVED, "t", "t", ANY, READ, "SELECT served FROM link WHERE id = $1") \
 	X(LINK_BY_TOKEN, "b", "tttiiitbt", ANY, READ, \
 	  "SELECT l.id, l.user_name, l.device_name, l.expires_at, l.consumed_at, l.revoked_at, c.id, c.secret, l.served" \

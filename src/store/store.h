@@ -109,6 +109,8 @@ struct link_new {
 	int64_t anchor;        /* newest generation whose root is in the profile */
 };
 bool store_link_add(struct store *store, const struct link_new *link, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Sets what the links that do not say it serve. */
+bool store_links_serve(struct store *store, const char *served, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct link_row { const char *id, *user_name, *device_name; int64_t created_ms, expires_ms, consumed_ms, revoked_ms; const char *enrollment_id; };
 /* In order of id, after AFTER ("" for the first), at most LIMIT. */
 GArray *store_link_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
