@@ -2,6 +2,8 @@
 import sqlite3
 import warnings
 
+from cryptography.x509 import ocsp as x509_ocsp
+
 from harness import *
 
 # A CA that still signs with SHA-1 is one of those to be refused.
@@ -352,6 +354,448 @@ def a_ca_below_an_outside_one():
         chain_verifies(s, enroll_by(s, "of-school"), generation(s, "school", 2))
         equal([e["action"] for e in audit(s, object="school") if e["action"].startswith("ca.")],
               ["ca.csr", "ca.install", "ca.renew", "ca.csr", "ca.install", "ca.rekey.activate", "ca.rekey.finish"], "audit")
+
+
+# ---------------------------------------------------------------- certificates, CRL, OCSP
+
+def csr_file(s, key=None, name="asked.csr", **options):
+    """A request as people bring it: PEM."""
+    data = make_csr(key or rsa_key(), digest="sha256", **options)
+    return keep(s, name, b"-----BEGIN CERTIFICATE REQUEST-----\n" + base64.encodebytes(data) + b"-----END CERTIFICATE REQUEST-----\n")
+
+
+def issue(s, cn, *args):
+    """A certificate by "ca issue"."""
+    return load_pem(s.cli("ca", "issue", csr_file(s), "--subject", f"O=Example,CN={cn}", *args)["pem"])
+
+
+def serial(cert):
+    return f"{cert.serial_number:032X}"
+
+
+class Crl:
+    """What is published for a generation; verified by openssl against what "ca show" says."""
+
+    def __init__(self, s, generation_id="default-1", headers=None):
+        self.status, body, self.headers = s.request("GET", f"/ca/{generation_id}.crl", headers=headers, plain=True)
+        if self.status != 200:
+            return
+        equal(self.headers["content-type"], "application/pkix-crl", "type of a CRL")
+        name, number = generation_id.rsplit("-", 1)
+        shown = generation(s, name, int(number))
+        above, crl = keep(s, "above.pem", (shown["certificate_pem"] + shown["root_pem"]).encode()), keep(s, "crl.der", body)
+        p = subprocess.run(["openssl", "crl", "-inform", "DER", "-in", crl, "-CAfile", above, "-noout", "-verify"], capture_output=True, text=True)
+        expect(p.returncode == 0 and "verify OK" in p.stderr, p.stderr)
+        self.crl = x509.load_der_x509_crl(body)
+        self.number = self.crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        expect(self.crl.last_update < datetime.datetime.utcnow() < self.crl.next_update, "dates of the CRL")
+
+    def reason(self, cert):
+        """The reason that CERT is revoked with, "" for none said, None when it is not revoked."""
+        row = self.crl.get_revoked_certificate_by_serial_number(cert.serial_number)
+        if row is None:
+            return None
+        reasons = [e.value.reason.value for e in row.extensions if isinstance(e.value, x509.CRLReason)]
+        return reasons[0] if reasons else ""
+
+
+@case
+def certificates_are_issued_and_found():
+    with Server(*NO_APNS) as s:
+        code, text, _ = s.cli_code("ca", "issue", csr_file(s, subject="evil", challenge="x", extensions=[(BASIC_CONSTRAINTS, True, bytes.fromhex("30030101ff"))]),
+                                   "--subject", "O=Example,CN=printer", "--san", "dns:printer.example", "--san", "ip:192.0.2.7", "--days", "7")
+        equal(code, 0, "exit of ca issue")
+        cert = load_pem(text)
+        equal(cert.subject.rfc4514_string(), "CN=printer,O=Example", "subject")
+        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        equal((names.get_values_for_type(x509.DNSName), [str(a) for a in names.get_values_for_type(x509.IPAddress)]), (["printer.example"], ["192.0.2.7"]), "names")
+        expect(not cert.extensions.get_extension_for_class(x509.BasicConstraints).value.ca, "CA:TRUE was asked for and given")
+        expect(6 < (cert.not_valid_after - datetime.datetime.utcnow()) / DAY < 7.1, "days")
+        chain_verifies(s, cert, generation(s, "default"))
+        other = issue(s, "router")
+        s.refused("ca", "issue", csr_file(s, rsa.generate_private_key(65537, 1024)), text="1024")
+        s.refused("ca", "issue", csr_file(s, sign_with=rsa_key()), text="POM-E")
+        s.refused("ca", "issue", keep(s, "not.csr", b"nothing"), text="POM-E")
+        s.refused("ca", "issue", csr_file(s), "--profile", "nothing", text='no SCEP profile "nothing"')
+        s.refused("ca", "issue", csr_file(s), "--san", "smoke:signal", text="POM-E")
+        d = s.enroll()
+        s.cli("ca", "revoke", serial(other))
+
+        def found(*args):
+            return {c["serial"] for c in s.cli("ca", "list", *args)}
+        equal(found(), {serial(cert), serial(other), serial(d.cert)}, "ca list")
+        equal(found("--search", "PRINTER"), {serial(cert)}, "by a name")
+        equal(found("--search", "printer.example"), {serial(cert)}, "by a subject alternative name")
+        equal(found("--search", serial(other)[4:12].lower()), {serial(other)}, "by a part of the serial number")
+        equal(found("--search", "nobody"), set(), "by what is not there")
+        equal(found("--device", d.udid), {serial(d.cert)}, "of a device")
+        equal(found("--device", "unknown"), set(), "of a device that is not there")
+        equal((found("--state", "revoked"), found("--state", "valid")), ({serial(other)}, {serial(cert), serial(d.cert)}), "by state")
+        shown = s.cli("ca", "cert", serial(cert).lower())
+        equal((shown["serial"], shown["state"], load_pem(shown["pem"])), (serial(cert), "valid", cert), "ca cert")
+        s.refused("ca", "cert", "00", text="POM-E")
+        # Page by page it is the same.
+        pages, after = set(), ""
+        while after is not None:
+            _, reply, _ = s.api("GET", f"/api/v1/certificates?limit=1&after={after}")
+            pages |= {c["serial"] for c in reply["items"]}
+            after = reply["next"]
+        equal(pages, found(), "page by page")
+
+
+@case
+def revocation_and_the_crl():
+    with Server(*NO_APNS) as s:
+        certs = [issue(s, f"c{i}") for i in range(4)]
+        first = Crl(s)
+        equal(len(first.crl), 0, "revoked at the beginning")
+        s.refused("ca", "revoke", serial(certs[0]), "--reason", "boredom", text="is none of")
+        s.refused("ca", "revoke", serial(certs[0]), "--reason", "removeFromCRL", text="is none of")
+        s.refused("ca", "revoke", "4711", text="POM-E")
+        # One directly after the other: each is published when the answer comes.
+        numbers = [first.number]
+        for cert, reason in ((certs[0], "keyCompromise"), (certs[1], "certificateHold"), (certs[2], "unspecified")):
+            status, reply, _ = s.api("POST", f"/api/v1/certificates/{serial(cert)}/revoke", {"reason": reason})
+            equal((status, reply["state"]), (200, "held" if reason == "certificateHold" else "revoked"), f"{reply}")
+            now = Crl(s)
+            expect(now.reason(cert) is not None, f"{reason}: revoked, but not in the CRL")
+            numbers.append(now.number)
+        equal([now.reason(c) for c in certs], ["keyCompromise", "certificateHold", "", None], "reasons")
+        s.refused("ca", "revoke", serial(certs[0]), text="is revoked already")
+        s.refused("ca", "release", serial(certs[0]), text="is not on hold")
+        s.cli("ca", "release", serial(certs[1]))
+        now = Crl(s)
+        equal([now.reason(c) for c in certs], ["keyCompromise", None, "", None], "after the release")
+        numbers.append(now.number)
+        equal(s.cli("ca", "crl")[0]["generation"], "default-1", "ca crl")
+        numbers.append(Crl(s).number)
+        s.restart()
+        s.cli("ca", "revoke", serial(certs[3]))
+        numbers.append(Crl(s).number)
+        equal(numbers, sorted(set(numbers)), "numbers only rise")
+        wait_for("the CRL rests", lambda: Crl(s).headers["etag"] == (time.sleep(3), Crl(s).headers["etag"])[1], 30)
+        now = Crl(s)
+        equal(Crl(s, headers={"If-None-Match": now.headers["etag"]}).status, 304, "an ETag that is known")
+        equal(Crl(s, headers={"If-None-Match": '"other"'}).status, 200, "an ETag that is not")
+        equal(s.request("GET", "/ca/default-1.crl")[0], 200, "over TLS")
+        equal([s.request("GET", f"/ca/{name}", plain=True)[0] for name in ("default-2.crl", "x.crl", "default-1.txt", "default-1")], [404] * 4, "what is not there")
+        status, body, headers = s.request("GET", "/ca/default-1.cer", plain=True)
+        equal((status, body, headers["content-type"]), (200, der(load_pem(generation(s, "default")["certificate_pem"])), "application/pkix-cert"), "the CA's certificate")
+        points = certs[0].extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        equal([n.value for p in points for n in p.full_name], [f"{s.url}/ca/default-1.crl"], "where certificates say that it is")
+        # Under the renewed CA certificate too; and a device is refused at once.
+        s.cli("ca", "renew")
+        s.cli("ca", "crl")
+        equal(Crl(s).reason(certs[0]), "keyCompromise", "after a renewal of the CA")
+        d = s.enroll()
+        s.cli("ca", "revoke", serial(d.cert), "--reason", "certificateHold")
+        equal(d.idle()[0], 403, "on hold")
+        s.cli("ca", "release", serial(d.cert))
+        equal(d.idle(), (200, b""), "released")
+
+
+def ocsp_request(pairs, digest=None, nonce=None):
+    """DER. PAIRS: (certificate, issuer)."""
+    def cert_id(cert, issuer):
+        hashed = digest or hashes.SHA1()
+        name = hashlib.new(hashed.name, asn1_x509.Certificate.load(der(issuer)).subject.dump()).digest()
+        key = hashlib.new(hashed.name, asn1_x509.Certificate.load(der(issuer)).public_key["public_key"].contents[1:]).digest()
+        algorithm = {"sha1": "1.3.14.3.2.26", "sha256": "2.16.840.1.101.3.4.2.1"}[hashed.name]
+        number = cert if isinstance(cert, int) else cert.serial_number
+        return tlv(0x30, tlv(0x30, tlv(0x30, oid(algorithm), b"\x05\x00"), tlv(0x04, name), tlv(0x04, key), core.Integer(number).dump()))
+    extensions = tlv(0xa2, tlv(0x30, tlv(0x30, oid("1.3.6.1.5.5.7.48.1.2"), tlv(0x04, tlv(0x04, nonce))))) if nonce else b""
+    return tlv(0x30, tlv(0x30, tlv(0x30, *[cert_id(*pair) for pair in pairs]), extensions))
+
+
+@case
+def ocsp():
+    with Server(*NO_APNS) as s:
+        good, revoked, held = (issue(s, n) for n in ("good", "revoked", "held"))
+        s.cli("ca", "revoke", serial(revoked), "--reason", "keyCompromise")
+        s.cli("ca", "revoke", serial(held), "--reason", "certificateHold")
+        shown = generation(s, "default")
+        ca = load_pem(shown["certificate_pem"])
+        trusted, issuer = keep(s, "trusted.pem", (shown["certificate_pem"] + shown["root_pem"]).encode()), keep(s, "issuer.pem", shown["certificate_pem"].encode())
+        url = f"http://127.0.0.1:{s.http_port}/ocsp"
+        for options in ((), ("-no_nonce",), ("-sha256",), ("-sha256", "-no_nonce")):
+            for cert, wanted in ((good, ": good"), (revoked, ": revoked"), (held, ": revoked")):
+                path = keep(s, "asked.pem", cert.public_bytes(serialization.Encoding.PEM))
+                p = subprocess.run(["openssl", "ocsp", "-CAfile", trusted, "-issuer", issuer, *options, "-cert", path, "-url", url], capture_output=True, text=True, timeout=60)
+                expect(p.returncode == 0 and f"{path}{wanted}" in p.stdout and "Response verify OK" in p.stderr and "WARNING" not in p.stderr, f"{options} {wanted}: {p.stdout}{p.stderr}")
+        p = subprocess.run(["openssl", "ocsp", "-CAfile", trusted, "-issuer", issuer, "-serial", "0x4711", "-cert", path, "-url", url], capture_output=True, text=True, timeout=60)
+        expect("0x4711: unknown" in p.stdout and f"{path}: revoked" in p.stdout, f"two in one request: {p.stdout}{p.stderr}")
+
+        def ask(data, get=False):
+            path = "/ocsp/" + urllib.parse.quote(base64.b64encode(data).decode(), safe="") if get else "/ocsp"
+            status, body, headers = s.request("GET" if get else "POST", path, None if get else data, {} if get else {"Content-Type": "application/ocsp-request"}, plain=True)
+            equal((status, headers["content-type"]), (200, "application/ocsp-response"), "OCSP")
+            reply = x509_ocsp.load_der_ocsp_response(body)
+            return reply, headers
+        nonce = secrets.token_bytes(16)
+        for get in (False, True):
+            reply, headers = ask(ocsp_request([(good, ca)], nonce=nonce), get)
+            equal((reply.certificate_status.name, headers["cache-control"]), ("GOOD", "no-store"), "with a nonce")
+            expect(nonce in reply.tbs_response_bytes, "the nonce")
+            reply, headers = ask(ocsp_request([(revoked, ca)], hashes.SHA256()), get)
+            equal((reply.certificate_status.name, reply.revocation_reason.value, reply.hash_algorithm.name), ("REVOKED", "keyCompromise", "sha256"), "SHA-256")
+            equal("max-age" in headers["cache-control"], get, f"Cache-Control {headers['cache-control']}")
+            expect(reply.this_update <= datetime.datetime.utcnow() < reply.next_update, "dates")
+        responder = reply.certificates[0]
+        expect(issued_by(responder, ca) and x509.oid.ExtendedKeyUsageOID.OCSP_SIGNING in responder.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value, "the responder")
+        responder.extensions.get_extension_for_class(x509.OCSPNoCheck)
+        reply, _ = ask(ocsp_request([(good, ca), (revoked, ca), (0x4711, ca)] * 21))
+        equal([r.certificate_status.name for r in reply.responses], ["GOOD", "REVOKED", "UNKNOWN"] * 21, "many CertIDs")
+        stranger = Ca("Stranger").cert
+        reply, _ = ask(ocsp_request([(good, ca), (good, stranger)]))
+        equal([r.certificate_status.name for r in reply.responses], ["GOOD", "UNKNOWN"], "an issuer that is not ours beside one that is")
+        for what, data, status in (
+            ("an issuer that is not ours", ocsp_request([(good, stranger)]), "UNAUTHORIZED"),
+            ("too many CertIDs", ocsp_request([(good, ca)] * 65), "MALFORMED_REQUEST"),
+            ("no CertID", ocsp_request([]), "MALFORMED_REQUEST"),
+            ("a nonce that is too long", ocsp_request([(good, ca)], nonce=b"n" * 33), "MALFORMED_REQUEST"),
+            ("bytes after the end", ocsp_request([(good, ca)]) + b"\0", "MALFORMED_REQUEST"),
+            ("garbage", b"garbage", "MALFORMED_REQUEST"),
+            ("nothing", b"", "MALFORMED_REQUEST"),
+        ):
+            for get in (False, True):
+                equal(ask(data, get)[0].response_status.name, status, f"{what}, {get}")
+        equal(s.request("GET", "/ocsp", plain=True)[0], 200, "GET of the responder itself")
+        equal(s.request("POST", "/ocsp", b"\x30" * (1 << 20), plain=True)[0], 413, "a megabyte")
+        # Released and renewed: the answers follow.
+        s.cli("ca", "release", serial(held))
+        s.cli("ca", "renew")
+        s.restart()
+        equal(ask(ocsp_request([(held, load_pem(generation(s, "default")["certificate_pem"]))]))[0].certificate_status.name, "GOOD", "released")
+
+
+# ---------------------------------------------------------------- audit, warnings
+
+def database(s):
+    """Of a server that does not run."""
+    return sqlite3.connect(os.path.join(s.data, "pomona.db"), isolation_level=None)
+
+
+@case
+def the_audit_log():
+    with Server(*NO_APNS) as s:
+        d = s.enroll()
+        made = s.cli("challenge", "new", "--subject", "CN=a")
+        s.cli("challenge", "revoke", made["id"])
+        cert = issue(s, "printer")
+        s.cli("ca", "revoke", serial(cert), "--reason", "certificateHold")
+        s.cli("ca", "release", serial(cert))
+        s.cli("scep-profile", "set", "routers", "challenge=none", "approval=manual")
+        wait = Scep(s, "routers")
+        for verb in ("approve", "deny"):
+            wait.ask(make_csr(rsa_key(), subject=verb))
+            request = s.cli("ca", "requests", "--state", "pending")[0]
+            s.cli("ca", verb, request["id"], "--reason", "so it is")
+        Scep(s).ask(make_csr(rsa_key(), challenge="wrong"))
+        s.cli("device", "renew", d.udid)
+        d.run_commands()
+        s.cli("scep-profile", "remove", "routers")
+        s.cli("ca", "crl")
+        entries = audit(s)
+        equal([e["seq"] for e in entries], list(range(1, len(entries) + 1)), "numbers")
+        actions = {e["action"] for e in entries}
+        wanted = {"ca.create", "certificate.issue", "certificate.revoke", "certificate.release", "challenge.new", "challenge.revoke", "profile.set", "profile.remove", "scep.refuse", "scep.approve", "scep.deny", "crl.publish"}
+        equal(wanted - actions, set(), f"decisions that are not there; there are {sorted(actions)}")
+        expect(any(e["object"] == serial(d.cert) for e in entries), "the renewed identity")
+        revoked = audit(s, object=serial(cert), action="certificate.revoke")
+        equal([(e["actor"], e["detail"]["reason"]) for e in revoked], [(f"uid:{os.getuid()}", "certificateHold")], "who and why")
+        equal(s.cli("ca", "audit-verify"), {"ok": True, "entries": len(entries)}, "audit-verify")
+
+        s.stop()
+        path = os.path.join(s.data, "pomona.db")
+        with contextlib.closing(database(s)) as db:
+            for statement in ("UPDATE audit SET actor = 'nobody' WHERE seq = 2", "DELETE FROM audit WHERE seq = 2"):
+                try:
+                    db.execute(statement)
+                    expect(False, f"the audit log let itself be changed: {statement}")
+                except sqlite3.DatabaseError as e:
+                    expect("append-only" in str(e), f"{e}")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            whole = pathlib.Path(path).read_bytes()
+        last = len(entries)
+        for what, statements, broken_at in (
+            ("another actor", ["UPDATE audit SET actor = 'nobody' WHERE seq = 2"], 2),
+            ("another time", [f"UPDATE audit SET at = at + 1 WHERE seq = {last}"], last),
+            ("another detail", ["UPDATE audit SET detail = '{}' WHERE seq = 3"], 3),
+            ("another hash", ["UPDATE audit SET hash = zeroblob(32) WHERE seq = 4"], 4),
+            ("moved between fields", ["UPDATE audit SET action = action || substr(object, 1, 1), object = substr(object, 2) WHERE seq = 2"], 2),
+            ("removed", ["DELETE FROM audit WHERE seq = 3"], 3),
+            ("removed and closed up", ["DELETE FROM audit WHERE seq = 3", f"UPDATE audit SET seq = -seq WHERE seq > 3", "UPDATE audit SET seq = -seq - 1 WHERE seq < 0"], 3),
+            ("the first one removed", ["DELETE FROM audit WHERE seq = 1"], 1),
+        ):
+            with contextlib.closing(database(s)) as db:
+                for statement in ("DROP TRIGGER audit_no_update", "DROP TRIGGER audit_no_delete", *statements, "PRAGMA wal_checkpoint(TRUNCATE)"):
+                    db.execute(statement)
+            s.start()
+            code, out, err = s.cli_code("ca", "audit-verify", "--json")
+            equal((code, json.loads(out)["ok"], json.loads(out)["broken_at"]), (1, False, broken_at), f"{what}: {out}{err}")
+            s.stop()
+            pathlib.Path(path).write_bytes(whole)
+        s.start()
+        equal(s.cli("ca", "audit-verify")["ok"], True, "as it was")
+
+
+@case
+def certificates_that_end_soon():
+    with Server(*NO_APNS, push_cert=False) as s:
+        steps = {"d70": (70, None), "d50": (50, 60), "d20": (20, 30), "d5": (5, 10), "d0": (0.5, 1)}
+        root = Ca("Long Root", days=4000)
+        for name, (days, _) in steps.items():
+            ca = Ca(name, root, days=days)
+            s.cli("ca", "import", name, keep(s, "ca.pem", ca.pem + root.pem + ca.key_pem()))
+        path = keep(s, "push.pem", push_cert(TOPIC, days=5))
+        s.cli("push-cert", "import", path)
+        s.restart()
+        held = {h["name"]: h for h in s.cli("ca", "expiry")}
+        for name, (days, warn) in steps.items():
+            h = held[f"{name}-1/issuing"]
+            equal((h["warn"], h["days_left"]), (warn, int(days) - (days == int(days))), name)
+            ends = s.metric(f'pomona_certificate_expiry_seconds{{certificate="{name}-1/issuing"}}')
+            expect(abs(ends - time.time() - days * 86400) < 300, f"{name}: metric {ends}")
+            lines = [line for line in s.logs().splitlines() if "a certificate ends soon" in line and f"certificate={name}-1/issuing" in line]
+            equal(len(lines) > 0, warn is not None, f"{name}: log {lines}")
+        equal(held[f"push/{TOPIC}"]["warn"], 10, "the push certificate")
+        names = {"default-1/root", "default-1/issuing", "default-1/ocsp", "profile_signing", "tls", f"push/{TOPIC}"}
+        equal(names - set(held), set(), "what is looked at")
+        expect(all(held[n]["warn"] is None for n in names - {f"push/{TOPIC}"}), "new certificates")
+
+
+# ---------------------------------------------------------------- identities
+
+def age(s, device, starts, ends):
+    """Behind the server's back, while it is stopped: the device's certificate began and ends so many days from now."""
+    s.stop()
+    now = time.time()
+    with contextlib.closing(database(s)) as db:
+        changed = db.execute("UPDATE certificate SET not_before = ?, not_after = ? WHERE serial = ?", (int((now + starts * 86400) * 1000), int((now + ends * 86400) * 1000), serial(device.cert)))
+        equal(changed.rowcount, 1, "certificates")
+    s.start()
+    device.hang_up()
+
+
+@case
+def identities_are_renewed_in_time():
+    for source in ("scep", "pkcs12"):
+        with Server(*NO_APNS, "--set", f"identity.source={source}") as s:
+            d, fresh = s.enroll(), s.enroll()
+            first, before = d.cert, s.cli("device", "show", d.udid)
+            age(s, fresh, -60, 40)
+            age(s, d, -70, 30)
+            wait_for("a new identity waits", lambda: s.cli("command", "list", d.udid))
+            equal(s.cli("command", "list", fresh.udid), [], "before two thirds of its life")
+            # Settings of new enrollments are nothing to those that are there.
+            s.restart("--set", "enroll.access_rights=1", "--set", "server.organization=Another Name")
+            equal(d.hang_up().run_commands(), [("InstallProfile", "Acknowledged")], f"{source} ({d.why})")
+            expect(d.cert != first and d.cert.subject == first.subject, f"{source}: the new identity")
+            equal(d.idle(), (200, b""), "with the new identity")
+            after = s.cli("device", "show", d.udid)
+            equal((after["id"], after["state"]), (before["id"], "enrolled"), "the same enrollment")
+            equal([e["kind"] for e in s.cli("device", "timeline", d.udid)].count("Authenticate"), 1, "Authenticate messages")
+            equal([c["state"] for c in s.cli("ca", "list", "--device", d.udid)], ["valid"] * 2, "both are valid for a while")
+            s.restart()
+            equal(s.cli("command", "list", d.udid), [], "nothing more to renew")
+
+
+@case
+def expired_identities():
+    with Server(*NO_APNS) as s:
+        d, lost = s.enroll(), s.enroll()
+        lock = s.cli("command", "send", d.udid, "DeviceLock")["command_uuid"]
+        age(s, d, -100, -29)
+        age(s, lost, -100, -31)
+        equal(lost.idle()[0], 403, "after the grace")
+        s.cli("device", "renew", lost.udid)
+        equal(lost.idle()[0], 403, "after the grace, whatever waits")
+        equal(d.authenticate()[0], 403, "an expired identity cannot enroll")
+        equal(d.hang_up().run_commands(), [("InstallProfile", "Acknowledged"), ("DeviceLock", "Acknowledged")], f"first the new identity ({d.why})")
+        equal(s.cli("command", "show", lock)["status"], "Acknowledged", "the command that waited")
+        expired = s.enroll()
+        age(s, expired, -100, -1)
+        s.cli("command", "send", expired.udid, "DeviceLock")
+        equal(expired.run_commands(lambda command: "NotNow"), [("InstallProfile", "NotNow")], "nothing but the new identity")
+        s.restart("--set", "ca.expired_grace_days=0")
+        equal(expired.hang_up().idle()[0], 403, "without a grace")
+
+
+@case
+def a_revoked_device_may_be_told_to_unenroll():
+    with Server(*NO_APNS) as s:
+        d = s.enroll()
+        s.cli("ca", "revoke", serial(d.cert))
+        status, body = d.idle()
+        expect(status == 403 and b"unrecognized" not in body, f"{status} {body}")
+        s.restart("--set", "ca.revoked_unenroll=true")
+        status, body = d.hang_up().idle()
+        equal((status, json.loads(body)["code"]), (403, "com.apple.unrecognized.device"), "by explicit setting")
+
+
+@case
+def the_public_url_stays():
+    with Server(*NO_APNS) as s:
+        other = ("--set", "server.url=https://127.0.0.1:1")
+        s.restart(*other)
+        s.restart()
+        d = s.enroll()
+        s.stop()
+        s.start(*other, wait=False)
+        expect(s.process.wait(15) != 0, "it started")
+        expect(s.url in s.logs() and "allow_url_change" in s.logs(), s.logs()[-500:])
+        s.start(*other, "--set", "server.allow_url_change=true")
+        expect("the public URL has changed" in s.logs(), "a change is said aloud")
+        equal(Device(s).read_profile(s.profile(s.link())).mdm["ServerURL"], "https://127.0.0.1:1/mdm", "new enrollments")
+        # The one that is there is told its own URL again: it would refuse another.
+        s.cli("device", "renew", d.udid)
+        equal(d.hang_up().run_commands(), [("InstallProfile", "Acknowledged")], f"a new identity all the same ({d.why})")
+
+
+@case
+def data_of_the_first_schema():
+    """A data directory of the release before generations of CAs, with one device: tests/data/schema1."""
+    source = pathlib.Path(__file__).parent.parent / "data" / "schema1"
+    root = tempfile.mkdtemp(prefix="pomona-")
+    data = os.path.join(root, "data")
+    os.mkdir(data, 0o700)
+    for name in ("pomona.conf", "seal.key", "admin.token", "root-ca.pem"):
+        shutil.copy(source / name, data)
+        os.chmod(os.path.join(data, name), 0o600)
+    with contextlib.closing(sqlite3.connect(os.path.join(data, "pomona.db"))) as db:
+        db.executescript((source / "pomona.sql").read_text())
+        db.execute("PRAGMA user_version = 1")
+    saved = json.loads((source / "device.json").read_text())
+    with Server(*NO_APNS, url="https://127.0.0.1", data=root) as s:
+        d = Device(s, udid=saved["udid"])
+        d.token, d.magic = bytes.fromhex(saved["token"]), saved["magic"]
+        d.key, d.cert = serialization.load_pem_private_key(saved["key"].encode(), None), load_pem(saved["cert"])
+        d.read_profile(base64.b64decode(saved["payload"]))
+        equal(d.put({"UDID": d.udid, "Status": "Idle"}, REPORT)[0], 200, "the device goes on")
+        shown = generation(s, "default")
+        equal((shown["id"], shown["state"], shown["source"], shown["devices"]), ("default-1", "active", "own", 1), "its CA")
+        equal(der(load_pem(shown["root_pem"])), d.roots()[0], "its root")
+        chain_verifies(s, d.cert, shown)
+        # What its profile said was said by the settings of that time.
+        s.restart("--set", "enroll.access_rights=1")
+        s.cli("device", "renew", d.udid)
+        first = d.cert
+        equal(d.hang_up().run_commands(), [("InstallProfile", "Acknowledged")], f"a new identity ({d.why})")
+        expect(d.cert != first and issued_by(d.cert, load_pem(shown["certificate_pem"])), "the new identity")
+        equal(d.token_update(), (200, b""), "TokenUpdate")
+        wait_for("a responder", lambda: generation(s, "default")["ocsp"])
+        equal(Crl(s).reason(first), None, "the CRL")
+        s.cli("ca", "rekey")
+        wait_for("the new root waits", lambda: s.cli("command", "list", d.udid))
+        equal(d.run_commands(), [("InstallProfile", "Acknowledged")], f"the new root ({d.why})")
+        s.cli("ca", "rekey", "--activate")
+        wait_for("a new identity waits", lambda: s.cli("command", "list", d.udid))
+        equal(d.hang_up().run_commands(), [("InstallProfile", "Acknowledged")], f"an identity of the new key ({d.why})")
+        s.cli("ca", "rekey", "--finish")
+        equal(d.hang_up().idle(), (200, b""), "after the rekey")
+        newcomer = s.enroll()
+        equal(newcomer.idle(), (200, b""), "a new device")
+        equal(s.cli("ca", "audit-verify")["ok"], True, "audit-verify")
 
 
 if __name__ == "__main__":
