@@ -42,6 +42,20 @@ static bool scan_identities(struct service *service, size_t *ret_n, GError **err
 	return rows != NULL;
 }
 
+/* Whether a device shall get NOTE's roots now: not while they wait already, nor each minute when it refuses them. */
+static bool wants_anchors(struct service *service, const char *enrollment_id, const char *note, bool *ret, GError **error)
+{
+	g_autoptr(store_load) load = NULL;
+	struct enrollment_row row;
+	bool waits, refused;
+
+	if (!store_enrollment_get(service->store, enrollment_id, &row, &load, error) || !store_command_is_noted(service->store, enrollment_id, row.active_epoch, note, &waits, error) ||
+	    !store_anchor_is_refused(service->store, enrollment_id, service_now_ms(service) - RENEWAL_RETRY_MS, &refused, error))
+		return false;
+	*ret = !waits && !refused;
+	return true;
+}
+
 /* While a new root is on its way in, each live device gets it. */
 static bool scan_anchors(struct service *service, size_t *ret_n, GError **error)
 {
@@ -56,15 +70,13 @@ static bool scan_anchors(struct service *service, size_t *ret_n, GError **error)
 
 		for (guint i = 0; rows && i < rows->len; i++) {
 			const struct device_brief *d = &g_array_index(rows, struct device_brief, i);
-			g_autoptr(store_load) row_load = NULL;
-			struct enrollment_row row;
-			bool waits;
+			bool wanted;
 
 			g_free(after);
 			after = g_strdup(d->id);
-			if (!store_enrollment_get(service->store, d->id, &row, &row_load, error) || !store_command_is_noted(service->store, d->id, row.active_epoch, note, &waits, error))
+			if (!wants_anchors(service, d->id, note, &wanted, error))
 				return false;
-			if (waits)
+			if (!wanted)
 				continue;
 			if (!queue(service, d->id, note, error))
 				return false;

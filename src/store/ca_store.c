@@ -200,6 +200,17 @@ bool store_anchor_set(struct store *store, const char *enrollment_id, int64_t ep
 	return store_run(store, batch, error);
 }
 
+bool store_anchor_is_refused(struct store *store, const char *enrollment_id, int64_t since_ms, bool *ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
+
+	db_batch_add(batch, Q_ANCHOR_REFUSED, db_text(enrollment_id), db_int(since_ms));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret = db_get_int(batch, 0, 0, 0) > 0;
+	return true;
+}
+
 /* ---- CRLs ---- */
 
 bool store_crl_get(struct store *store, const char *generation_id, bool with_der, struct crl_row *ret, bool *ret_found, GError **error)

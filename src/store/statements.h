@@ -56,6 +56,7 @@
 	  "SELECT e.id, e.device_id, e.serial, e.device_name, e.last_seen, p.anchor FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
 	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.anchor < $1 AND " NOT_LOST " AND e.id > $2 ORDER BY e.id LIMIT $3") \
 	X(ANCHOR_SET, "tii", "", ANY, WRITE, "UPDATE epoch SET anchor = $3 WHERE enrollment_id = $1 AND epoch = $2 AND anchor < $3") \
+	X(ANCHOR_REFUSED, "ti", "i", ANY, READ, "SELECT count(*) FROM event WHERE enrollment_id = $1 AND kind = 'AnchorRefused' AND at > $2") \
 	X(ENROLLMENTS_LIVE, "", "i", ANY, READ, "SELECT count(*) FROM enrollment WHERE state = 1") \
 	X(TOKEN_ADD, "ttbi", "", ONE, WRITE, "INSERT INTO api_token (id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, 0)") \
 	X(TOKEN_LIST, "", "ttii", ANY, READ, "SELECT id, name, created_at, revoked_at FROM api_token ORDER BY id") \

@@ -267,6 +267,8 @@ bool store_renewal_facts(struct store *store, const char *enrollment_id, int64_t
 bool store_renewal_bind(struct store *store, const char *enrollment_id, int64_t epoch, const char *serial, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The device has acknowledged the roots up to generation NUMBER. */
 bool store_anchor_set(struct store *store, const char *enrollment_id, int64_t epoch, int64_t number, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether the device has refused roots after SINCE_MS. */
+bool store_anchor_is_refused(struct store *store, const char *enrollment_id, int64_t since_ms, bool *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_command_is_noted(struct store *store, const char *enrollment_id, int64_t epoch, const char *note, bool *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- check-in ---- */
