@@ -701,6 +701,27 @@ def identities_are_renewed_in_time():
 
 
 @case
+def identities_of_an_outside_ca_are_renewed():
+    with Server(*NO_APNS) as outside, Server(*NO_APNS) as s:
+        secret = keep(s, "secret", b"0123456789ABCDEF0123456789ABCDEF")
+        outside.cli("scep-profile", "set", "mdm", "challenge=static", f"static_challenge=@{secret}")
+        s.cli("outside-ca", "set", "other", f"url=http://127.0.0.1:{outside.http_port}/scep/mdm", f"challenge=@{secret}")
+        ca = load_pem(generation(outside, "default")["certificate_pem"])
+        s.restart("--set", "identity.source=scep-proxy", "--set", "identity.outside=other")
+        d = s.enroll()
+        expect(issued_by(d.cert, ca), "the identity's issuer")
+        first = d.cert
+        s.cli("device", "renew", d.udid)
+        equal(d.run_commands(), [("InstallProfile", "Acknowledged")], f"a new identity ({d.why})")
+        expect(d.cert != first and issued_by(d.cert, ca), "the new identity")
+        equal([e["kind"] for e in s.cli("device", "timeline", d.udid)].count("Authenticate"), 1, "Authenticate messages")
+        row = s.cli("ca", "list", "--device", d.udid, "--search", serial(d.cert).lower().lstrip("0"))
+        equal([(c["state"], c["generation"]) for c in row], [("valid", "outside:other")], "in the list")
+        s.cli("ca", "revoke", row[0]["serial"])
+        equal(d.idle()[0], 403, "revoked here")
+
+
+@case
 def expired_identities():
     with Server(*NO_APNS) as s:
         d, lost = s.enroll(), s.enroll()

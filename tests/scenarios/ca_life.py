@@ -2,6 +2,7 @@
 
 After each step every device that should keep working does, over a new TLS connection that it trusts by the roots it has and no others; no other device does."""
 import concurrent.futures
+import sqlite3
 
 from harness import *
 
@@ -240,6 +241,34 @@ def fifty_devices_through_two_keys():
         actions = [e["action"] for e in s.cli("ca", "audit", "--action", "ca")]
         equal([a for a in actions if a != "ca.renew.own"], ["ca.create", "ca.renew", "ca.rekey.start", "ca.rekey.activate", "ca.rekey.finish"], "the audit log")
         equal(s.cli("ca", "audit-verify")["ok"], True, "audit-verify")
+
+
+@case
+def a_device_that_refuses_is_not_pestered():
+    with Server(*NO_APNS) as s:
+        d = s.enroll()
+        for words, what in ((("ca", "rekey"), "anchor"), (("ca", "rekey", "--activate"), "identity")):
+            s.cli(*words)
+            wait_for("a command waits", lambda: s.cli("command", "list", d.udid))
+            equal(d.run_commands(lambda command: "Error"), [("InstallProfile", "Error")], what)
+            # A start looks at all devices, as each minute does.
+            restart(s, [d])
+            s.cli("ca", "crl")
+            time.sleep(3)
+            equal(s.cli("command", "list", d.udid), [], f"{what}: sent again at once")
+            equal([x["udid"] for x in s.cli("ca", "devices")[what]], [d.udid], f"{what}: it is still waited for")
+        kinds = [e["kind"] for e in s.cli("device", "timeline", d.udid)]
+        expect("AnchorRefused" in kinds and "IdentityRenewalFailed" in kinds, f"timeline {kinds}")
+        # A day later it is asked again.
+        s.stop()
+        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"), isolation_level=None)) as db:
+            db.execute("UPDATE event SET at = at - 90000000")
+            db.execute("UPDATE epoch SET renewal_at = renewal_at - 90000000")
+        s.start()
+        wait_for("both commands wait", lambda: len(s.cli("command", "list", d.udid)) == 2)
+        equal(d.hang_up().run_commands(), [("InstallProfile", "Acknowledged")] * 2, f"a day later ({d.why})")
+        s.cli("ca", "rekey", "--finish")
+        equal(connects(d), True, "at the end")
 
 
 if __name__ == "__main__":
