@@ -598,7 +598,8 @@ def the_audit_log():
         entries = audit(s)
         equal([e["seq"] for e in entries], list(range(1, len(entries) + 1)), "numbers")
         actions = {e["action"] for e in entries}
-        wanted = {"ca.create", "certificate.issue", "certificate.revoke", "certificate.release", "challenge.new", "challenge.revoke", "profile.set", "profile.remove", "scep.refuse", "scep.approve", "scep.deny", "crl.publish"}
+        wanted = {"ca.create", "certificate.issue", "certificate.revoke", "certificate.release", "challenge.new", "challenge.revoke", "profile.set", "profile.remove",
+                  "scep.refuse", "scep.approve", "scep.deny", "crl.publish"}
         equal(wanted - actions, set(), f"decisions that are not there; there are {sorted(actions)}")
         expect(any(e["object"] == serial(d.cert) for e in entries), "the renewed identity")
         revoked = audit(s, object=serial(cert), action="certificate.revoke")
