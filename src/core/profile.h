@@ -74,7 +74,8 @@ struct record_values { const char *organization, *cn, *id, *device, *profile; };
 struct scep_record *scep_record_from_profile(const struct scep_profile *profile, const struct record_values *values, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The same with what a person wished: SUBJECT instead of the template's (NULL: as it is), SANS (NULL-terminated or NULL) added. */
 struct scep_record *scep_record_wished(const struct scep_profile *profile, const struct record_values *values, const char *subject, const char *const *sans, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The sans as texts ("dns:…"), JSON array, transfer full. */
+/* The sans as texts ("dns:…"): a vector ended by NULL, or a JSON array; transfer full. */
+char **scep_record_san_texts(const struct scep_record *record);
 json_t *scep_record_sans(const struct scep_record *record);
 /* The first CN of the record's subject, else the whole subject: for lists. transfer full. */
 char *scep_record_common_name(const struct scep_record *record);

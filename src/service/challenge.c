@@ -234,6 +234,16 @@ static char *json_text(const json_t *json)
 	return g_strndup(g_bytes_get_data(text, NULL), g_bytes_get_size(text));
 }
 
+/* The question holds the challenge. */
+static bool check_webhook(const struct scep_profile *p, GError **error)
+{
+	g_autoptr(GError) inner = NULL;
+
+	if (p->challenge != PROFILE_WEBHOOK || outbound_check_url(p->webhook_url, false, &inner))
+		return true;
+	return pom_fail(error, POM_ERR_CONFLICT, "webhook_url of profile %s: %s", p->name, inner->message);
+}
+
 static bool check_secrets(const struct scep_profile *p, const json_t *secrets, GError **error)
 {
 	const char *text = json_string_value(json_object_get(secrets, "static_challenge")), *hook = json_string_value(json_object_get(secrets, "webhook_secret"));
@@ -282,7 +292,7 @@ json_t *service_profile_set(struct service *service, const char *actor, const ch
 	g_autofree char *text = NULL, *shown = NULL;
 
 	if (!rows || !scep_profile_check_name(name, error) || !stored_settings(service, rows, "scep_profile", name, &settings, &secrets, error) || !merge(settings, secrets, changes, secret_keys, error) ||
-	    !scep_profile_apply(profile, settings, error) || !scep_profile_check(profile, error) || !check_secrets(profile, secrets, error))
+	    !scep_profile_apply(profile, settings, error) || !scep_profile_check(profile, error) || !check_webhook(profile, error) || !check_secrets(profile, secrets, error))
 		return NULL;
 	if (!ca_set_in_state(set, profile->ca, GENERATION_ACTIVE)) {
 		pom_fail(error, POM_ERR_CONFLICT, "there is no active CA \"%.64s\"", profile->ca);
@@ -425,6 +435,7 @@ static bool check_outside(const json_t *settings, GError **error)
 {
 	static const char *const keys[] = {"url", "ndes_url", "ndes_user", "fingerprint", "legacy_des", NULL};
 	const char *key, *url = json_string_value(json_object_get(settings, "url")), *ndes = json_string_value(json_object_get(settings, "ndes_url"));
+	g_autoptr(GError) inner = NULL;
 	json_t *value;
 
 	json_object_foreach((json_t *)(uintptr_t)settings, key, value) {
@@ -435,7 +446,9 @@ static bool check_outside(const json_t *settings, GError **error)
 	}
 	if (!url)
 		return pom_fail(error, POM_ERR_BAD_REQUEST, "url is missing: the SCEP address of the outside CA");
-	return outbound_check_url(url, true, error) && (!ndes || outbound_check_url(ndes, false, error));
+	if (outbound_check_url(url, true, &inner) && (!ndes || outbound_check_url(ndes, false, &inner)))
+		return true;
+	return pom_fail(error, POM_ERR_BAD_REQUEST, "%s", inner->message);
 }
 
 /* The outside CA's certificates: given as PEM, else asked of it. */

@@ -8,32 +8,42 @@
 
 enum { OUTSIDE_TIMEOUT_MS = 20000, POLLS = 3, POLL_MS = 2000 };
 
+/* What the service gave instead of the names of BEFORE. NULL with ERROR. */
+static struct scep_record *renamed(const struct webhook_answer *answer, const struct scep_record *before, GError **error)
+{
+	g_autoptr(scep_record) record = scep_record_new(answer->subject ? answer->subject : before->subject);
+	g_autoptr(GBytes) name = cert_subject_parse_text(record->subject, error);
+	g_auto(GStrv) kept = answer->sans ? NULL : scep_record_san_texts(before);
+
+	if (!name)
+		return NULL;
+	for (char **san = answer->sans ? answer->sans : kept; *san; san++)
+		if (!scep_record_add_san(record, *san, error))
+			return NULL;
+	return g_steal_pointer(&record);
+}
+
 bool service_ask_webhook(struct service *service, const struct profile_entry *entry, const struct webhook_question *question, struct scep_record **record, GError **error)
 {
 	g_autoptr(GBytes) secret = entry->webhook_secret ? secret_bytes_new(entry->webhook_secret, strlen(entry->webhook_secret)) : NULL;
 	const struct webhook hook = {.url = entry->profile->webhook_url, .secret = secret, .timeout_ms = (unsigned)entry->profile->webhook_timeout_s * 1000, .clock = service->clock, .random = service->random};
+	g_auto(GStrv) sans = scep_record_san_texts(*record);
+	struct webhook_question whole = *question;
 	g_auto(webhook_answer) answer = {0};
 	g_autoptr(scep_record) changed = NULL;
+	g_autoptr(GError) inner = NULL;
 
+	whole.subject = (*record)->subject;
+	whole.sans = (const char *const *)sans;
 	if (!service->outbound || !secret)
 		return pom_fail(error, POM_ERR_SCEP_DENIED, "the webhook of profile %s has no secret", entry->profile->name);
-	if (!webhook_decide(service->outbound, &hook, question, &answer, error))
+	if (!webhook_decide(service->outbound, &hook, &whole, &answer, error))
 		return false;
 	if (!answer.subject && !answer.sans)
 		return true;
-	changed = scep_record_new(answer.subject ? answer.subject : (*record)->subject);
-	if (!answer.sans) {
-		g_autoptr(json_t) sans = scep_record_sans(*record);
-		json_t *san;
-		size_t i;
-
-		json_array_foreach(sans, i, san)
-			if (!scep_record_add_san(changed, json_string_value(san), error))
-				return false;
-	}
-	for (char **san = answer.sans; san && *san; san++)
-		if (!scep_record_add_san(changed, *san, error))
-			return false;
+	changed = renamed(&answer, *record, &inner);
+	if (!changed)
+		return pom_fail(error, POM_ERR_SCEP_DENIED, "the decision service gave names that cannot be issued: %s", inner->message);
 	scep_record_free(*record);
 	*record = g_steal_pointer(&changed);
 	return true;

@@ -4,7 +4,8 @@
 #include "service/ca_internal.h"
 #include "service/webhook.h"
 
-/* Asks the profile's webhook; it may give other names than *RECORD, which is then replaced. POM_ERR_SCEP_DENIED. Blocks for up to its time-out. */
+/* Asks the profile's webhook about a certificate with the names of *RECORD (QUESTION's are not looked at); it may give others, then *RECORD is replaced.
+ * POM_ERR_SCEP_DENIED, also for names that cannot be issued. Blocks for up to its time-out. */
 bool service_ask_webhook(struct service *service, const struct profile_entry *entry, const struct webhook_question *question, struct scep_record **record, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The certificates that it says are its own: issuing CA and what is above; array of X509, transfer full. */
 GPtrArray *service_outside_ask(struct service *service, const struct outside_ca *outside, GError **error);

@@ -408,6 +408,20 @@ static GBytes *by_challenge(struct run *run, const struct wish *wish, struct sce
 	return der;
 }
 
+/* The webhook's decision, where the profile has one. */
+static bool ask_service(struct run *run, const struct wish *wish, const char *type, struct scep_record **record, GError **error)
+{
+	const struct webhook_question question = {
+		.type = type, .profile = run->profile->name, .transaction_id = run->request->transaction_id, .csr = wish->csr_der, .challenge = wish->challenge, .peer = run->call->peer,
+	};
+
+	if (run->profile->challenge != PROFILE_WEBHOOK || service_ask_webhook(run->service, run->entry, &question, record, error))
+		return true;
+	run->refused = true;
+	run->fail_info = SCEP_BAD_REQUEST;
+	return false;
+}
+
 /* The old certificate is the right: same names, new key. */
 static GBytes *by_renewal(struct run *run, const struct wish *wish, bool *ret_again, GError **error)
 {
@@ -438,7 +452,7 @@ static GBytes *by_renewal(struct run *run, const struct wish *wish, bool *ret_ag
 	}
 	/* Certificates of the first schema have no record: theirs was the standard template. */
 	record = wish->old_row.record ? scep_record_parse(wish->old_row.record, error) : make_record(run, wish, wish->old_row.subject, wish->old_row.link_id, NULL, error);
-	if (!record)
+	if (!record || !ask_service(run, wish, "renew", &record, error))
 		return NULL;
 	struct issue_plan issue_plan = {
 		.record = record, .renews_serial = wish->old_row.serial, .for_enrollment_id = wish->old_row.enrollment_id ? wish->old_row.enrollment_id : wish->old_row.for_enrollment_id,
@@ -471,15 +485,8 @@ static GBytes *by_profile(struct run *run, const struct wish *wish, GError **err
 		return g_bytes_new(before.der, before.der_len);
 	}
 	g_autoptr(scep_record) record = make_record(run, wish, NULL, id.text, NULL, error);
-	if (!record)
+	if (!record || !ask_service(run, wish, wish->old.known ? "renew" : "enroll", &record, error))
 		return NULL;
-	if (run->profile->challenge == PROFILE_WEBHOOK && !service_ask_webhook(run->service, run->entry, &(struct webhook_question){
-			.type = "enroll", .profile = run->profile->name, .transaction_id = run->request->transaction_id, .subject = record->subject, .csr = wish->csr_der, .challenge = wish->challenge,
-			.peer = run->call->peer}, &record, error)) {
-		run->refused = true;
-		run->fail_info = SCEP_BAD_REQUEST;
-		return NULL;
-	}
 	if (run->profile->manual && !ask_person(run, wish, NULL, &request_id, &der, error))
 		return NULL;
 	if (der)
