@@ -315,14 +315,14 @@ static bool add_request(struct run *run, const struct wish *wish, struct scep_re
 	                         "transaction", request->transaction_id, "peer", request->peer, NULL)), error);
 }
 
-/* The request like this one that waits for a person, or a new one. True: *RET_REQUEST_ID is approved, go on, or *RET_DER was given before; false without an error: PENDING. */
-static bool ask_person(struct run *run, const struct wish *wish, const char *challenge_id, char **ret_request_id, GBytes **ret_der, GError **error)
+/* The request like this one that waits for a person, or a new one. SUBJECT is what the person is told: with a challenge its names, else the wish. True: *RET_REQUEST_ID is approved, go on, or *RET_DER was given before; false without an error: PENDING. */
+static bool ask_person(struct run *run, const struct wish *wish, const char *challenge_id, const char *subject, char **ret_request_id, GBytes **ret_der, GError **error)
 {
 	g_autoptr(store_load) load = NULL, certificate_load = NULL;
 	g_autoptr(GBytes) signer_key = cert_spki_format(run->request->signer_key);
 	uint8_t signer_sha256[32];
 	struct scep_request_row row, mine = {
-		.profile = run->profile->name, .transaction_id = run->request->transaction_id, .challenge_id = challenge_id, .subject = wish->csr->subject, .peer = run->call->peer,
+		.profile = run->profile->name, .transaction_id = run->request->transaction_id, .challenge_id = challenge_id, .subject = subject, .peer = run->call->peer,
 		.spki_sha256 = wish->csr->spki_sha256, .signer_spki_sha256 = signer_sha256,
 	};
 	struct certificate_row certificate;
@@ -388,14 +388,14 @@ static GBytes *by_challenge(struct run *run, const struct wish *wish, struct sce
 		g_propagate_error(error, inner);
 		return NULL;
 	}
-	/* A device that is being renewed was approved when it enrolled. */
-	if (run->profile->manual && !load->for_enrollment_id && !ask_person(run, wish, load->challenge.id, &request_id, &der, error))
-		return NULL;
-	if (der)
-		return der;
 	record = load->record ? scep_record_parse(load->record, error) : make_record(run, wish, load->common_name, load->challenge.link_id ? load->challenge.link_id : load->challenge.id, load->device_id, error);
 	if (!record)
 		return NULL;
+	/* A device that is being renewed was approved when it enrolled. */
+	if (run->profile->manual && !load->for_enrollment_id && !ask_person(run, wish, load->challenge.id, record->subject, &request_id, &der, error))
+		return NULL;
+	if (der)
+		return der;
 	struct issue_plan issue_plan = {
 		.record = record, .link_id = load->challenge.link_id, .challenge_id = load->challenge.id, .for_enrollment_id = load->for_enrollment_id, .for_epoch = load->for_epoch,
 		.device_id = load->device_id, .may_enroll = load->may_enroll, .action = "certificate.issue", .right = {.challenge_version = load->version, .request_id = request_id},
@@ -487,7 +487,7 @@ static GBytes *by_profile(struct run *run, const struct wish *wish, GError **err
 	g_autoptr(scep_record) record = make_record(run, wish, NULL, id.text, NULL, error);
 	if (!record || !ask_service(run, wish, wish->old.known ? "renew" : "enroll", &record, error))
 		return NULL;
-	if (run->profile->manual && !ask_person(run, wish, NULL, &request_id, &der, error))
+	if (run->profile->manual && !ask_person(run, wish, NULL, wish->csr->subject, &request_id, &der, error))
 		return NULL;
 	if (der)
 		return der;
