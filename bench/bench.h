@@ -35,8 +35,9 @@ struct world {
 	char *token, *topic;
 	double start_s;           /* from exec to ready, of the last start */
 };
-/* Makes a data directory with a push certificate and starts a simulated APNs that answers after DELAY_MS, and the server. */
-struct world *world_new(const char *pomona, unsigned delay_ms);
+/* Makes a data directory with a push certificate and a CA of KEY_TYPE (rsa, or ec with an RSA RA), and starts a simulated APNs that answers
+ * after DELAY_MS, and the server. */
+struct world *world_new(const char *pomona, const char *key_type, unsigned delay_ms);
 /* Also run at exit. */
 void world_free(struct world *world);
 void world_start(struct world *world);
@@ -106,6 +107,8 @@ enum raw_load { RAW_ALONE, RAW_BUSY };
 /* A private RSA-2048 operation: two signatures and a decryption, divided by three. */
 double raw_rsa_private_ms(enum raw_load load);
 double raw_rsa_verify_ms(enum raw_load load);
+/* An ECDSA signature with a key on P-256. */
+double raw_ecdsa_ms(enum raw_load load);
 /* One row changed in a bare SQLite database, in durable groups of 32 changes. */
 double raw_row_ms(const char *dir);
 
@@ -113,6 +116,8 @@ double raw_row_ms(const char *dir);
 
 /* N enrolled devices with certificates. */
 void fill_enrollments(const char *database, const char *topic, size_t n);
+/* Certificates that SCEP has issued, N in all, each with its challenge and its entry of the audit log. */
+void fill_certificates(const char *database, size_t n);
 /* A push that is due for N of them. */
 void fill_outbox(const char *database, size_t n);
 /* How many pushes wait. */
@@ -121,7 +126,7 @@ size_t fill_outbox_count(const char *database);
 /* ---- report.c ---- */
 
 struct figure {
-	const char *name, *unit;
+	const char *name, *unit; /* texts, raw_name too, that live as long as the process */
 	double value;
 	double target;        /* 0: none */
 	bool at_least;        /* the target is a minimum */
@@ -134,6 +139,8 @@ void report_print(bool json);
 /* ---- measure_*.c: the figures, in the order in which each needs what the one before has left ---- */
 
 void measure_scep(struct fleet *fleet);
+/* Issuance with 0, 10,000 and 1,000,000 certificates in the store. Leaves them there. */
+void measure_scale(struct world *world, const char *key_type);
 void measure_enroll(struct fleet *fleet);
 void measure_idle(struct fleet *fleet, unsigned n_connections);
 void measure_commands(struct fleet *fleet);

@@ -87,8 +87,9 @@ static bool is_wanted(const char *what)
 	return !only || g_strv_contains((const char *const *)only, what);
 }
 
-static void measure(struct world *world)
+static void measure_usual(const char *pomona)
 {
+	struct world *world = world_new(pomona, "rsa", APNS_DELAY_MS);
 	struct fleet *fleet = fleet_new(world, N_DEVICES);
 
 	measure_rest(world);
@@ -108,6 +109,19 @@ static void measure(struct world *world)
 		measure_connections(world, N_CONNECTIONS);
 	if (is_wanted("store"))
 		measure_large_store(world, N_ENROLLMENTS, N_PUSHES);
+	world_free(world);
+}
+
+static void measure_both_scales(const char *pomona)
+{
+	static const char *const key_types[] = {"rsa", "ec"};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(key_types); i++) {
+		struct world *world = world_new(pomona, key_types[i], APNS_DELAY_MS);
+
+		measure_scale(world, key_types[i]);
+		world_free(world);
+	}
 }
 
 static const char *parse_arguments(int argc, char **argv)
@@ -117,7 +131,7 @@ static const char *parse_arguments(int argc, char **argv)
 	GOptionEntry entries[] = {
 		{"json", 0, 0, G_OPTION_ARG_NONE, &wants_json, "print JSON", NULL},
 		{"pomona", 0, 0, G_OPTION_ARG_FILENAME, &pomona, "the program to be measured", "FILE"},
-		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store (SCEP and enrollment always run)", "NAMES"},
+		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store (SCEP and enrollment run with them); or scale alone", "NAMES"},
 		{0},
 	};
 	GOptionContext *context = g_option_context_new(NULL);
@@ -159,15 +173,15 @@ int main(int argc, char **argv)
 {
 	const char *pomona = parse_arguments(argc, argv);
 	struct rlimit limit;
-	struct world *world;
 
 	catch_signals();
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	world = world_new(pomona, APNS_DELAY_MS);
-	measure(world);
-	world_free(world);
+	if (only && is_wanted("scale"))
+		measure_both_scales(pomona);
+	else
+		measure_usual(pomona);
 	report_print(wants_json);
 	return 0;
 }

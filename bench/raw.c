@@ -73,6 +73,11 @@ static bool verify(const struct rsa *rsa)
 	return EVP_PKEY_verify(rsa->verify, rsa->signature, rsa->signature_len, rsa->digest, sizeof(rsa->digest)) == 1;
 }
 
+static double elapsed_ms(const struct timespec *from, const struct timespec *to)
+{
+	return (double)(to->tv_sec - from->tv_sec) * 1e3 + (double)(to->tv_nsec - from->tv_nsec) / 1e6;
+}
+
 struct timing {
 	bool (*operation)(const struct rsa *rsa);
 	unsigned n;
@@ -91,7 +96,7 @@ static void time_one(void *ctx, size_t i)
 		if (!timing->operation(&rsa))
 			bench_die("RSA cannot be used");
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
-	timing->ms[i] = ((double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6) / timing->n;
+	timing->ms[i] = elapsed_ms(&from, &to) / timing->n;
 	rsa_clear(&rsa);
 }
 
@@ -112,6 +117,41 @@ double raw_rsa_private_ms(enum raw_load load)
 double raw_rsa_verify_ms(enum raw_load load)
 {
 	return time_rsa(verify, VERIFY_ROUNDS, load);
+}
+
+struct ecdsa {
+	EVP_PKEY *key;
+	double ms[RAW_THREADS_MAX];
+};
+
+static void time_ecdsa(void *ctx, size_t i)
+{
+	struct ecdsa *run = ctx;
+	EVP_PKEY_CTX *sign = EVP_PKEY_CTX_new(run->key, NULL);
+	uint8_t digest[32] = {0}, out[128];
+	struct timespec from, to;
+	size_t len;
+
+	if (!sign || EVP_PKEY_sign_init(sign) != 1)
+		bench_die("ECDSA cannot be used");
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+	for (unsigned k = 0; k < VERIFY_ROUNDS; k++) {
+		len = sizeof(out);
+		if (EVP_PKEY_sign(sign, out, &len, digest, sizeof(digest)) != 1)
+			bench_die("ECDSA cannot be used");
+	}
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+	run->ms[i] = elapsed_ms(&from, &to) / VERIFY_ROUNDS;
+	EVP_PKEY_CTX_free(sign);
+}
+
+double raw_ecdsa_ms(enum raw_load load)
+{
+	struct ecdsa run = {.key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256")};
+
+	bench_parallel(load == RAW_BUSY ? 2 : 1, time_ecdsa, &run);
+	EVP_PKEY_free(run.key);
+	return load == RAW_BUSY ? (run.ms[0] + run.ms[1]) / 2 : run.ms[0];
 }
 
 static void sql(sqlite3 *db, const char *text)

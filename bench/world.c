@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -114,7 +115,7 @@ void world_stop(struct world *world)
 	end(&world->server);
 }
 
-struct world *world_new(const char *pomona, unsigned delay_ms)
+struct world *world_new(const char *pomona, const char *key_type, unsigned delay_ms)
 {
 	struct world *world = g_new0(struct world, 1);
 	g_autoptr(GError) error = NULL;
@@ -129,7 +130,7 @@ struct world *world_new(const char *pomona, unsigned delay_ms)
 	world->apns = g_build_filename(world->root, "apns", NULL);
 	start_apns(world, delay_ms);
 	/* The port of the URL is only written into profiles, which nobody follows here. */
-	run(world, (const char *const[]){pomona, "init", "--data", world->data, "--url", "https://127.0.0.1:8443", "--org", "Bench", NULL});
+	run(world, (const char *const[]){pomona, "init", "--data", world->data, "--url", "https://127.0.0.1:8443", "--org", "Bench", "--key-type", key_type, NULL});
 	world_start(world);
 	g_autofree char *pem = g_build_filename(world->apns, "push.pem", NULL), *token = g_build_filename(world->data, "admin.token", NULL);
 	run(world, (const char *const[]){pomona, "push-cert", "import", pem, "--data", world->data, NULL});
@@ -158,15 +159,12 @@ void world_free(struct world *world)
 
 double world_cpu_s(const struct world *world)
 {
-	g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)world->server), *text = NULL;
-	unsigned long user = 0, system = 0;
-	const char *p;
+	struct timespec used;
+	clockid_t clock;
 
-	/* utime and stime are the fields 14 and 15; the second, the name in parentheses, may hold spaces. */
-	if (!g_file_get_contents(path, &text, NULL, NULL) || !(p = strrchr(text, ')')) ||
-	    sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
-		bench_die("%s cannot be read: the server has ended", path);
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+	if (clock_getcpuclockid(world->server, &clock) || clock_gettime(clock, &used))
+		bench_die("the CPU of process %d cannot be read: the server has ended", (int)world->server);
+	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 
 double world_rss_mib(const struct world *world)
