@@ -312,13 +312,14 @@ bool cert_is_signed_by(X509 *cert, X509 *issuer)
 
 static bool check_rsa(const EVP_PKEY *key, GError **error)
 {
-	g_autoptr(BIGNUM) exponent = NULL;
+	uint64_t exponent = 0;
+	OSSL_PARAM params[] = {OSSL_PARAM_construct_uint64(OSSL_PKEY_PARAM_RSA_E, &exponent), OSSL_PARAM_construct_end()};
 	int bits = EVP_PKEY_get_bits(key);
 
 	if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
 		return pom_fail(error, POM_ERR_KEY_WEAK, "the RSA key has %d bits, %d to %d are accepted", bits, RSA_BITS_MIN, RSA_BITS_MAX);
-	if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) || !BN_is_odd(exponent) || BN_num_bits(exponent) > 64 ||
-	    BN_get_word(exponent) < RSA_EXPONENT_MIN)
+	/* Fails for more than 64 bits. */
+	if (!EVP_PKEY_get_params(key, params) || !(exponent & 1) || exponent < RSA_EXPONENT_MIN)
 		return pom_fail(error, POM_ERR_KEY_WEAK, "the RSA exponent must be odd and at least %d", RSA_EXPONENT_MIN);
 	return true;
 }

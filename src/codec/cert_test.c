@@ -1,6 +1,8 @@
 #include "codec/cert.h"
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
@@ -453,6 +455,49 @@ static void test_name(void)
 	}
 }
 
+/* The modulus of a good key with another exponent. */
+static EVP_PKEY *with_exponent(const char *hex)
+{
+	BIGNUM *n = NULL, *e = NULL;
+	OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+	EVP_PKEY *key = NULL;
+
+	g_assert_true(EVP_PKEY_get_bn_param(testkit_rsa(2048), OSSL_PKEY_PARAM_RSA_N, &n) && BN_hex2bn(&e, hex));
+	OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n);
+	OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e);
+	OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
+
+	g_assert_true(EVP_PKEY_fromdata_init(ctx) > 0 && EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) > 0);
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(builder);
+	EVP_PKEY_CTX_free(ctx);
+	BN_free(n);
+	BN_free(e);
+	return key;
+}
+
+static void test_exponents(void)
+{
+	static const struct {
+		const char *hex;
+		bool good;
+	} cases[] = {
+		{"3", false}, {"FFFF", false}, {"10000", false}, {"10001", true}, {"10002", false}, {"FFFFFFFF", true}, {"100000001", true}, {"8000000000000001", true},
+		{"FFFFFFFFFFFFFFFF", true}, {"FFFFFFFFFFFFFFFE", false}, {"10000000000000001", false}, {"100000000000000000000000000010001", false},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		EVP_PKEY *key = with_exponent(cases[i].hex);
+		g_autoptr(GError) error = NULL;
+
+		g_test_message("exponent %s", cases[i].hex);
+		g_assert_true(cert_key_check(key, &error) == cases[i].good);
+		g_assert_true(cases[i].good || g_error_matches(error, POM_ERROR, POM_ERR_KEY_WEAK));
+		EVP_PKEY_free(key);
+	}
+}
+
 static void test_issued_by(void)
 {
 	EVP_PKEY *key = testkit_rsa(2048);
@@ -770,6 +815,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/cert/chain", test_chain);
 	g_test_add_func("/cert/name", test_name);
 	g_test_add_func("/cert/issued-by", test_issued_by);
+	g_test_add_func("/cert/exponents", test_exponents);
 	g_test_add_func("/cert/requests", test_requests);
 	g_test_add_func("/cert/request-structure", test_request_structure);
 	g_test_add_func("/cert/public-keys", test_public_keys);
