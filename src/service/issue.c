@@ -57,7 +57,7 @@ static bool check_issued(X509 *cert, const struct issue_plan *plan, GError **err
 GBytes *service_issue(struct service *service, const struct issue_plan *plan, char **ret_serial, GError **error)
 {
 	const struct generation *g = plan->generation;
-	g_autofree char *hex = NULL, *serial = NULL, *record = scep_record_format(plan->record), *common_name = scep_record_common_name(plan->record);
+	g_autofree char *hex = NULL, *serial = NULL, *record = scep_record_format(plan->record), *common_name = NULL;
 	struct certificate_right right = plan->right;
 	struct cert_plan cert_plan;
 	g_autoptr(X509) cert = NULL;
@@ -71,8 +71,9 @@ GBytes *service_issue(struct service *service, const struct issue_plan *plan, ch
 		return NULL;
 	hex = hex_format(cert_plan.serial, cert_plan.serial_len);
 	serial = g_ascii_strup(hex, -1);
+	common_name = cert_subject_cn(cert);
 	struct certificate_new row = {
-		.serial = serial, .authority_id = g->issuing->id, .generation_id = g->id, .subject = common_name, .link_id = plan->link_id, .challenge_id = plan->challenge_id,
+		.serial = serial, .authority_id = g->issuing->id, .generation_id = g->id, .subject = common_name ? common_name : plan->record->subject, .link_id = plan->link_id, .challenge_id = plan->challenge_id,
 		.transaction_id = plan->transaction_id, .profile = plan->profile->name, .record = record, .for_enrollment_id = plan->for_enrollment_id, .renews_serial = plan->renews_serial, .device_id = plan->device_id,
 		.not_before_ms = cert_plan.not_before * 1000, .not_after_ms = cert_plan.not_after * 1000, .issued_ms = service_now_ms(service), .for_epoch = plan->for_epoch,
 		.may_enroll = plan->may_enroll,
