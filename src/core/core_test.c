@@ -518,7 +518,7 @@ static void test_scep_profiles(void)
 		{"{}", -1}, {"{\"days\": 10, \"mode\": \"chain\", \"key_types\": \"ec\", \"legacy\": false}", -1}, {"{\"dayz\": 10}", POM_ERR_JSON}, {"{\"days\": \"10\"}", POM_ERR_JSON},
 		{"{\"days\": 0}", POM_ERR_JSON}, {"{\"mode\": \"both\"}", POM_ERR_JSON}, {"{\"legacy\": 1}", POM_ERR_JSON}, {"{\"challenge\": \"none\"}", POM_ERR_CONFLICT},
 		{"{\"challenge\": \"none\", \"approval\": \"manual\"}", -1}, {"{\"challenge\": \"webhook\"}", POM_ERR_CONFLICT},
-		{"{\"challenge\": \"webhook\", \"webhook_url\": \"https://hook.example.org\"}", -1}, {"{\"challenge\": \"webhook\", \"webhook_url\": \"http://hook.example.org\"}", POM_ERR_CONFLICT},
+		{"{\"challenge\": \"webhook\", \"webhook_url\": \"https://hook.example.org\"}", -1},
 		{"{\"subject\": \"XX={cn}\"}", POM_ERR_CERT_MALFORMED}, {"{\"sans\": \"upn:{cn}\"}", POM_ERR_BAD_REQUEST}, {"{\"sans\": \"uri:urn:uuid:{id} dns:{cn}.example\"}", -1},
 		{"{\"legacy_des\": true, \"legacy\": false}", POM_ERR_CONFLICT}, {"{\"relay\": \"x\", \"approval\": \"manual\"}", POM_ERR_CONFLICT},
 	};

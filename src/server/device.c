@@ -24,7 +24,7 @@ void server_log_refusal(const struct http_request *request, const struct subject
 
 void server_add_retry(struct http_response *response, const struct pom_error_info *info)
 {
-	if (info->http_status == 503)
+	if (info->http_status == 503 || info->http_status == 429)
 		http_response_header(response, "Retry-After", "5");
 }
 

@@ -358,7 +358,7 @@ static bool ask_person(struct run *run, const struct wish *wish, const char *cha
 }
 
 /* One-time challenges: the record says what the certificate is. */
-static GBytes *by_challenge(struct run *run, const struct wish *wish, struct scep_load *load, bool *ret_again, GError **error)
+static GBytes *by_challenge(struct run *run, const struct wish *wish, struct scep_load *load, GError **error)
 {
 	g_autoptr(scep_record) record = NULL;
 	g_autofree char *request_id = NULL;
@@ -402,7 +402,6 @@ static GBytes *by_challenge(struct run *run, const struct wish *wish, struct sce
 	};
 	run->what = "issued";
 	der = issue(run, wish, &issue_plan, &inner);
-	*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
 	if (inner)
 		g_propagate_error(error, inner);
 	return der;
@@ -423,7 +422,7 @@ static bool ask_service(struct run *run, const struct wish *wish, const char *ty
 }
 
 /* The old certificate is the right: same names, new key. */
-static GBytes *by_renewal(struct run *run, const struct wish *wish, bool *ret_again, GError **error)
+static GBytes *by_renewal(struct run *run, const struct wish *wish, GError **error)
 {
 	g_autoptr(scep_record) record = NULL;
 	g_autoptr(store_load) load = NULL;
@@ -446,7 +445,6 @@ static GBytes *by_renewal(struct run *run, const struct wish *wish, bool *ret_ag
 			return NULL;
 		if (found && next.der)
 			return g_bytes_new(next.der, next.der_len);
-		*ret_again = true;
 		pom_fail(error, POM_ERR_STORE_CONFLICT, "the renewed certificate is gone");
 		return NULL;
 	}
@@ -461,7 +459,6 @@ static GBytes *by_renewal(struct run *run, const struct wish *wish, bool *ret_ag
 	};
 	run->what = "renewed";
 	der = issue(run, wish, &issue_plan, &inner);
-	*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
 	if (inner)
 		g_propagate_error(error, inner);
 	return der;
@@ -507,7 +504,7 @@ static bool is_static(const struct run *run, const char *challenge)
 }
 
 /* A used challenge, said by the holder of a certificate of ours: a renewal. ERROR holds the refusal, and keeps it when it is none. */
-static GBytes *renew_instead(struct run *run, struct wish *wish, bool *ret_again, GError **error)
+static GBytes *renew_instead(struct run *run, struct wish *wish, GError **error)
 {
 	g_autoptr(GError) refusal = g_steal_pointer(error);
 
@@ -518,7 +515,7 @@ static GBytes *renew_instead(struct run *run, struct wish *wish, bool *ret_again
 		return NULL;
 	}
 	run->refused = false;
-	return by_renewal(run, wish, ret_again, error);
+	return by_renewal(run, wish, error);
 }
 
 /* The facts about the challenge: the one in the request or, if nobody here knows that, the one beside it. When another RA passes a device's request on, the request
@@ -563,20 +560,20 @@ static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, 
 	if (renewal && run->profile->renewal_challenge && !load.challenge.known) {
 		refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_CHALLENGE_UNKNOWN, &inner, "this profile wants a challenge for renewals too, and there is none or it is unknown");
 	} else if (renewal && !run->profile->renewal_challenge) {
-		der = by_renewal(run, wish, ret_again, &inner);
+		der = by_renewal(run, wish, &inner);
 	} else if (load.challenge.known) {
-		der = by_challenge(run, wish, &load, ret_again, &inner);
+		der = by_challenge(run, wish, &load, &inner);
 		/* Some clients renew by PKCSReq and say their used challenge again (certmonger). */
 		if (!der && run->refused && inner->code == POM_ERR_SCEP_CHALLENGE_USED && !run->profile->renewal_challenge)
-			der = renew_instead(run, wish, ret_again, &inner);
+			der = renew_instead(run, wish, &inner);
 	} else if (is_static(run, wish->challenge) || run->profile->challenge == PROFILE_WEBHOOK || (run->profile->challenge == PROFILE_NO_CHALLENGE && !wish->old.known)) {
 		der = by_profile(run, wish, &inner);
-		*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
 	} else if (wish->old.known && !run->profile->renewal_challenge) {
-		der = by_renewal(run, wish, ret_again, &inner);
+		der = by_renewal(run, wish, &inner);
 	} else {
 		refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_CHALLENGE_UNKNOWN, &inner, "the challenge is missing or unknown");
 	}
+	*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
 	if (inner)
 		g_propagate_error(error, inner);
 	scep_load_clear(&load);

@@ -117,6 +117,8 @@ bool store_certificate_reserve(struct store *store, const struct certificate_new
 	             db_text(c->generation_id), db_text(c->profile), db_text(c->record), db_text(c->for_enrollment_id), db_int(c->for_epoch), db_text(c->renews_serial), db_text(c->device_id));
 	if (c->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(c->link_id), db_int(c->issued_ms), db_text(c->serial));
+	if (c->challenge_id)
+		db_batch_add(batch, Q_CERTIFICATE_END_RESERVED, db_text(c->challenge_id), db_blob(c->spki_sha256, 32), db_int(c->issued_ms), db_text(c->serial));
 	store_batch_audit(store, batch, right->audit);
 	return store_run(store, batch, error);
 }
@@ -128,6 +130,7 @@ bool store_certificate_issue(struct store *store, const char *serial, GBytes *de
 
 	cert_sha256(g_bytes_get_data(der, NULL), g_bytes_get_size(der), sha256);
 	db_batch_add(batch, Q_CERTIFICATE_ISSUE, db_text(serial), db_blob(sha256, 32), db_bytes(der));
+	db_batch_add(batch, Q_CHALLENGE_FULFILL, db_text(serial));
 	return store_run(store, batch, error);
 }
 
@@ -150,6 +153,7 @@ bool store_certificate_fulfill(struct store *store, const char *reserved, const 
 
 	db_batch_add(batch, Q_CERTIFICATE_FULFILL, db_text(reserved), db_text(c->serial), db_blob(c->sha256, 32), db_bytes(c->der), db_text(c->subject), db_int(c->not_before_ms),
 	             db_int(c->not_after_ms));
+	db_batch_add(batch, Q_CHALLENGE_FULFILL, db_text(c->serial));
 	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);
 }

@@ -105,6 +105,9 @@
 	  " FROM challenge c LEFT JOIN certificate s ON s.challenge_id = c.id AND s.spki_sha256 = $2 WHERE c.secret_hash = $1" \
 	  " ORDER BY CASE WHEN s.der IS NULL THEN 1 ELSE 0 END, s.state, s.issued_at DESC LIMIT 1") \
 	X(CHALLENGE_USE, "ti", "", ONE, WRITE, "UPDATE challenge SET version = version + 1 WHERE id = $1 AND version = $2") \
+	/* Whoever has seen the row without its certificate must look again. */ \
+	X(CHALLENGE_FULFILL, "t", "", ANY, WRITE, \
+	  "UPDATE challenge SET version = version + 1 WHERE id = (SELECT c.challenge_id FROM certificate c WHERE c.serial = $1)") \
 	/* certificates */ \
 	X(CERTIFICATE_RESERVE, "ttbtiitttiittttitt", "", ONE, WRITE, \
 	  "INSERT INTO certificate (serial, authority_id, spki_sha256, subject, not_before, not_after, state, link_id, challenge_id, transaction_id," \
@@ -112,6 +115,9 @@
 	  " VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0, $12, $13, $14, $15, $16, $17, $18)") \
 	X(CERTIFICATE_REVOKE_UNBOUND, "tit", "", ANY, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = 'superseded' WHERE link_id = $1 AND enrollment_id IS NULL AND serial <> $3 AND state <> 2") \
+	/* The same key asked several times at once, or a process died before it had signed: the newest row counts. */ \
+	X(CERTIFICATE_END_RESERVED, "tbit", "", ANY, WRITE, \
+	  "UPDATE certificate SET state = 2, revoked_at = $3, revoked_reason = 'superseded' WHERE challenge_id = $1 AND spki_sha256 = $2 AND serial <> $4 AND state = 0") \
 	X(CERTIFICATE_ISSUE, "tbb", "", ONE, WRITE, \
 	  "UPDATE certificate SET sha256 = $2, der = $3, state = 1 WHERE serial = $1 AND state = 0") \
 	X(CERTIFICATE_BIND, "ttii", "", ONE, WRITE, \
@@ -185,7 +191,8 @@
 	X(OUTSIDE_REMOVE, "t", "t", ANY, WRITE, "DELETE FROM outside_ca WHERE name = $1 RETURNING name") \
 	X(REQUEST_ADD, "tttbbtttbtii", "", ONE, WRITE, \
 	  "INSERT INTO scep_request (id, profile, transaction_id, spki_sha256, signer_spki_sha256, challenge_id, renews_serial, subject, csr, peer, state, version, created_at, decided_at, expires_at)" \
-	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 1, $11, 0, $12)") \
+	  " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 1, $11, 0, $12 WHERE NOT EXISTS (SELECT 1 FROM scep_request r WHERE r.profile = $2" \
+	  " AND r.spki_sha256 = $4 AND r.challenge_id IS NOT DISTINCT FROM $6 AND r.subject = $8 AND r.state = 'pending' AND r.expires_at > $11)") \
 	/* A person has approved what it says, so the same key with another challenge or subject is another request. */ \
 	X(REQUEST_BY_KEY, "tbitt", REQUEST_TYPES, ANY, READ, \
 	  "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE profile = $1 AND spki_sha256 = $2 AND expires_at > $3 AND challenge_id IS NOT DISTINCT FROM $4 AND subject = $5" \

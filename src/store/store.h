@@ -220,6 +220,7 @@ struct scep_request_row {
 	size_t csr_len;
 	int64_t created_ms, decided_ms, expires_ms;
 };
+/* POM_ERR_STORE_CONFLICT when one that is alike waits already. */
 bool store_request_add(struct store *store, const struct scep_request_row *request, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The newest that is alike: LIKE's profile, key, challenge (NULL: none) and subject; *RET_FOUND false: none. */
 bool store_request_by_key(struct store *store, const struct scep_request_row *like, int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;

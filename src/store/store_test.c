@@ -156,7 +156,7 @@ static void test_links(struct fixture *f, gconstpointer data)
 	/* Three keys at most get a certificate; a stale version is refused. */
 	g_assert_true(issue(f, "L1", "01", 'x', 0));
 	g_assert_false(issue(f, "L1", "02", 'y', 0));
-	g_assert_true(issue(f, "L1", "02", 'y', 1));
+	g_assert_true(issue(f, "L1", "02", 'y', 2));
 	/* The first one, never used, was revoked by the second. */
 	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", NULL), ==, POM_ERR_CERT_REVOKED);
 	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "02", "U1", "", id), ==, -1);
