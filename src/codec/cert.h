@@ -93,6 +93,9 @@ struct csr {
 };
 /* POM_ERR_CSR_MALFORMED, _CSR_SIGNATURE, _KEY_WEAK. Two challengePasswords or a multi-valued one are malformed. */
 struct csr *csr_parse(const void *data, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same for a request whose key was probably decoded before: KNOWN, of the SubjectPublicKeyInfo KNOWN_SPKI (DER), is used when the request has
+ * these very bytes, and nothing is believed of it. Both may be NULL. */
+struct csr *csr_parse_known(const void *data, size_t len, GBytes *known_spki, EVP_PKEY *known, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void csr_free(struct csr *csr);
 typedef struct csr csr;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(csr, csr_free)

@@ -633,6 +633,18 @@ static GBytes *make_request(const struct request_form *form)
 	return signed_request(req, form->key(), form->md());
 }
 
+/* A known key is used for its own bytes, and never for those of another. */
+static void check_known(GBytes *bytes, EVP_PKEY *own)
+{
+	EVP_PKEY *other = testkit_rsa(1024);
+	g_autoptr(GBytes) own_spki = cert_spki_format(own), other_spki = cert_spki_format(other);
+	g_autoptr(csr) same = csr_parse_known(DATA(bytes), own_spki, own, NULL), unlike = csr_parse_known(DATA(bytes), other_spki, other, NULL);
+	g_autoptr(csr) without = csr_parse_known(DATA(bytes), own_spki, NULL, NULL), confused = csr_parse_known(DATA(bytes), own_spki, EVP_PKEY_eq(own, other) == 1 ? testkit_rsa(2048) : other, NULL);
+
+	g_assert_true(same && unlike && without && !confused);
+	g_assert_true(g_bytes_equal(same->spki, own_spki) && g_bytes_equal(unlike->spki, own_spki) && g_bytes_equal(without->spki, own_spki));
+}
+
 static void test_requests(void)
 {
 	for (size_t i = 0; i < G_N_ELEMENTS(requests); i++) {
@@ -652,6 +664,7 @@ static void test_requests(void)
 		g_autoptr(GBytes) spki = cert_spki_format(form->key());
 
 		g_assert_true(g_bytes_equal(csr->spki, spki));
+		check_known(bytes, form->key());
 		g_assert_cmpint(csr->key_bits, ==, EVP_PKEY_get_bits(form->key()));
 		g_assert_cmpint(csr->signature_digest_nid, ==, EVP_MD_get_type(form->md()));
 		g_assert_cmpstr(csr->common_name, ==, "com.apple.security.scep.1");

@@ -143,6 +143,7 @@ struct cms_quick {
 	struct signed_message *message;
 	struct cms_detached *detached;
 	EVP_PKEY *key; /* the signer's */
+	GBytes *spki;  /* its SubjectPublicKeyInfo */
 };
 /* NULL: use cms_signed_open. DATA has passed cms_check. */
 struct cms_quick *cms_quick_open(const void *data, size_t len);

@@ -21,13 +21,16 @@ static bool is_usual(const struct signed_data *data)
 	       is_single(info->signed_attrs, NID_pkcs9_signingTime) && X509at_get_attr_by_NID(info->signed_attrs, NID_pkcs9_countersignature, -1) < 0;
 }
 
-static EVP_PKEY *read_key(GBytes *signer_der)
+static void read_key(struct cms_quick *quick)
 {
 	gsize len;
-	const void *data = g_bytes_get_data(signer_der, &len);
+	const void *data = g_bytes_get_data(quick->detached->signer_der, &len);
 	g_autoptr(cert_whole) cert = cert_whole_parse(data, len);
 
-	return cert ? spki_decode(cert->body->spki) : NULL;
+	if (!cert)
+		return;
+	quick->key = spki_decode(cert->body->spki);
+	quick->spki = spki_format(cert->body->spki);
 }
 
 struct cms_quick *cms_quick_open(const void *data, size_t len)
@@ -38,7 +41,8 @@ struct cms_quick *cms_quick_open(const void *data, size_t len)
 	if (!quick->message || !is_usual(quick->message->body))
 		return NULL;
 	quick->detached = cms_detached_read(quick->message->body);
-	quick->key = quick->detached ? read_key(quick->detached->signer_der) : NULL;
+	if (quick->detached)
+		read_key(quick);
 	return quick->key ? g_steal_pointer(&quick) : NULL;
 }
 
@@ -69,5 +73,6 @@ void cms_quick_free(struct cms_quick *quick)
 	signed_message_free(quick->message);
 	cms_detached_free(quick->detached);
 	EVP_PKEY_free(quick->key);
+	g_clear_pointer(&quick->spki, g_bytes_unref);
 	g_free(quick);
 }

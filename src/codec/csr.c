@@ -127,7 +127,22 @@ static bool read_key(struct csr *csr, const struct csr_body *body, EVP_PKEY *key
 	return true;
 }
 
+static EVP_PKEY *decode_key(const struct csr_body *body, GBytes *known_spki, EVP_PKEY *known)
+{
+	g_autoptr(GBytes) spki = known_spki ? spki_format(body->spki) : NULL;
+
+	if (!spki || !known || !g_bytes_equal(spki, known_spki))
+		return spki_decode(body->spki);
+	EVP_PKEY_up_ref(known);
+	return known;
+}
+
 struct csr *csr_parse(const void *data, size_t len, GError **error)
+{
+	return csr_parse_known(data, len, NULL, NULL, error);
+}
+
+struct csr *csr_parse_known(const void *data, size_t len, GBytes *known_spki, EVP_PKEY *known, GError **error)
 {
 	g_autoptr(signed_object) request = len <= CSR_MAX ? signed_object_parse(data, len) : NULL;
 	g_autoptr(csr_body) body = request ? csr_body_parse(ASN1_STRING_get0_data(request->tbs->value.sequence), (size_t)ASN1_STRING_length(request->tbs->value.sequence)) : NULL;
@@ -141,7 +156,7 @@ struct csr *csr_parse(const void *data, size_t len, GError **error)
 		pom_fail(error, POM_ERR_CSR_MALFORMED, "the request's version is not within 0 to 2");
 		return NULL;
 	}
-	g_autoptr(EVP_PKEY) key = spki_decode(body->spki);
+	g_autoptr(EVP_PKEY) key = decode_key(body, known_spki, known);
 
 	if (!read_key(csr, body, key, error) || !read_signature(csr, request, key, error) || !read_challenge(csr, body, error) || !read_extensions(csr, body, error))
 		return NULL;

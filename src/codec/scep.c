@@ -181,6 +181,8 @@ static void read_signer(struct scep_request *request, const struct opened *opene
 	request->signer_key = opened->quick ? opened->quick->key : X509_get0_pubkey(opened->slow->signer);
 	if (request->signer_key)
 		EVP_PKEY_up_ref(request->signer_key);
+	if (opened->quick && opened->quick->spki)
+		request->signer_spki = g_bytes_ref(opened->quick->spki);
 	request->digest_nid = opened->quick ? opened->quick->detached->digest_nid : opened->slow->digest_nid;
 	ERR_clear_error();
 }
@@ -242,6 +244,7 @@ void scep_request_free(struct scep_request *request)
 	g_free(request->challenge_attribute);
 	g_clear_pointer(&request->sender_nonce, g_bytes_unref);
 	g_clear_pointer(&request->signer_der, g_bytes_unref);
+	g_clear_pointer(&request->signer_spki, g_bytes_unref);
 	g_clear_pointer(&request->enveloped, g_bytes_unref);
 	g_clear_error(&request->refusal);
 	EVP_PKEY_free(request->signer_key);

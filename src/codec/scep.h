@@ -16,6 +16,7 @@ struct scep_request {
 	GBytes *sender_nonce;         /* 1–64 bytes; NULL when there is none (tolerated) */
 	char *challenge_attribute;    /* challengePassword among the signed attributes (old macOS); NULL */
 	GBytes *signer_der;           /* the certificate to answer to; chosen by signer identifier */
+	GBytes *signer_spki;          /* its SubjectPublicKeyInfo, DER; NULL when the message is not in the usual form */
 	EVP_PKEY *signer_key;         /* its key; NULL when it is of an unknown kind (then the request is refused) */
 	int digest_nid;               /* answer with the same */
 	int64_t signing_time;         /* Unix seconds; -1: not said */

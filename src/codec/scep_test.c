@@ -91,6 +91,9 @@ static void test_request(void)
 		g_autoptr(X509) signer = scep_request_signer(request);
 
 		g_assert_true(g_bytes_equal(request->signer_der, expected) && !X509_cmp(signer, cert) && EVP_PKEY_eq(request->signer_key, testkit_rsa(1024)) == 1);
+		g_autoptr(GBytes) spki = cert_spki_format(testkit_rsa(1024));
+
+		g_assert_true(g_bytes_equal(request->signer_spki, spki));
 		g_assert_true(g_bytes_equal(request->enveloped, inner));
 		g_assert_null(request->challenge_attribute);
 	}

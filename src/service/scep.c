@@ -588,7 +588,8 @@ static GBytes *certify(struct run *run, GBytes *content, GError **error)
 	bool again = true;
 	GBytes *der = NULL;
 
-	wish.csr = csr_parse(g_bytes_get_data(content, NULL), g_bytes_get_size(content), error);
+	/* Clients like iOS sign the message with the key of the request. */
+	wish.csr = csr_parse_known(g_bytes_get_data(content, NULL), g_bytes_get_size(content), run->request->signer_spki, run->request->signer_key, error);
 	if (!wish.csr || !scep_check_csr(wish.csr, run->profile, error)) {
 		run->refused = true;
 		run->fail_info = SCEP_BAD_REQUEST;
