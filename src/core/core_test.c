@@ -608,6 +608,9 @@ static void test_renewal(void)
 		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE, .renewed_ms = LIFE - 9, .has_successor = true, .successor_issued_ms = LIFE - 9}, LIFE - 1, 33, false, SCEP_DO_RESEND},
 		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = 9 * (int64_t)DAY, .renewed_ms = 1}, 2 * (int64_t)DAY, 0, false, SCEP_DO_ISSUE},
 		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = 9 * (int64_t)DAY, .renewed_ms = 1}, DAY - 1, 0, false, SCEP_DO_REFUSE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = 9 * (int64_t)DAY, .renewed_ms = 1, .reserved_ms = 1}, DAY - 1, 0, false, SCEP_DO_ISSUE},
+		{{.known = true, .of_profile = true, .issued = true, .not_after_ms = LIFE, .renewed_ms = LIFE - 9, .reserved_ms = LIFE - 9}, LIFE - 1, 33, false, SCEP_DO_ISSUE},
+		{{.known = true, .of_profile = true, .issued = false, .not_after_ms = LIFE, .renewed_ms = LIFE - 9, .reserved_ms = LIFE - 9}, LIFE - 1, 33, false, SCEP_DO_REFUSE},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {

@@ -141,9 +141,9 @@ void scep_decide_renewal(const struct renewal_facts_old *old, const struct scep_
 		refuse(ret, error, POM_ERR_SCEP_RENEWAL, "it is too early: a certificate is renewed in the last part of its life (setting renewal_percent of the profile)");
 	else if (old->same_key && !profile->renewal_same_key)
 		refuse(ret, error, POM_ERR_SCEP_RENEWAL, "a renewal needs a new key (setting renewal_same_key of the profile)");
-	else if (old->renewed_ms && old->renewed_ms >= window_ms && profile->renewal_percent)
+	else if (!old->reserved_ms && old->renewed_ms && old->renewed_ms >= window_ms && profile->renewal_percent)
 		refuse(ret, error, POM_ERR_SCEP_RENEWAL, "the certificate has been renewed already, with another key");
-	else if (old->renewed_ms && !profile->renewal_percent && now_ms - old->renewed_ms < SCEP_RESEND_WINDOW_MS)
+	else if (!old->reserved_ms && old->renewed_ms && !profile->renewal_percent && now_ms - old->renewed_ms < SCEP_RESEND_WINDOW_MS)
 		refuse(ret, error, POM_ERR_SCEP_RENEWAL, "the certificate has been renewed less than a day ago, with another key");
 	else
 		*ret = (struct scep_plan){.action = SCEP_DO_ISSUE, .fail_info = SCEP_FAIL_INFO_NONE};

@@ -33,6 +33,7 @@ struct renewal_facts_old {
 	int64_t not_before_ms, not_after_ms, renewed_ms;
 	bool has_successor;         /* this very key got a certificate in renewal of this one already */
 	int64_t successor_issued_ms;
+	int64_t reserved_ms;        /* this very key was about to get one then, which is not there; 0: no */
 };
 
 enum scep_action { SCEP_DO_ISSUE, SCEP_DO_RESEND, SCEP_DO_REFUSE };

@@ -11,7 +11,7 @@
 #include "service/relay.h"
 #include "service/webhook.h"
 
-enum { RESERVE_TRIES = 8, RETRY_US = 10000, REQUEST_DAYS = 14, PENDING_MAX = 10000 };
+enum { RESERVE_TRIES = 8, RETRY_US = 10000, REQUEST_DAYS = 14, PENDING_MAX = 10000, RELAY_MS = 120000 };
 
 void scep_outcome_clear(struct scep_outcome *outcome)
 {
@@ -34,6 +34,7 @@ struct run {
 	const char *what;
 	enum scep_fail_info fail_info;       /* for a refusal */
 	bool refused;                        /* the error is for the client, not ours to mend */
+	bool last_try;
 };
 
 static const struct profile_entry *find_profile(const struct ca_set *set, const char *name, GError **error)
@@ -241,6 +242,7 @@ static bool load_old(struct run *run, struct wish *wish, GError **error)
 		return false;
 	wish->old.has_successor = found && next.der;
 	wish->old.successor_issued_ms = found ? next.issued_ms : 0;
+	wish->old.reserved_ms = found && !next.der ? next.issued_ms : 0;
 	return true;
 }
 
@@ -293,6 +295,15 @@ static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan
 	return service_issue(run->service, plan, NULL, error);
 }
 
+/* A row of this key was reserved but has no certificate. Either another request is about to fill it, then to look again gives its certificate; or the process died in
+ * between, then a new row takes its place. Whoever passes a request on to an outside CA may be at it for long. */
+static bool may_replace(const struct run *run, int64_t reserved_ms, GError **error)
+{
+	if (run->last_try && (!*run->profile->relay || service_now_ms(run->service) - reserved_ms > RELAY_MS))
+		return true;
+	return pom_fail(error, POM_ERR_STORE_CONFLICT, "another request with this key is being answered");
+}
+
 /* Has REQUEST wait for a person. */
 static bool add_request(struct run *run, const struct wish *wish, struct scep_request_row *request, GError **error)
 {
@@ -339,6 +350,12 @@ static bool ask_person(struct run *run, const struct wish *wish, const char *cha
 	if (found && !strcmp(row.state, "issued") && row.serial) {
 		if (!store_certificate_get(run->service->store, row.serial, &certificate, &certificate_load, error))
 			return false;
+		if (certificate.state == CERTIFICATE_RESERVED) {
+			if (!may_replace(run, certificate.issued_ms, error))
+				return false;
+			*ret_request_id = g_strdup(row.id);
+			return true;
+		}
 		if (certificate.der && certificate.state == CERTIFICATE_ISSUED && now_ms - certificate.issued_ms < SCEP_RESEND_WINDOW_MS) {
 			*ret_der = g_bytes_new(certificate.der, certificate.der_len);
 			return true;
@@ -366,8 +383,10 @@ static GBytes *by_challenge(struct run *run, const struct wish *wish, struct sce
 	GBytes *der = NULL;
 	GError *inner = NULL;
 
-	/* A row whose signature was never finished (the process died between) counts as this key's: issue goes on with a new row. */
+	/* A row whose signature was never finished counts as this key's: issue goes on with a new row. */
 	if (load->challenge.has_same_key && !load->same_key_der && load->challenge.same_key_usable) {
+		if (!may_replace(run, load->challenge.same_key_issued_ms, error))
+			return NULL;
 		load->challenge.has_same_key = false;
 		load->challenge.n_keys--;
 	}
@@ -401,10 +420,7 @@ static GBytes *by_challenge(struct run *run, const struct wish *wish, struct sce
 		.device_id = load->device_id, .may_enroll = load->may_enroll, .action = "certificate.issue", .right = {.challenge_version = load->version, .request_id = request_id},
 	};
 	run->what = "issued";
-	der = issue(run, wish, &issue_plan, &inner);
-	if (inner)
-		g_propagate_error(error, inner);
-	return der;
+	return issue(run, wish, &issue_plan, error);
 }
 
 /* The webhook's decision, where the profile has one. */
@@ -429,7 +445,6 @@ static GBytes *by_renewal(struct run *run, const struct wish *wish, GError **err
 	struct certificate_row next;
 	struct scep_plan plan;
 	GError *inner = NULL;
-	GBytes *der;
 	bool found;
 
 	scep_decide_renewal(&wish->old, run->profile, service_now_ms(run->service), &plan, &inner);
@@ -448,6 +463,8 @@ static GBytes *by_renewal(struct run *run, const struct wish *wish, GError **err
 		pom_fail(error, POM_ERR_STORE_CONFLICT, "the renewed certificate is gone");
 		return NULL;
 	}
+	if (wish->old.reserved_ms && !may_replace(run, wish->old.reserved_ms, error))
+		return NULL;
 	/* Certificates of the first schema have no record: theirs was the standard template. */
 	record = wish->old_row.record ? scep_record_parse(wish->old_row.record, error) : make_record(run, wish, wish->old_row.subject, wish->old_row.link_id, NULL, error);
 	if (!record || !ask_service(run, wish, "renew", &record, error))
@@ -458,10 +475,7 @@ static GBytes *by_renewal(struct run *run, const struct wish *wish, GError **err
 		.may_enroll = wish->old_row.may_enroll && !wish->old_row.enrollment_id, .action = "certificate.renew", .right = {.renewed_ms = wish->old_row.renewed_ms},
 	};
 	run->what = "renewed";
-	der = issue(run, wish, &issue_plan, &inner);
-	if (inner)
-		g_propagate_error(error, inner);
-	return der;
+	return issue(run, wish, &issue_plan, error);
 }
 
 /* Without a record of our own: static challenge, webhook, or a person alone. */
@@ -547,7 +561,6 @@ static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, 
 	GError *inner = NULL;
 	bool renewal = run->request->message_type == SCEP_RENEWAL_REQ;
 
-	*ret_again = false;
 	run->refused = false;
 	g_clear_pointer(&wish->old_load, store_load_free);
 	wish->old = (struct renewal_facts_old){0};
@@ -600,6 +613,8 @@ static GBytes *certify(struct run *run, GBytes *content, GError **error)
 		/* Two requests with one key take the row from each other: the later each time waits longer for the other to finish. */
 		g_usleep((gulong)i * RETRY_US);
 		g_clear_error(&inner);
+		again = false;
+		run->last_try = i == RESERVE_TRIES - 1;
 		der = decide_once(run, &wish, &again, &inner);
 	}
 	wish_clear(&wish);

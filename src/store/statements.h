@@ -204,7 +204,13 @@
 	X(REQUEST_LIST, "ti", REQUEST_TYPES, ANY, READ, "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE id > $1 ORDER BY id LIMIT $2") \
 	X(REQUEST_DECIDE, "ttti", "", ONE, WRITE, \
 	  "UPDATE scep_request SET state = $2, reason = $3, decided_at = $4, version = version + 1 WHERE id = $1 AND state = 'pending'") \
-	X(REQUEST_ISSUED, "tt", "", ONE, WRITE, "UPDATE scep_request SET state = 'issued', serial = $2, version = version + 1 WHERE id = $1 AND state = 'approved'") \
+	/* A row that was reserved for it and never filled does not use an approval up. */ \
+	X(REQUEST_ISSUED, "tt", "", ONE, WRITE, \
+	  "UPDATE scep_request SET state = 'issued', serial = $2, version = version + 1 WHERE id = $1 AND (state = 'approved'" \
+	  " OR (state = 'issued' AND EXISTS (SELECT 1 FROM certificate c WHERE c.serial = scep_request.serial AND c.state = 0)))") \
+	X(REQUEST_RENAME, "tt", "", ANY, WRITE, "UPDATE scep_request SET serial = $2 WHERE serial = $1 AND state = 'issued'") \
+	X(REQUEST_RETURN, "tt", "", ANY, WRITE, \
+	  "UPDATE scep_request SET state = 'approved', serial = NULL, version = version + 1 WHERE id = $1 AND serial = $2 AND state = 'issued'") \
 	X(REQUEST_PENDING_COUNT, "ti", "i", ANY, READ, "SELECT count(*) FROM scep_request WHERE state = 'pending' AND profile = $1 AND expires_at > $2") \
 	X(REQUEST_PURGE, "ii", "", ANY, WRITE, "DELETE FROM scep_request WHERE id IN (SELECT r.id FROM scep_request r WHERE r.expires_at < $1 LIMIT $2)") \
 	/* the audit log */ \

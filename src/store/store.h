@@ -200,10 +200,11 @@ struct certificate_import {
 	const char *profile; /* that it was got by; NULL: none */
 };
 bool store_certificate_import(struct store *store, const struct certificate_import *certificate, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Puts CERTIFICATE, which another CA gave, into the row RESERVED of store_certificate_reserve: what it is for stands there. POM_ERR_STORE_CONFLICT when the row was superseded or
+/* Puts CERTIFICATE, which another CA gave, into the row RESERVED of store_certificate_reserve: what it is for stands there. An approved request that got RESERVED has CERTIFICATE from now on. POM_ERR_STORE_CONFLICT when the row was superseded or
  * revoked meanwhile, or CERTIFICATE has a row already. */
 bool store_certificate_fulfill(struct store *store, const char *reserved, const struct certificate_import *certificate, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Takes a row of store_certificate_reserve back, of which no certificate came; with CERTIFICATE->renews_serial also the renewal, for which RIGHT says what was before. */
+/* Takes a row of store_certificate_reserve back, of which no certificate came; with CERTIFICATE->renews_serial also the renewal, for which RIGHT says what was before, and with
+ * RIGHT->request_id the use of the approval. */
 bool store_certificate_forget(struct store *store, const struct certificate_new *certificate, const struct certificate_right *right, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The certificate that KEY got in renewal of SERIAL; *RET_FOUND false: none. */
 bool store_certificate_renewal(struct store *store, const char *serial, const uint8_t spki_sha256[32], struct certificate_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -628,6 +628,46 @@ def an_approval_is_for_one_challenge():
         equal(issued(s), 2)
 
 
+def without_signature(s, *certificates):
+    """What a process leaves that died between the reservation of a row and its certificate."""
+    s.stop()
+    with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db:
+        for cert in certificates:
+            equal(db.execute("UPDATE certificate SET state = 0, der = NULL, sha256 = NULL WHERE serial = ?", (f"{cert.serial_number:032X}",)).rowcount, 1)
+        db.commit()
+    s.start()
+
+
+@case
+def many_with_one_key_get_one_certificate():
+    """Clients ask again while the first answer is on its way: by challenge, as a renewal, and after an approval."""
+    with Server() as s:
+        set_profile(s, "main", "renewal_percent=0")
+        set_profile(s, "manual", "approval=manual")
+        c, m = [Scep(s, "main") for _ in range(16)], [Scep(s, "manual") for _ in range(16)]
+
+        def same(clients, signer, content, what, **options):
+            messages = [scep_message(content, client.ca, *signer, **options) for client in clients]
+            certs = {a.certificate(signer[0]) for a in Scep.post_together(clients, messages)}
+            equal(len(certs), 1, what)
+            return certs.pop()
+        key = rsa_key()
+        first = same(c, throw_away(), make_csr(key, challenge=challenge(s, "--profile", "main")), "by challenge")
+        second = rsa_key()
+        renewed = same(c, (key, first), make_csr(second), "renewed", message_type=RENEWAL_REQ)
+        signer, request = throw_away(), make_csr(rsa_key(), challenge=challenge(s, "--profile", "manual"))
+        equal(m[0].ask(request, signer, transaction="T1").status, "3")
+        s.cli("ca", "approve", s.cli("ca", "requests")[0]["id"])
+        polled = same(m, signer, issuer_and_subject(m[0].ca), "polled", message_type=CERT_POLL, transaction="T1")
+        equal([r["state"] for r in s.cli("ca", "requests")], ["issued"])
+        # The same after a crash: the right is this key's still, and nobody else's.
+        without_signature(s, renewed, polled)
+        refused(s, "POM-E3107", lambda: Scep(s, "main").renew((key, first), rsa_key()), what="another key")
+        c[0].renew((key, first), second).certificate(key)
+        m[0].ask(issuer_and_subject(m[0].ca), signer, message_type=CERT_POLL, transaction="T1").certificate(signer[0])
+        equal([r["state"] for r in s.cli("ca", "requests")], ["issued"])
+
+
 # ---------------------------------------------------------------- certificate requests
 
 @case
