@@ -32,7 +32,7 @@ static bool put_number(const struct cli *cli, json_t *body, const char *option, 
 	if (!text)
 		return true;
 	if (!g_ascii_string_to_signed(text, 10, 1, G_MAXINT32, &n, NULL))
-		return pom_fail(error, POM_ERR_USAGE, "--%s \"%s\" is not a whole number", option, text);
+		return pom_fail(error, POM_ERR_USAGE, "--%s \"%s\" is not a whole number of 1 or more", option, text);
 	json_object_set_new(body, key, json_integer(n));
 	return true;
 }
@@ -386,12 +386,31 @@ int cmd_ca_deny(const struct cli *cli)
 
 int cmd_ca_audit(const struct cli *cli)
 {
-	static const struct cli_column columns[] = {{"SEQ", "seq"}, {"AT", "at"}, {"WHO", "actor"}, {"WHAT", "action"}, {"ABOUT", "object"}};
-	GString *path = g_string_new("/api/v1/audit");
+	static const struct cli_column columns[] = {{"SEQ", "seq"}, {"AT", "at"}, {"WHO", "actor"}, {"WHAT", "action"}, {"ABOUT", "object"}, {"WHY", "why"}};
+	g_autoptr(GString) path = g_string_new("/api/v1/audit");
+	g_autoptr(GError) error = NULL;
+	g_autoptr(json_t) items = NULL;
+	json_t *item;
+	size_t i;
 
 	add_query(cli, path, "object", "object");
 	add_query(cli, path, "action", "action");
-	return show_query(cli, path, columns, G_N_ELEMENTS(columns));
+	add_query(cli, path, "last", "last");
+	items = cli_call_all(cli, path->str, &error);
+	if (!items)
+		return cli_fail(error);
+	if (cli_flag(cli, "json")) {
+		cli_print_json(items);
+		return CLI_OK;
+	}
+	json_array_foreach(items, i, item) {
+		json_t *detail = json_object_get(item, "detail"), *why = json_object_get(detail, "why");
+
+		/* An administrator's reason, or the server's. */
+		json_object_set(item, "why", why ? why : json_object_get(detail, "reason"));
+	}
+	cli_print_table(items, columns, G_N_ELEMENTS(columns));
+	return CLI_OK;
 }
 
 int cmd_ca_audit_verify(const struct cli *cli)

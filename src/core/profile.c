@@ -140,6 +140,13 @@ bool scep_profile_check_name(const char *name, GError **error)
 	return pom_fail(error, POM_ERR_BAD_REQUEST, "the name \"%.80s\" cannot be used: 1 to %d of a-z, 0-9, '-', '_' and '.', as it is part of a URL", name, PROFILE_NAME_MAX);
 }
 
+bool scep_profile_is_program(const char *name)
+{
+	static const char *const programs[] = {"pkiclient.exe", "cgi-bin", "certsrv", "mscep.dll", NULL};
+
+	return g_strv_contains(programs, name);
+}
+
 static bool apply_text(struct scep_profile *profile, size_t i, const json_t *value, GError **error)
 {
 	if (!json_is_string(value) || strlen(json_string_value(value)) > RECORD_TEXT_MAX)

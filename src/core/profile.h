@@ -45,6 +45,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(scep_profile, scep_profile_free)
 
 /* 1–64 of a–z, 0–9, '-', '_', '.', not beginning with '.': it becomes part of a URL. POM_ERR_BAD_REQUEST. */
 bool scep_profile_check_name(const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether NAME is that of a program which clients put behind /scep by themselves ("pkiclient.exe"): it names no profile there. */
+bool scep_profile_is_program(const char *name);
 /* Sets what the JSON object SETTINGS names; unknown keys and wrong types are POM_ERR_JSON naming the key. */
 bool scep_profile_apply(struct scep_profile *profile, const json_t *settings, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What does not go together: no challenge without approval, a webhook without URL, no key type, … POM_ERR_CONFLICT. */

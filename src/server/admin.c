@@ -659,8 +659,14 @@ static json_t *outside_remove(struct server *server, const struct http_request *
 
 static json_t *audit(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = after_of(request), *object = http_request_query(request, "object"), *action = http_request_query(request, "action");
+	g_autofree char *after = after_of(request), *object = http_request_query(request, "object"), *action = http_request_query(request, "action"), *last = http_request_query(request, "last");
 
+	if (last && object) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "last and object do not go together: the entries about one object are few");
+		return NULL;
+	}
+	if (last)
+		return service_audit_last(server->service, action, g_ascii_strtoll(last, NULL, 10), error);
 	return service_audit_list(server->service, object, action, after, limit_of(request), error);
 }
 

@@ -161,14 +161,13 @@ static struct http_response *enroll_profile(void *ctx, const struct http_request
 
 /* ---- SCEP ---- */
 
-/* The profile in a path: what stands behind /scep/. Programs' names that clients put there by themselves are none. transfer full. */
+/* The profile in a path: what stands behind /scep/. transfer full. */
 static char *profile_of(const struct http_request *request)
 {
-	static const char *const programs[] = {"pkiclient.exe", "cgi-bin", "certsrv", "mscep.dll", NULL};
 	const char *rest = g_str_has_prefix(request->path, "/scep/") ? request->path + strlen("/scep/") : "";
 	g_autofree char *name = g_strndup(rest, strcspn(rest, "/"));
 
-	return !*name || g_strv_contains(programs, name) ? g_strdup("default") : g_steal_pointer(&name);
+	return !*name || scep_profile_is_program(name) ? g_strdup("default") : g_steal_pointer(&name);
 }
 
 static struct http_response *scep_operation(struct server *server, const struct http_request *request, const char *profile, GBytes *message)

@@ -114,7 +114,7 @@ json_t *service_audit_list(struct service *service, const char *object, const ch
 	items = json_array();
 	while ((int64_t)json_array_size(items) < limit && scanned < SCAN_MAX) {
 		g_autoptr(store_load) load = NULL;
-		g_autoptr(GArray) rows = store_audit_list(service->store, object, from, action ? 1000 : limit, false, &load, error);
+		g_autoptr(GArray) rows = store_audit_list(service->store, object, from, action ? 1000 : limit, &load, error);
 
 		if (!rows) {
 			json_decref(items);
@@ -135,6 +135,37 @@ json_t *service_audit_list(struct service *service, const char *object, const ch
 	return json_pack("{s:o, s:s}", "items", items, "next", last);
 }
 
+json_t *service_audit_last(struct service *service, const char *action, int64_t n, GError **error)
+{
+	int64_t before = G_MAXINT64, scanned = 0;
+	json_t *items;
+	guint found = 1;
+
+	n = CLAMP(n, 1, 1000);
+	if (!service_audit_seal(service, error))
+		return NULL;
+	items = json_array();
+	while (found && (int64_t)json_array_size(items) < n && scanned < SCAN_MAX) {
+		g_autoptr(store_load) load = NULL;
+		g_autoptr(GArray) rows = store_audit_before(service->store, before, action ? 1000 : n, &load, error);
+
+		if (!rows) {
+			json_decref(items);
+			return NULL;
+		}
+		for (guint i = 0; i < rows->len && (int64_t)json_array_size(items) < n; i++) {
+			const struct audit_row *row = &g_array_index(rows, struct audit_row, i);
+
+			before = row->seq;
+			if (fits(row, action))
+				json_array_insert_new(items, 0, row_json(row));
+		}
+		found = rows->len;
+		scanned += rows->len;
+	}
+	return json_page(items, NULL, 0);
+}
+
 json_t *service_audit_verify(struct service *service, GError **error)
 {
 	uint8_t hash[32] = {0}, wanted[32];
@@ -144,7 +175,7 @@ json_t *service_audit_verify(struct service *service, GError **error)
 		return NULL;
 	for (;;) {
 		g_autoptr(store_load) load = NULL;
-		g_autoptr(GArray) rows = store_audit_list(service->store, NULL, seq, 1000, false, &load, error);
+		g_autoptr(GArray) rows = store_audit_list(service->store, NULL, seq, 1000, &load, error);
 
 		if (!rows)
 			return NULL;

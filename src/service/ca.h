@@ -139,7 +139,7 @@ struct challenge_wish { const char *subject, *const *sans, *profile, *device, *k
 json_t *service_challenge_new(struct service *service, const char *actor, const struct challenge_wish *wish, GError **error);
 json_t *service_challenge_list(struct service *service, const char *after, int64_t limit, GError **error);
 json_t *service_challenge_revoke(struct service *service, const char *actor, const char *id, GError **error);
-/* Says aloud which profiles lower the guard. At each start. */
+/* Says aloud which profiles and outside CAs lower the guard. At each start. */
 void service_warn_profiles(struct service *service);
 json_t *service_profile_list(struct service *service, GError **error);
 json_t *service_profile_show(struct service *service, const char *name, GError **error);
@@ -153,9 +153,11 @@ json_t *service_outside_set(struct service *service, const char *actor, const ch
 json_t *service_outside_remove(struct service *service, const char *actor, const char *name, GError **error);
 
 /* The audit log. ---- */
-/* Takes what is pending into the chain; *RET_MORE: there is more. */
+/* Takes all that is pending into the chain. */
 bool service_audit_seal(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 json_t *service_audit_list(struct service *service, const char *object, const char *action, const char *after, int64_t limit, GError **error);
+/* The newest N (1 to 1000) entries, of ACTION or of its group unless that is NULL, oldest first, in one page; those of the last 20,000 at least. */
+json_t *service_audit_last(struct service *service, const char *action, int64_t n, GError **error);
 /* Computes the whole chain again. {"entries": N, "ok": true} or {"ok": false, "broken_at": seq, "why"}. */
 json_t *service_audit_verify(struct service *service, GError **error);
 /* One entry's detail as JSON text; pairs of key and value up to NULL, NULL values left out. transfer full. */

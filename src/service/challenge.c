@@ -278,6 +278,10 @@ void service_warn_profiles(struct service *service)
 	g_hash_table_iter_init(&iter, set->profiles);
 	while (g_hash_table_iter_next(&iter, NULL, &value))
 		warn_profile(((struct profile_entry *)value)->profile);
+	g_hash_table_iter_init(&iter, set->outside);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		if (((struct outside_ca *)value)->legacy_des)
+			pom_log(POM_LOG_WARNING, "this outside CA is asked with single DES where it knows nothing better, which is broken and forbidden by RFC 8894 section 2.9", "outside_ca", ((struct outside_ca *)value)->name, NULL);
 }
 
 json_t *service_profile_set(struct service *service, const char *actor, const char *name, json_t *changes, GError **error)
@@ -294,6 +298,10 @@ json_t *service_profile_set(struct service *service, const char *actor, const ch
 	if (!rows || !scep_profile_check_name(name, error) || !stored_settings(service, rows, "scep_profile", name, &settings, &secrets, error) || !merge(settings, secrets, changes, secret_keys, error) ||
 	    !scep_profile_apply(profile, settings, error) || !scep_profile_check(profile, error) || !check_webhook(profile, error) || !check_secrets(profile, secrets, error))
 		return NULL;
+	if (scep_profile_is_program(name)) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "the name \"%.64s\" cannot be used: clients put it behind /scep by themselves, so it would never be reached", name);
+		return NULL;
+	}
 	if (!ca_set_in_state(set, profile->ca, GENERATION_ACTIVE)) {
 		pom_fail(error, POM_ERR_CONFLICT, "there is no active CA \"%.64s\"", profile->ca);
 		return NULL;
@@ -348,10 +356,16 @@ static json_t *request_json(const struct scep_request_row *r, int64_t now_ms)
 
 json_t *service_request_list(struct service *service, const char *state, const char *after, int64_t limit, GError **error)
 {
+	static const char *const states[] = {"pending", "approved", "denied", "issued", NULL};
 	g_autofree char *last = g_strdup(after);
-	json_t *items = json_array();
+	json_t *items;
 
+	if (state && !g_strv_contains(states, state)) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "the state \"%.64s\" is none of pending, approved, denied, issued", state);
+		return NULL;
+	}
 	limit = CLAMP(limit, 1, 1000);
+	items = json_array();
 	for (;;) {
 		g_autoptr(store_load) load = NULL;
 		g_autoptr(GArray) rows = store_request_list(service->store, last, 1000, &load, error);
@@ -387,9 +401,19 @@ json_t *service_request_decide(struct service *service, const char *actor, const
 		pom_fail(error, POM_ERR_CONFLICT, "the request is %s already", row.state);
 		return NULL;
 	}
+	if (row.expires_ms < service_now_ms(service)) {
+		pom_fail(error, POM_ERR_CONFLICT, "the request has expired: its client must ask again");
+		return NULL;
+	}
 	if (!store_request_decide(service->store, id, approve ? "approved" : "denied", reason, service_now_ms(service),
 	                          AUDIT(actor, approve ? "scep.approve" : "scep.deny", id, audit_detail("profile", row.profile, "subject", row.subject, "transaction", row.transaction_id, "reason", reason, NULL)), &inner)) {
-		service_fail_again(error, inner);
+		/* Only another's decision changes it. */
+		if (g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
+			g_clear_error(&inner);
+			pom_fail(error, POM_ERR_CONFLICT, "the request was decided by another at the same moment: see \"pomona ca requests\"");
+		} else {
+			g_propagate_error(error, inner);
+		}
 		return NULL;
 	}
 	return store_request_get(service->store, id, &row, &after_load, error) ? request_json(&row, service_now_ms(service)) : NULL;
@@ -448,7 +472,25 @@ static bool check_outside(const json_t *settings, GError **error)
 		return pom_fail(error, POM_ERR_BAD_REQUEST, "url is missing: the SCEP address of the outside CA");
 	if (outbound_check_url(url, true, &inner) && (!ndes || outbound_check_url(ndes, false, &inner)))
 		return true;
+	/* To the outbound calls it is a setting; here it is what somebody asks for. */
 	return pom_fail(error, POM_ERR_BAD_REQUEST, "%s", inner->message);
+}
+
+/* The certificates that are there already: what does not say where the CA is, or which, leaves them alone. Devices may have identities of each of them. transfer full. */
+static GBytes *kept_certificates(GArray *rows, const char *name, const json_t *changes)
+{
+	static const char *const asking[] = {"url", "fingerprint", "certificates"};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(asking); i++)
+		if (json_object_get(changes, asking[i]))
+			return NULL;
+	for (guint i = 0; i < rows->len; i++) {
+		const struct named_settings_row *row = &g_array_index(rows, struct named_settings_row, i);
+
+		if (!strcmp(row->name, name) && row->certificates)
+			return g_bytes_ref(row->certificates);
+	}
+	return NULL;
 }
 
 /* The outside CA's certificates: given as PEM, else asked of it. */
@@ -484,12 +526,14 @@ json_t *service_outside_set(struct service *service, const char *actor, const ch
 	g_autoptr(ca_set) set = NULL;
 	g_autofree char *text = NULL;
 
+	certificates = rows ? kept_certificates(rows, name, changes) : NULL;
 	pem = json_incref(json_object_get(changes, "certificates"));
 	json_object_del(changes, "certificates");
 	if (!rows || !scep_profile_check_name(name, error) || !stored_settings(service, rows, "outside_ca", name, &settings, &secrets, error) || !merge(settings, secrets, changes, secret_keys, error) ||
 	    !check_outside(settings, error))
 		return NULL;
-	certificates = outside_certificates(service, name, settings, json_string_value(pem), error);
+	if (!certificates)
+		certificates = outside_certificates(service, name, settings, json_string_value(pem), error);
 	checked = certificates ? cert_parse_all(g_bytes_get_data(certificates, NULL), g_bytes_get_size(certificates), error) : NULL;
 	if (!checked)
 		return NULL;

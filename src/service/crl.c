@@ -200,6 +200,18 @@ static const struct generation *asked_generation(const struct ca_set *set, const
 	return asked;
 }
 
+/* A certificate that the CA gave to itself: they are in no register of issued ones. */
+static bool is_own(const struct generation *g, const char *serial)
+{
+	for (guint i = 0; i < g->authorities->len; i++) {
+		const struct authority *a = g_ptr_array_index(g->authorities, i);
+
+		if (a->cert && !g_ascii_strcasecmp(a->info->serial, serial) && cert_is_signed_by(a->cert, g->issuing->cert))
+			return true;
+	}
+	return false;
+}
+
 static bool answer_one(struct service *service, const struct generation *g, const struct ocsp_cert_id *id, struct ocsp_answer *ret, GError **error)
 {
 	int64_t state, revoked_ms;
@@ -211,7 +223,7 @@ static bool answer_one(struct service *service, const struct generation *g, cons
 		return true;
 	if (!store_certificate_status(service->store, id->serial, g->id, &state, &revoked_ms, reason, error))
 		return false;
-	if (state == CERTIFICATE_ISSUED)
+	if (state == CERTIFICATE_ISSUED || is_own(g, id->serial))
 		ret->status = OCSP_CERT_GOOD;
 	else if (state == CERTIFICATE_REVOKED)
 		*ret = (struct ocsp_answer){OCSP_CERT_REVOKED, revoked_ms / 1000, ca_reason_code(reason)};
@@ -322,9 +334,15 @@ json_t *service_certificate_list(struct service *service, const char *search, co
 {
 	g_autofree char *last = g_strdup(after), *enrollment = device ? enrollment_id(service, device) : NULL;
 	int64_t now_ms = service_now_ms(service), scanned = 0, page = search || state ? SCAN_PAGE : CLAMP(limit, 1, SCAN_PAGE);
-	json_t *items = json_array();
+	static const char *const states[] = {"valid", "expired", "revoked", "held", "reserved", NULL};
+	json_t *items;
 
+	if (state && !g_strv_contains(states, state)) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "the state \"%.64s\" is none of valid, expired, revoked, held, reserved", state);
+		return NULL;
+	}
 	limit = CLAMP(limit, 1, SCAN_PAGE);
+	items = json_array();
 	for (;;) {
 		g_autoptr(store_load) load = NULL;
 		g_autoptr(GArray) rows = store_certificate_list(service->store, enrollment, last, page, &load, error);

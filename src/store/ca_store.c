@@ -74,16 +74,22 @@ static void take_audit(const struct db_batch *batch, size_t row, void *out)
 	r->hash = db_get_blob(batch, 0, row, 7, &r->hash_len);
 }
 
-GArray *store_audit_list(struct store *store, const char *object, int64_t after, int64_t limit, bool newest, store_load **ret_load, GError **error)
+GArray *store_audit_list(struct store *store, const char *object, int64_t after, int64_t limit, store_load **ret_load, GError **error)
 {
 	struct db_batch *batch = db_batch_new(NULL);
 
 	if (object)
 		db_batch_add(batch, Q_AUDIT_OF, db_text(object), db_int(after), db_int(limit));
-	else if (newest)
-		db_batch_add(batch, Q_AUDIT_NEWEST, db_int(limit));
 	else
 		db_batch_add(batch, Q_AUDIT_LIST, db_int(after), db_int(limit));
+	return store_list(store, batch, sizeof(struct audit_row), take_audit, ret_load, error);
+}
+
+GArray *store_audit_before(struct store *store, int64_t before, int64_t limit, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_AUDIT_BEFORE, db_int(before), db_int(limit));
 	return store_list(store, batch, sizeof(struct audit_row), take_audit, ret_load, error);
 }
 

@@ -154,7 +154,6 @@ bool store_certificate_fulfill(struct store *store, const char *reserved, const 
 	db_batch_add(batch, Q_CERTIFICATE_FULFILL, db_text(reserved), db_text(c->serial), db_blob(c->sha256, 32), db_bytes(c->der), db_text(c->subject), db_int(c->not_before_ms),
 	             db_int(c->not_after_ms));
 	db_batch_add(batch, Q_CHALLENGE_FULFILL, db_text(c->serial));
-	db_batch_add(batch, Q_REQUEST_RENAME, db_text(reserved), db_text(c->serial));
 	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);
 }
@@ -166,8 +165,6 @@ bool store_certificate_forget(struct store *store, const struct certificate_new 
 	db_batch_add(batch, Q_CERTIFICATE_FORGET, db_text(c->serial));
 	if (c->renews_serial)
 		db_batch_add(batch, Q_CERTIFICATE_RENEW, db_text(c->renews_serial), db_int(c->issued_ms), db_int(right->renewed_ms));
-	if (right->request_id)
-		db_batch_add(batch, Q_REQUEST_RETURN, db_text(right->request_id), db_text(c->serial));
 	return store_run(store, batch, error);
 }
 

@@ -208,9 +208,6 @@
 	X(REQUEST_ISSUED, "tt", "", ONE, WRITE, \
 	  "UPDATE scep_request SET state = 'issued', serial = $2, version = version + 1 WHERE id = $1 AND (state = 'approved'" \
 	  " OR (state = 'issued' AND EXISTS (SELECT 1 FROM certificate c WHERE c.serial = scep_request.serial AND c.state = 0)))") \
-	X(REQUEST_RENAME, "tt", "", ANY, WRITE, "UPDATE scep_request SET serial = $2 WHERE serial = $1 AND state = 'issued'") \
-	X(REQUEST_RETURN, "tt", "", ANY, WRITE, \
-	  "UPDATE scep_request SET state = 'approved', serial = NULL, version = version + 1 WHERE id = $1 AND serial = $2 AND state = 'issued'") \
 	X(REQUEST_PENDING_COUNT, "ti", "i", ANY, READ, "SELECT count(*) FROM scep_request WHERE state = 'pending' AND profile = $1 AND expires_at > $2") \
 	X(REQUEST_PURGE, "ii", "", ANY, WRITE, "DELETE FROM scep_request WHERE id IN (SELECT r.id FROM scep_request r WHERE r.expires_at < $1 LIMIT $2)") \
 	/* the audit log */ \
@@ -221,7 +218,7 @@
 	X(AUDIT_TAKE, "t", "", ONE, WRITE, "DELETE FROM audit_pending WHERE id = $1") \
 	X(AUDIT_LIST, "ii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2") \
 	X(AUDIT_OF, "tii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE object = $1 AND seq > $2 ORDER BY seq LIMIT $3") \
-	X(AUDIT_NEWEST, "i", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM (SELECT " AUDIT_COLUMNS " FROM audit ORDER BY seq DESC LIMIT $1) newest ORDER BY seq") \
+	X(AUDIT_BEFORE, "ii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE seq < $1 ORDER BY seq DESC LIMIT $2") \
 	/* the device path */ \
 	X(FACTS_CERTIFICATE, "b", "titititiitit", ANY, READ, \
 	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, device_id FROM certificate WHERE sha256 = $1") \

@@ -77,8 +77,10 @@ struct audit_row { const char *id, *actor, *action, *object, *detail; int64_t se
 GArray *store_audit_pending(struct store *store, int64_t limit, int64_t *ret_seq, uint8_t ret_hash[32], store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Takes rows (with seq and hash) from the pending ones into the chain. POM_ERR_STORE_CONFLICT: somebody else did. */
 bool store_audit_chain(struct store *store, const struct audit_row *rows, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The chain after AFTER; of OBJECT only when it is not NULL. NEWEST: the last LIMIT instead. */
-GArray *store_audit_list(struct store *store, const char *object, int64_t after, int64_t limit, bool newest, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The chain after AFTER, oldest first; of OBJECT only when it is not NULL. */
+GArray *store_audit_list(struct store *store, const char *object, int64_t after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The chain before BEFORE, newest first. */
+GArray *store_audit_before(struct store *store, int64_t before, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 bool store_token_add(struct store *store, const char *id, const char *name, const uint8_t hash[32], int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The token's id and name (transfer full) when the hash is that of a live one; NULL name: none. False: error. */
@@ -200,11 +202,10 @@ struct certificate_import {
 	const char *profile; /* that it was got by; NULL: none */
 };
 bool store_certificate_import(struct store *store, const struct certificate_import *certificate, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Puts CERTIFICATE, which another CA gave, into the row RESERVED of store_certificate_reserve: what it is for stands there. An approved request that got RESERVED has CERTIFICATE from now on. POM_ERR_STORE_CONFLICT when the row was superseded or
+/* Puts CERTIFICATE, which another CA gave, into the row RESERVED of store_certificate_reserve: what it is for stands there. POM_ERR_STORE_CONFLICT when the row was superseded or
  * revoked meanwhile, or CERTIFICATE has a row already. */
 bool store_certificate_fulfill(struct store *store, const char *reserved, const struct certificate_import *certificate, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Takes a row of store_certificate_reserve back, of which no certificate came; with CERTIFICATE->renews_serial also the renewal, for which RIGHT says what was before, and with
- * RIGHT->request_id the use of the approval. */
+/* Takes a row of store_certificate_reserve back, of which no certificate came; with CERTIFICATE->renews_serial also the renewal, for which RIGHT says what was before. */
 bool store_certificate_forget(struct store *store, const struct certificate_new *certificate, const struct certificate_right *right, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The certificate that KEY got in renewal of SERIAL; *RET_FOUND false: none. */
 bool store_certificate_renewal(struct store *store, const char *serial, const uint8_t spki_sha256[32], struct certificate_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,4 +1,5 @@
 """What administrators do with CAs and certificates: make, import, ask an outside CA, issue, revoke, audit; and what becomes of old identities and old data."""
+import concurrent.futures
 import sqlite3
 import warnings
 
@@ -216,6 +217,53 @@ def imports_that_are_refused():
         s.refused("ca", "import", "token", keep(s, "a.pem", issuing.pem + root.pem), "--key", "pkcs11:token=lab;object=x", text="ca.pkcs11_module")
         equal({g["id"] for g in s.cli("ca", "show")}, {"default-1"}, "what was refused leaves nothing")
         equal(s.cli("ca", "audit-verify")["ok"], True, "audit-verify")
+
+
+@case
+def wishes_that_cannot_be():
+    with Server() as s:
+        table = [
+            (("ca", "list", "--state", "gone"), "none of valid"),
+            (("ca", "requests", "--state", "gone"), "none of pending"),
+            (("scep-profile", "set", "certsrv", "days=3"), "never be reached"),
+            (("scep-profile", "set", "pkiclient.exe", "days=3"), "never be reached"),
+            (("outside-ca", "set", "o", "url=ftp://ca.example"), "POM-E0002"),
+            (("challenge", "new", "--uses", "0"), "1 or more"),
+            (("ca", "audit", "--last", "3", "--object", "default"), "do not go together"),
+        ]
+        for args, text in table:
+            s.refused(*args, text=text)
+        equal([p["name"] for p in s.cli("scep-profile", "list")], ["default"])
+
+
+@case
+def the_newest_of_the_audit_log():
+    with Server() as s:
+        made = [s.cli("challenge", "new")["id"] for _ in range(4)]
+        s.cli("ca", "crl")
+        last = s.cli("ca", "audit", "--last", "3")
+        equal([e["object"] for e in last], [*made[2:], ""])
+        equal([e["seq"] for e in last], [e["seq"] for e in s.cli("ca", "audit")][-3:])
+        equal([e["object"] for e in s.cli("ca", "audit", "--last", "2", "--action", "challenge")], made[2:])
+        equal([e["object"] for e in s.cli("ca", "audit", "--last", "1000", "--action", "ca.create")], ["default"])
+        # People are told why.
+        expect(Scep(s).ask(make_csr(rsa_key(), challenge="wrong")).status == "2", "a wrong challenge")
+        shown = subprocess.run([POMONA, "ca", "audit", "--last", "1", "--data", s.data], capture_output=True, text=True, timeout=30, check=True).stdout
+        expect("scep.refuse" in shown and "the challenge is missing or unknown" in shown, shown)
+
+
+@case
+def one_of_many_decides():
+    """Administrators who decide on a request at the same moment: one does, the others are told that it is done."""
+    with Server() as s:
+        s.cli("scep-profile", "set", "manual", "approval=manual", "challenge=none")
+        for _ in range(10):
+            equal(Scep(s, "manual").ask(make_csr(rsa_key())).status, "3")
+            request = s.cli("ca", "requests", "--state", "pending")[0]["id"]
+            with concurrent.futures.ThreadPoolExecutor(16) as pool:
+                said = list(pool.map(lambda n: s.api("POST", f"/api/v1/scep-requests/{request}/{'approve' if n % 2 else 'deny'}", b"{}"), range(16)))
+            equal(sorted(status for status, _, _ in said), [200] + [409] * 15)
+            equal({reply["code"] for status, reply, _ in said if status == 409}, {"POM-E0004"})
 
 
 class Token:

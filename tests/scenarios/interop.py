@@ -217,6 +217,11 @@ def openssl_reads_crl_and_ocsp():
             for digest in ("-sha1", "-sha256"):
                 out = tool("openssl", "ocsp", "-issuer", issuing, digest, *[a for p in paths for a in ("-cert", p)], "-url", f"http://127.0.0.1:{s.http_port}/ocsp", "-CAfile", root, "-verify_other", issuing, "-nonce").decode()
                 equal([line.split(": ")[1] for line in out.splitlines() if line.startswith(tuple(paths))], ["revoked", "revoked", "good"], out)
+            # The CA's own helpers are in no register of issued certificates.
+            own = next(g for g in s.cli("ca", "show") if g["id"] == generation)
+            helpers = ["0x" + own[role]["serial"] for role in ("ocsp", "ra") if own[role]]
+            out = tool("openssl", "ocsp", "-issuer", issuing, *[a for n in [*helpers, "0x1234"] for a in ("-serial", n)], "-url", f"http://127.0.0.1:{s.http_port}/ocsp", "-CAfile", root, "-verify_other", issuing).decode()
+            equal([line.split(": ")[1] for line in out.splitlines() if line.startswith("0x")], ["good"] * len(helpers) + ["unknown"], out)
 
 
 @case

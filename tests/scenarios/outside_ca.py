@@ -547,6 +547,9 @@ def relay_when_the_outside_ca_does_not_issue():
         expect("badRequest" in why and "incident" in why, f"the outside CA's own words: {why}")
         b.stop()
         held("POM-E3201")
+        # Another challenge needs no answer of it, and leaves its certificates as they are: identities of each of them may be about.
+        kept = s.cli("outside-ca", "list")[0]["certificates"]
+        equal(s.cli("outside-ca", "set", "outer", "challenge=@-", input=SECRET)["certificates"], kept)
         b.restart()
         b.set_challenge(SECRET)
         equal(serials(s), [], "nothing is left over in the register")
