@@ -223,13 +223,20 @@ static int run_verb(const struct cli_verb *verb, int n_words, int argc, char **a
 	return code;
 }
 
-/* "pomona help enroll" and "pomona enroll": the verbs of a family. */
+static bool is_of_family(const struct cli_verb *verb, const char *family)
+{
+	size_t len = strlen(family);
+
+	return g_str_has_prefix(verb->words, family) && (verb->words[len] == ' ' || !verb->words[len]);
+}
+
+/* "pomona help enroll": the verbs of a family. */
 static int show_family(int argc, char **argv)
 {
 	bool any = false;
 
 	for (const struct cli_verb *v = cli_verbs; v->words; v++)
-		if (argc > 0 && g_str_has_prefix(v->words, argv[0]) && (v->words[strlen(argv[0])] == ' ' || !v->words[strlen(argv[0])])) {
+		if (argc > 0 && is_of_family(v, argv[0])) {
 			int n = match_words(v, argc, argv);
 
 			if (n == argc && n > 0) {
@@ -262,6 +269,12 @@ int main(int argc, char **argv)
 		printf("pomona %s\n", POMONA_VERSION);
 		return CLI_OK;
 	}
+	if (argc == 2 || wants_help(argc, argv))
+		for (const struct cli_verb *v = cli_verbs; v->words; v++)
+			if (is_of_family(v, argv[1])) {
+				man_print_verbs(argv[1]);
+				return wants_help(argc, argv) ? CLI_OK : CLI_USAGE;
+			}
 	fprintf(stderr, "pomona: \"%s%s%s\" is no command. \"pomona help\" lists them.\n", argv[1], argc > 2 && *argv[2] != '-' ? " " : "", argc > 2 && *argv[2] != '-' ? argv[2] : "");
 	return CLI_USAGE;
 }

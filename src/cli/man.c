@@ -29,7 +29,7 @@ void man_print_verbs(const char *family)
 	printf("pomona: device management for Apple devices, in one program\n\nUsage: pomona COMMAND [options]\n\nCommands:\n");
 	for (const struct cli_verb *v = cli_verbs; v->words; v++)
 		if (!family || g_str_has_prefix(v->words, family))
-			printf("  %-18s %s\n", v->words, v->summary);
+			printf("  %-20s %s\n", v->words, v->summary);
 	printf("\n\"pomona COMMAND --help\" says more. Start with: pomona init --data DIR --url https://HOST\n");
 }
 
