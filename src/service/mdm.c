@@ -210,15 +210,13 @@ static bool load_report(struct service *service, const uint8_t sha256[32], const
 	return true;
 }
 
-/* The next command; what the server itself queued gets its content now. */
-static bool next_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, bool expired, GBytes **ret_body, GError **error)
+/* The next command; what the server itself queued gets its content now. *RET_CANCELED: it could not be made, and the one after it is the next. */
+static bool try_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, bool expired, GBytes **ret_body, bool *ret_canceled, GError **error)
 {
 	struct command_next next = {0};
 	GError *inner = NULL;
 
-	/* An expired identity is served nothing but a new one. */
-	if (expired && report->status == REPORT_IDLE && !service_renewal_ensure(service, id, epoch, error))
-		return false;
+	*ret_canceled = false;
 	if (!store_command_next(service->store, id, epoch, plan->with_deferred, report->command_uuid, expired ? NOTE_RENEWAL : NULL, &next, error))
 		return false;
 	if (next.note) {
@@ -227,13 +225,28 @@ static bool next_command(struct service *service, const char *id, int64_t epoch,
 		if (!*ret_body) {
 			pom_log(POM_LOG_ERROR, "a profile for a device could not be made", "enrollment", id, "what", next.note, "why", inner->message, NULL);
 			g_clear_error(&inner);
-			if (!store_command_cancel(service->store, next.uuid, service_now_ms(service), &inner))
-				g_clear_error(&inner);
+			*ret_canceled = store_command_cancel(service->store, next.uuid, service_now_ms(service), &inner);
+			g_clear_error(&inner);
 		}
 	} else {
 		*ret_body = g_steal_pointer(&next.body);
 	}
 	command_next_clear(&next);
+	return true;
+}
+
+static bool next_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, bool expired, GBytes **ret_body, GError **error)
+{
+	/* The server queues a renewal and a new root at most. */
+	enum { OWN_MAX = 2 };
+	bool canceled = true;
+
+	/* An expired identity is served nothing but a new one. */
+	if (expired && report->status == REPORT_IDLE && !service_renewal_ensure(service, id, epoch, error))
+		return false;
+	for (int i = 0; canceled && i <= OWN_MAX; i++)
+		if (!try_command(service, id, epoch, report, plan, expired, ret_body, &canceled, error))
+			return false;
 	return true;
 }
 

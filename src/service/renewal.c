@@ -100,10 +100,18 @@ bool service_renewal_scan(struct service *service, size_t *ret_n, GError **error
 	return ok;
 }
 
+static bool check_link(const char *enrollment_id, const struct renewal_facts *facts, GError **error)
+{
+	if (facts->link_id && facts->served && facts->common_name)
+		return true;
+	return pom_fail(error, POM_ERR_CONFLICT, "enrollment %s was not made with a link of this server: what its profile says is not known, so it cannot be renewed by one", enrollment_id);
+}
+
 json_t *service_device_renew(struct service *service, const char *id, GError **error)
 {
-	g_autoptr(store_load) load = NULL;
+	g_autoptr(store_load) load = NULL, facts_load = NULL;
 	struct enrollment_row row;
+	struct renewal_facts facts;
 	bool waits;
 
 	if (!store_enrollment_get(service->store, id, &row, &load, error))
@@ -112,6 +120,8 @@ json_t *service_device_renew(struct service *service, const char *id, GError **e
 		pom_fail(error, POM_ERR_CONFLICT, row.parent_id ? "%s is a user: its device has the identity" : "enrollment %s is not live", row.id);
 		return NULL;
 	}
+	if (!store_renewal_facts(service->store, row.id, row.active_epoch, &facts, &facts_load, error) || !check_link(row.id, &facts, error))
+		return NULL;
 	if (!store_command_is_noted(service->store, row.id, row.active_epoch, NOTE_RENEWAL, &waits, error) || (!waits && !queue_renewal(service, row.id, row.active_epoch, error)))
 		return NULL;
 	if (service->wake_push)
@@ -155,11 +165,7 @@ static plist *renewal_tree(struct service *service, const char *enrollment_id, i
 
 	if (!store_renewal_facts(service->store, enrollment_id, epoch, &facts, &load, error))
 		return NULL;
-	if (!facts.link_id || !facts.served || !facts.common_name) {
-		pom_fail(error, POM_ERR_CONFLICT, "enrollment %s was not made with a link of this server: what its profile says is not known, so it cannot be renewed by one", enrollment_id);
-		return NULL;
-	}
-	if (!enroll_served_parse(facts.served, &served, error))
+	if (!check_link(enrollment_id, &facts, error) || !enroll_served_parse(facts.served, &served, error))
 		return NULL;
 	if (make_challenge(service, enrollment_id, epoch, &facts, &secret, error))
 		tree = service_enroll_tree(service, &(struct enroll_wish){.link_id = facts.link_id, .common_name = facts.common_name, .record = facts.record, .topic = facts.topic, .challenge = secret,

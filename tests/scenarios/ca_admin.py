@@ -253,6 +253,26 @@ def the_newest_of_the_audit_log():
 
 
 @case
+def a_device_without_a_link():
+    """Enrolled by a challenge that may, it cannot be sent a profile like its first: that is said, and does not keep it from the commands of people."""
+    with Server("--apns-url", "https://127.0.0.1:1") as s:
+        d = Device(s).read_profile(s.profile(s.link()))
+        d.get_identity(challenge=s.cli("challenge", "new", "--enroll")["challenge"])
+        equal((d.authenticate(), d.token_update()), ((200, b""), (200, b"")))
+        s.refused("device", "renew", d.udid, text="not made with a link")
+        equal(s.cli("command", "list", d.udid), [])
+        s.cli("ca", "rekey")
+        s.cli("ca", "rekey", "--activate")
+        wait_for("new root and new identity", lambda: len(s.cli("command", "list", d.udid)) == 2, 60)
+        s.cli("command", "send", d.udid, "ProfileList")
+        told, (status, reply) = [], d.idle()
+        while status == 200 and reply:
+            told.append(reply["Command"]["RequestType"])
+            status, reply = d.report(reply["CommandUUID"])
+        equal((status, told), (200, ["InstallProfile", "ProfileList"]), "the root, and what a person wants")
+
+
+@case
 def one_of_many_decides():
     """Administrators who decide on a request at the same moment: one does, the others are told that it is done."""
     with Server() as s:
