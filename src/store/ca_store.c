@@ -318,10 +318,7 @@ static bool remove_named(struct store *store, unsigned statement, const char *na
 
 	db_batch_add(batch, statement, db_text(name));
 	store_batch_audit(store, batch, audit);
-	if (!store_run(store, batch, error))
-		return false;
-	*ret_found = db_rows(batch, 0) > 0;
-	return true;
+	return store_run_found(store, batch, ret_found, error);
 }
 
 bool store_profile_remove(struct store *store, const char *name, const struct audit_entry *audit, bool *ret_found, GError **error)

@@ -52,10 +52,7 @@ bool store_challenge_revoke(struct store *store, const char *id, int64_t now_ms,
 
 	db_batch_add(batch, Q_CHALLENGE_REVOKE, db_text(id), db_int(now_ms));
 	store_batch_audit(store, batch, audit);
-	if (!store_run(store, batch, error))
-		return false;
-	*ret_found = db_rows(batch, 0) > 0;
-	return true;
+	return store_run_found(store, batch, ret_found, error);
 }
 
 bool store_challenge_by_name(struct store *store, const char *common_name, int64_t not_before_ms, struct challenge_row *ret, int64_t *ret_for_epoch, bool *ret_found, store_load **ret_load, GError **error)
@@ -254,10 +251,7 @@ bool store_certificate_revoke(struct store *store, const char *serial, const cha
 
 	db_batch_add(batch, Q_CERTIFICATE_REVOKE, db_text(serial), db_int(now_ms), db_text(reason));
 	store_batch_audit(store, batch, audit);
-	if (!store_run(store, batch, error))
-		return false;
-	*ret_found = db_rows(batch, 0) > 0;
-	return true;
+	return store_run_found(store, batch, ret_found, error);
 }
 
 bool store_certificate_release(struct store *store, const char *serial, const struct audit_entry *audit, bool *ret_found, GError **error)
@@ -266,10 +260,7 @@ bool store_certificate_release(struct store *store, const char *serial, const st
 
 	db_batch_add(batch, Q_CERTIFICATE_UNREVOKE, db_text(serial));
 	store_batch_audit(store, batch, audit);
-	if (!store_run(store, batch, error))
-		return false;
-	*ret_found = db_rows(batch, 0) > 0;
-	return true;
+	return store_run_found(store, batch, ret_found, error);
 }
 
 bool store_certificate_status(struct store *store, const char *serial, const char *generation_id, int64_t *ret_state, int64_t *ret_revoked_ms, char ret_reason[32], GError **error)

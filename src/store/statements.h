@@ -88,7 +88,7 @@
 	  " device_id, key_type, for_enrollment_id, for_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, 0, 0, $10, $11, $12, $13, $14, $15)") \
 	X(CHALLENGE_LIST, "ti", CHALLENGE_TYPES, ANY, READ, "SELECT " CHALLENGE_COLUMNS " FROM challenge c WHERE c.id > $1 ORDER BY c.id LIMIT $2") \
 	X(CHALLENGE_GET, "t", CHALLENGE_TYPES, ANY, READ, "SELECT " CHALLENGE_COLUMNS " FROM challenge c WHERE c.id = $1") \
-	X(CHALLENGE_REVOKE, "ti", "t", ANY, WRITE, "UPDATE challenge SET revoked_at = $2, version = version + 1 WHERE id = $1 AND revoked_at = 0 RETURNING id") \
+	X(CHALLENGE_REVOKE, "ti", "t", ONE, WRITE, "UPDATE challenge SET revoked_at = $2, version = version + 1 WHERE id = $1 AND revoked_at = 0 RETURNING id") \
 	/* Whoever was last to get a certificate with this name. */ \
 	X(CHALLENGE_BY_NAME, "ti", "tttii", ANY, READ, \
 	  "SELECT c.id, c.link_id, c.for_enrollment_id, c.for_epoch, c.may_enroll FROM challenge c WHERE c.common_name = $1 AND c.revoked_at = 0 AND c.closed_at = 0" \
@@ -139,9 +139,9 @@
 	X(CERTIFICATE_RENEW, "tii", "", ONE, WRITE, "UPDATE certificate SET renewed_at = $3 WHERE serial = $1 AND renewed_at = $2 AND state = 1") \
 	/* A reserved row whose signature did not come about gives the right to renew back. */ \
 	X(CERTIFICATE_FORGET, "t", "", ANY, WRITE, "DELETE FROM certificate WHERE serial = $1 AND state = 0") \
-	X(CERTIFICATE_REVOKE, "tit", "t", ANY, WRITE, \
+	X(CERTIFICATE_REVOKE, "tit", "t", ONE, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = $3 WHERE serial = $1 AND (state <> 2 OR revoked_reason = 'certificateHold') RETURNING generation_id") \
-	X(CERTIFICATE_UNREVOKE, "t", "t", ANY, WRITE, \
+	X(CERTIFICATE_UNREVOKE, "t", "t", ONE, WRITE, \
 	  "UPDATE certificate SET state = 1, revoked_at = 0, revoked_reason = NULL WHERE serial = $1 AND state = 2 AND revoked_reason = 'certificateHold' RETURNING generation_id") \
 	X(CERTIFICATE_STATUS, "tt", "iit", ANY, READ, "SELECT state, revoked_at, revoked_reason FROM certificate WHERE serial = $1 AND generation_id = $2") \
 	/* The row that held the right to it while an outside CA was asked. */ \
@@ -183,12 +183,12 @@
 	X(PROFILE_PUT, "ttbi", "", ONE, WRITE, \
 	  "INSERT INTO scep_profile (name, settings, secret, version, updated_at) VALUES ($1, $2, $3, 1, $4) ON CONFLICT (name) DO UPDATE SET" \
 	  " settings = excluded.settings, secret = excluded.secret, version = scep_profile.version + 1, updated_at = excluded.updated_at") \
-	X(PROFILE_REMOVE, "t", "t", ANY, WRITE, "DELETE FROM scep_profile WHERE name = $1 RETURNING name") \
+	X(PROFILE_REMOVE, "t", "t", ONE, WRITE, "DELETE FROM scep_profile WHERE name = $1 RETURNING name") \
 	X(OUTSIDE_LIST, "", "ttbbi", ANY, READ, "SELECT name, settings, secret, certificates, version FROM outside_ca ORDER BY name") \
 	X(OUTSIDE_PUT, "ttbbi", "", ONE, WRITE, \
 	  "INSERT INTO outside_ca (name, settings, secret, certificates, version, updated_at) VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT (name) DO UPDATE SET" \
 	  " settings = excluded.settings, secret = excluded.secret, certificates = excluded.certificates, version = outside_ca.version + 1, updated_at = excluded.updated_at") \
-	X(OUTSIDE_REMOVE, "t", "t", ANY, WRITE, "DELETE FROM outside_ca WHERE name = $1 RETURNING name") \
+	X(OUTSIDE_REMOVE, "t", "t", ONE, WRITE, "DELETE FROM outside_ca WHERE name = $1 RETURNING name") \
 	X(REQUEST_ADD, "tttbbtttbtii", "", ONE, WRITE, \
 	  "INSERT INTO scep_request (id, profile, transaction_id, spki_sha256, signer_spki_sha256, challenge_id, renews_serial, subject, csr, peer, state, version, created_at, decided_at, expires_at)" \
 	  " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 1, $11, 0, $12 WHERE NOT EXISTS (SELECT 1 FROM scep_request r WHERE r.profile = $2" \

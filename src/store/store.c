@@ -68,6 +68,19 @@ bool store_run(struct store *store, struct db_batch *batch, GError **error)
 	return db_run(store->db, batch, error) == DB_DONE;
 }
 
+bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_found, GError **error)
+{
+	GError *inner = NULL;
+
+	*ret_found = store_run(store, batch, &inner);
+	if (*ret_found || g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
+		g_clear_error(&inner);
+		return true;
+	}
+	g_propagate_error(error, inner);
+	return false;
+}
+
 bool store_ping(struct store *store, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);

@@ -24,6 +24,8 @@ void store_batch_audit(struct store *store, struct db_batch *batch, const struct
 void store_batch_authority(struct db_batch *batch, const struct authority_row *row);
 /* Runs; true when done. */
 bool store_run(struct store *store, struct db_batch *batch, GError **error);
+/* Runs a change and what belongs to it, as its audit entry. *RET_FOUND false: what was to be changed is not there, and nothing was written. */
+bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_found, GError **error);
 /* Facts from Q_FACTS_CERTIFICATE at I and Q_FACTS_ENROLLMENT at I (rows 0). */
 void store_read_certificate(const struct db_batch *batch, unsigned i, struct certificate_facts *ret);
 void store_read_enrollment(const struct db_batch *batch, unsigned i, struct enrollment_facts *ret);

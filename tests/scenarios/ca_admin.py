@@ -233,6 +233,12 @@ def wishes_that_cannot_be():
         ]
         for args, text in table:
             s.refused(*args, text=text)
+        # What was not done stands in no audit log.
+        s.cli("challenge", "revoke", challenge := s.cli("challenge", "new")["id"])
+        s.cli("challenge", "revoke", challenge)
+        s.refused("scep-profile", "remove", "gone", text="POM-E0003")
+        s.refused("outside-ca", "remove", "gone", text="POM-E0003")
+        equal([e["action"] for e in audit(s)], ["ca.create", "challenge.new", "challenge.revoke"])
         equal([p["name"] for p in s.cli("scep-profile", "list")], ["default"])
 
 
