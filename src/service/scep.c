@@ -559,7 +559,7 @@ static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, 
 	struct scep_load load = {0};
 	GBytes *der = NULL;
 	GError *inner = NULL;
-	bool renewal = run->request->message_type == SCEP_RENEWAL_REQ;
+	bool renewal = run->request->message_type == SCEP_RENEWAL_REQ, allowed;
 
 	run->refused = false;
 	g_clear_pointer(&wish->old_load, store_load_free);
@@ -570,10 +570,12 @@ static GBytes *decide_once(struct run *run, struct wish *wish, bool *ret_again, 
 		scep_load_clear(&load);
 		return NULL;
 	}
-	if (renewal && run->profile->renewal_challenge && !load.challenge.known) {
-		refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_CHALLENGE_UNKNOWN, &inner, "this profile wants a challenge for renewals too, and there is none or it is unknown");
-	} else if (renewal && !run->profile->renewal_challenge) {
+	/* Where the profile wants a challenge for renewals too, a one-time one is used up as if for the first certificate; the others are good again, and the webhook is asked. */
+	allowed = !run->profile->renewal_challenge || is_static(run, wish->challenge) || run->profile->challenge == PROFILE_WEBHOOK;
+	if (renewal && allowed) {
 		der = by_renewal(run, wish, &inner);
+	} else if (renewal && !load.challenge.known) {
+		refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_CHALLENGE_UNKNOWN, &inner, "this profile wants a challenge for renewals too, and there is none or it is unknown");
 	} else if (load.challenge.known) {
 		der = by_challenge(run, wish, &load, &inner);
 		/* Some clients renew by PKCSReq and say their used challenge again (certmonger). */

@@ -528,6 +528,13 @@ def renewals_as_the_profile_has_them():
         cert = client("proved").ask(make_csr(rsa_key(), challenge=text), signer, message_type=RENEWAL_REQ).certificate(mine[0])
         equal(cert.subject.rfc4514_string(), "CN=device")
         refused(s, "POM-E3103", lambda: client("proved").ask(make_csr(rsa.generate_private_key(65537, 2048), challenge=text), signer, message_type=RENEWAL_REQ))
+        # A static one is good for both.
+        profile(s, "both", "renewal_percent=0", "renewal_challenge=true", "challenge=static", "static_challenge=@-", "subject=CN={cn}", input=STATIC)
+        mine = Scep(s, "both").enroll(STATIC)
+        refused(s, "POM-E3101", lambda: client("both").renew(mine))
+        refused(s, "POM-E3101", lambda: client("both").ask(make_csr(rsa_key(), challenge=STATIC + "!"), mine, message_type=RENEWAL_REQ))
+        new_key = rsa.generate_private_key(65537, 2048)
+        equal(client("both").ask(make_csr(new_key, challenge=STATIC), mine, message_type=RENEWAL_REQ).certificate(mine[0]).subject, mine[1].subject)
         # The last third, by a certificate whose life is nearly over in the register.
         mine = identity("late")
         s.stop()
