@@ -72,6 +72,10 @@ static void test_ids(void)
 	}
 	g_autofree char *token = pom_random_token(pom_random_system(), 32);
 	g_assert_cmpuint(strlen(token), ==, 43);
+	g_autofree char *hex = pom_random_hex(pom_random_system(), 24), *other = pom_random_hex(pom_random_system(), 24);
+	g_assert_cmpuint(strlen(hex), ==, 48);
+	g_assert_cmpuint(strspn(hex, "0123456789abcdef"), ==, 48);
+	g_assert_cmpstr(hex, !=, other);
 	g_autofree char *when = pom_time_format(1767323045999);
 	g_assert_cmpstr(when, ==, "2026-01-02T03:04:05Z");
 	g_autofree char *never = pom_time_format(INT64_MAX);

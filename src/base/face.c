@@ -120,6 +120,23 @@ char *pom_random_token(const struct pom_random *random, size_t n_bytes)
 	return text;
 }
 
+char *pom_random_hex(const struct pom_random *random, size_t n_bytes)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint8_t buf[256];
+	char *text = g_malloc(2 * n_bytes + 1), *out = text;
+
+	g_assert(n_bytes <= sizeof(buf));
+	pom_random_fill(random, buf, n_bytes);
+	for (size_t i = 0; i < n_bytes; i++) {
+		*out++ = digits[buf[i] >> 4];
+		*out++ = digits[buf[i] & 15];
+	}
+	*out = '\0';
+	explicit_bzero(buf, sizeof(buf));
+	return text;
+}
+
 char *pom_time_format(int64_t unix_ms)
 {
 	time_t t = (time_t)(unix_ms / 1000);

@@ -42,5 +42,8 @@ gboolean pom_id_check(const char *text);
 /* N random bytes as base64url without padding. transfer full. N at most 256. */
 char *pom_random_token(const struct pom_random *random, size_t n_bytes);
 
+/* N random bytes as 2N lower case hex digits: for what others put into an ASN.1 PrintableString, which has no '_'. transfer full. N at most 256. */
+char *pom_random_hex(const struct pom_random *random, size_t n_bytes);
+
 /* RFC 3339 UTC "2026-01-02T03:04:05Z" from Unix milliseconds (years 1–9999; else "-"). transfer full. */
 char *pom_time_format(int64_t unix_ms);

@@ -36,7 +36,7 @@ json_t *service_challenge_new(struct service *service, const char *actor, const 
 	const char *profile_name = wish->profile ? wish->profile : PROFILE_DEFAULT;
 	const struct profile_entry *entry = ca_set_profile(set, profile_name);
 	struct pom_id id = pom_id_new(service->clock, service->random);
-	g_autofree char *secret = pom_random_token(service->random, SECRET_BYTES), *record_text = NULL, *common_name = NULL, *url = NULL, *expires = NULL;
+	g_autofree char *secret = pom_random_hex(service->random, SECRET_BYTES), *record_text = NULL, *common_name = NULL, *url = NULL, *expires = NULL;
 	g_autoptr(scep_record) record = NULL;
 	int64_t now_ms = service_now_ms(service), expires_ms = now_ms + (wish->ttl_s ? wish->ttl_s : TTL_DEFAULT_S) * 1000;
 	json_t *reply;

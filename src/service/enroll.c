@@ -41,7 +41,7 @@ static char *served_now(struct service *service)
 bool service_link_new(struct service *service, const struct link_request *request, struct link_made *ret, GError **error)
 {
 	struct pom_id id = pom_id_new(service->clock, service->random), challenge = pom_id_new(service->clock, service->random);
-	g_autofree char *token = pom_random_token(service->random, TOKEN_BYTES), *secret = pom_random_token(service->random, SECRET_BYTES);
+	g_autofree char *token = pom_random_token(service->random, TOKEN_BYTES), *secret = pom_random_hex(service->random, SECRET_BYTES);
 	g_autofree char *common_name = enroll_common_name(id.text);
 	g_autoptr(GBytes) sealed = seal_close(&service->seal, "challenge", challenge.text, "secret", secret, strlen(secret));
 	int64_t now_ms = service_now_ms(service), ttl_s = request->ttl_s ? request->ttl_s : service->settings.link_ttl_s;

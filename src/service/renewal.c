@@ -140,7 +140,7 @@ bool service_renewal_ensure(struct service *service, const char *enrollment_id, 
 static bool make_challenge(struct service *service, const char *enrollment_id, int64_t epoch, const struct renewal_facts *facts, char **ret_secret, GError **error)
 {
 	struct pom_id id = pom_id_new(service->clock, service->random);
-	g_autofree char *secret = pom_random_token(service->random, SECRET_BYTES);
+	g_autofree char *secret = pom_random_hex(service->random, SECRET_BYTES);
 	int64_t now_ms = service_now_ms(service);
 	struct challenge_new row = {
 		.id = id.text, .common_name = facts->common_name, .profile = PROFILE_DEFAULT, .record = facts->record, .for_enrollment_id = enrollment_id, .for_epoch = epoch,
