@@ -728,7 +728,9 @@ def certificates_that_end_soon():
         held = {h["name"]: h for h in s.cli("ca", "expiry")}
         for name, (days, warn) in steps.items():
             h = held[f"{name}-1/issuing"]
-            equal((h["warn"], h["days_left"]), (warn, int(days) - (days == int(days))), name)
+            equal(h["warn"], warn, name)
+            # A whole day is still left only within the very millisecond of the import.
+            expect(h["days_left"] in (int(days), int(days) - (days == int(days))), f"{name}: {h['days_left']} days left")
             ends = s.metric(f'pomona_certificate_expiry_seconds{{certificate="{name}-1/issuing"}}')
             expect(abs(ends - time.time() - days * 86400) < 300, f"{name}: metric {ends}")
             lines = [line for line in s.logs().splitlines() if "a certificate ends soon" in line and f"certificate={name}-1/issuing" in line]
