@@ -73,6 +73,9 @@ const struct cli_verb cli_verbs[] = {
 	 CLI_COMMON_API, cmd_push_cert_import},
 	{"push-cert show", "", 0, 0, "show the push certificates", "pomona push-cert show", NO_OPTIONS, CLI_COMMON_API, cmd_push_cert_show},
 #include "cli/ca_verbs.inc"
+#include "cli/ota_verbs.inc"
+#include "cli/profile_verbs.inc"
+#include "cli/library_verbs.inc"
 #include "cli/sim_verbs.inc"
 	{"explain", "CODE", 1, 1, "explain an error code of Pomona or of an Apple device", "pomona explain POM-E4103\npomona explain 22013\npomona explain MCSCEPErrorDomain:22013", NO_OPTIONS, CLI_COMMON_JSON, cmd_explain},
 	{"version", "", 0, 0, "show the version", "pomona version", NO_OPTIONS, CLI_COMMON_JSON, cmd_version},

@@ -4,12 +4,11 @@
 
 #include "base/log.h"
 #include "base/metric.h"
-#include "server/server_internal.h"
+#include "server/admin_internal.h"
 
 enum { BODY_MAX = 12 << 20, PUBLIC = 1 };
 
-/* RFC 9457. */
-static struct http_response *problem(const struct http_request *request, const GError *error)
+struct http_response *admin_problem(const struct http_request *request, const GError *error)
 {
 	const struct pom_error_info *info = pom_error_info_of(error);
 	/* A message cut within a character is no JSON string. */
@@ -31,7 +30,7 @@ struct http_response *admin_refuse(void *ctx, const struct http_request *head, e
 	g_autoptr(GError) error = NULL;
 
 	pom_fail(&error, reason, "%s", detail ? detail : pom_error_info(reason)->text);
-	return problem(head, error);
+	return admin_problem(head, error);
 }
 
 /* JSON (transfer full) or the error. */
@@ -40,7 +39,7 @@ static struct http_response *answer(const struct http_request *request, int stat
 	struct http_response *response;
 
 	if (!json)
-		return problem(request, error);
+		return admin_problem(request, error);
 	response = http_response_new(status, "application/json", json_format(json));
 	http_response_header(response, "Cache-Control", "no-store");
 	json_decref(json);
@@ -66,22 +65,21 @@ static bool is_authorized(struct server *server, const struct http_request *requ
 	return pom_fail(error, POM_ERR_UNAUTHORIZED, header ? "the token is unknown or revoked" : "send the header Authorization: Bearer TOKEN; init wrote a token into admin.token of the data directory");
 }
 
-static int64_t limit_of(const struct http_request *request)
+int64_t admin_limit(const struct http_request *request)
 {
 	g_autofree char *text = http_request_query(request, "limit");
 
 	return text ? g_ascii_strtoll(text, NULL, 10) : 100;
 }
 
-static char *after_of(const struct http_request *request)
+char *admin_after(const struct http_request *request)
 {
 	char *text = http_request_query(request, "after");
 
 	return text ? text : g_strdup("");
 }
 
-/* The body as a JSON object; an empty one is an empty object. */
-static json_t *body_object(const struct http_request *request, GError **error)
+json_t *admin_body(const struct http_request *request, GError **error)
 {
 	gsize len;
 	const void *data = g_bytes_get_data(request->body, &len);
@@ -95,8 +93,7 @@ static json_t *body_object(const struct http_request *request, GError **error)
 	return json;
 }
 
-/* Refuses keys that nobody reads: a misspelt one would be silently ignored. */
-static bool check_keys(json_t *object, const char *const *known, GError **error)
+bool admin_check_keys(json_t *object, const char *const *known, GError **error)
 {
 	const char *key;
 	json_t *value;
@@ -107,7 +104,7 @@ static bool check_keys(json_t *object, const char *const *known, GError **error)
 	return true;
 }
 
-static bool get_text(json_t *object, const char *key, const char **ret, GError **error)
+bool admin_get_text(json_t *object, const char *key, const char **ret, GError **error)
 {
 	json_t *value = json_object_get(object, key);
 
@@ -119,13 +116,11 @@ static bool get_text(json_t *object, const char *key, const char **ret, GError *
 
 /* ---- handlers: one for each route, run after authorisation ---- */
 
-typedef json_t *(*admin_fn)(struct server *server, const struct http_request *request, GError **error);
-
 static json_t *devices(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = after_of(request);
+	g_autofree char *after = admin_after(request);
 
-	return service_device_list(server->service, after, limit_of(request), error);
+	return service_device_list(server->service, after, admin_limit(request), error);
 }
 
 static json_t *device(struct server *server, const struct http_request *request, GError **error)
@@ -135,9 +130,9 @@ static json_t *device(struct server *server, const struct http_request *request,
 
 static json_t *device_events(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = after_of(request);
+	g_autofree char *after = admin_after(request);
 
-	return service_device_events(server->service, request->params[0], after, limit_of(request), error);
+	return service_device_events(server->service, request->params[0], after, admin_limit(request), error);
 }
 
 static json_t *device_push(struct server *server, const struct http_request *request, GError **error)
@@ -147,16 +142,16 @@ static json_t *device_push(struct server *server, const struct http_request *req
 
 static json_t *device_commands(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = after_of(request), *state = http_request_query(request, "state");
+	g_autofree char *after = admin_after(request), *state = http_request_query(request, "state");
 
 	if (state && strcmp(state, "pending") && strcmp(state, "done")) {
 		pom_fail(error, POM_ERR_BAD_REQUEST, "state must be pending or done");
 		return NULL;
 	}
-	return service_command_list(server->service, request->params[0], state && !strcmp(state, "done"), after, limit_of(request), error);
+	return service_command_list(server->service, request->params[0], state && !strcmp(state, "done"), after, admin_limit(request), error);
 }
 
-static bool is_plist(const struct http_request *request)
+bool admin_is_plist(const struct http_request *request)
 {
 	const char *type = http_request_header(request, "Content-Type");
 
@@ -165,7 +160,7 @@ static bool is_plist(const struct http_request *request)
 
 static json_t *command_send(struct server *server, const struct http_request *request, GError **error)
 {
-	return service_command_send(server->service, request->params[0], request->body, is_plist(request), error);
+	return service_command_send(server->service, request->params[0], request->body, admin_is_plist(request), error);
 }
 
 static json_t *command_show(struct server *server, const struct http_request *request, GError **error)
@@ -180,20 +175,20 @@ static json_t *command_cancel(struct server *server, const struct http_request *
 
 static json_t *links(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = after_of(request);
+	g_autofree char *after = admin_after(request);
 
-	return service_link_list(server->service, after, limit_of(request), error);
+	return service_link_list(server->service, after, admin_limit(request), error);
 }
 
 static json_t *link_new(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"user", "device", "ttl_seconds", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
+	g_autoptr(json_t) body = admin_body(request, error);
 	struct link_request wish = {0};
 	struct link_made made = {0};
 	json_t *reply = NULL;
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "user", &wish.user_name, error) || !get_text(body, "device", &wish.device_name, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "user", &wish.user_name, error) || !admin_get_text(body, "device", &wish.device_name, error))
 		return NULL;
 	if (json_object_get(body, "ttl_seconds") && !json_is_integer(json_object_get(body, "ttl_seconds"))) {
 		pom_fail(error, POM_ERR_JSON, "ttl_seconds must be a whole number");
@@ -222,10 +217,10 @@ static json_t *tokens(struct server *server, const struct http_request *request,
 static json_t *token_new(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"name", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
+	g_autoptr(json_t) body = admin_body(request, error);
 	const char *name = NULL;
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "name", &name, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "name", &name, error))
 		return NULL;
 	return service_token_new(server->service, name, error);
 }
@@ -268,11 +263,11 @@ static GPtrArray *get_files(json_t *body)
 static json_t *push_cert_import(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"files", "password", "force", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
+	g_autoptr(json_t) body = admin_body(request, error);
 	g_autoptr(GPtrArray) files = body ? get_files(body) : NULL;
 	const char *password = NULL;
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "password", &password, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "password", &password, error))
 		return NULL;
 	return service_push_cert_import(server->service, (GBytes *const *)files->pdata, files->len, password, json_is_true(json_object_get(body, "force")), error);
 }
@@ -280,7 +275,7 @@ static json_t *push_cert_import(struct server *server, const struct http_request
 /* ---- certificates and CAs ---- */
 
 /* Who is asking, for the audit log: the name of the token, or the user behind the socket. Freed with the request. transfer full. */
-static char *actor_of(struct server *server, const struct http_request *request)
+char *admin_actor(struct server *server, const struct http_request *request)
 {
 	const char *header = http_request_header(request, "Authorization");
 	g_autofree char *name = NULL;
@@ -347,9 +342,9 @@ static bool get_spec(json_t *body, struct ca_spec *spec, GError **error)
 {
 	int64_t root_bits = 0, issuing_bits = 0, days = 0;
 
-	if (!get_text(body, "key_type", &spec->key_type, error) || !get_text(body, "common_name", &spec->common_name, error) || !get_text(body, "organization", &spec->organization, error) ||
-	    !get_text(body, "root_key", &spec->root_key_uri, error) || !get_text(body, "issuing_key", &spec->issuing_key_uri, error) || !get_text(body, "ra_key", &spec->ra_key_uri, error) ||
-	    !get_text(body, "pin", &spec->pin, error) || !get_bool(body, "ra", &spec->ra, error) || !get_int(body, "root_bits", &root_bits, error) ||
+	if (!admin_get_text(body, "key_type", &spec->key_type, error) || !admin_get_text(body, "common_name", &spec->common_name, error) || !admin_get_text(body, "organization", &spec->organization, error) ||
+	    !admin_get_text(body, "root_key", &spec->root_key_uri, error) || !admin_get_text(body, "issuing_key", &spec->issuing_key_uri, error) || !admin_get_text(body, "ra_key", &spec->ra_key_uri, error) ||
+	    !admin_get_text(body, "pin", &spec->pin, error) || !get_bool(body, "ra", &spec->ra, error) || !get_int(body, "root_bits", &root_bits, error) ||
 	    !get_int(body, "issuing_bits", &issuing_bits, error) || !get_int(body, "days", &days, error))
 		return false;
 	spec->key_type = spec->key_type ? spec->key_type : "rsa";
@@ -370,11 +365,11 @@ static bool get_spec(json_t *body, struct ca_spec *spec, GError **error)
 static json_t *ca_create(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"name", SPEC_KEYS, NULL};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	struct ca_spec spec = {0};
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "name", &spec.name, error) || !get_spec(body, &spec, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "name", &spec.name, error) || !get_spec(body, &spec, error))
 		return NULL;
 	if (!spec.name) {
 		pom_fail(error, POM_ERR_BAD_REQUEST, "name is missing");
@@ -386,13 +381,13 @@ static json_t *ca_create(struct server *server, const struct http_request *reque
 static json_t *ca_import(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"name", "files", "password", "key", "pin", "ra", "ra_key", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	g_autoptr(GPtrArray) files = body ? get_files(body) : NULL;
 	struct ca_import import = {0};
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "name", &import.name, error) || !get_text(body, "password", &import.password, error) || !get_text(body, "key", &import.key_uri, error) ||
-	    !get_text(body, "pin", &import.pin, error) || !get_text(body, "ra_key", &import.ra_key_uri, error) || !get_bool(body, "ra", &import.ra, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "name", &import.name, error) || !admin_get_text(body, "password", &import.password, error) || !admin_get_text(body, "key", &import.key_uri, error) ||
+	    !admin_get_text(body, "pin", &import.pin, error) || !admin_get_text(body, "ra_key", &import.ra_key_uri, error) || !get_bool(body, "ra", &import.ra, error))
 		return NULL;
 	if (!import.name) {
 		pom_fail(error, POM_ERR_BAD_REQUEST, "name is missing");
@@ -406,12 +401,12 @@ static json_t *ca_import(struct server *server, const struct http_request *reque
 static json_t *ca_csr(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"subject", SPEC_KEYS, NULL};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	struct ca_spec spec = {.name = request->params[0]};
 	const char *subject = NULL;
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "subject", &subject, error) || !get_spec(body, &spec, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "subject", &subject, error) || !get_spec(body, &spec, error))
 		return NULL;
 	if (!subject) {
 		pom_fail(error, POM_ERR_BAD_REQUEST, "subject is missing: the name that the CA shall have");
@@ -423,12 +418,12 @@ static json_t *ca_csr(struct server *server, const struct http_request *request,
 static json_t *ca_install(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"chain", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	g_autoptr(GBytes) chain = NULL;
 	const char *text = NULL;
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "chain", &text, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "chain", &text, error))
 		return NULL;
 	if (!text) {
 		pom_fail(error, POM_ERR_BAD_REQUEST, "chain is missing: the certificate and those above it, PEM");
@@ -441,11 +436,11 @@ static json_t *ca_install(struct server *server, const struct http_request *requ
 static json_t *ca_renew(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"days", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	int64_t days = 0;
 
-	if (!body || !check_keys(body, keys, error) || !get_int(body, "days", &days, error))
+	if (!body || !admin_check_keys(body, keys, error) || !get_int(body, "days", &days, error))
 		return NULL;
 	if (days < 0 || days > CA_ROOT_DAYS) {
 		pom_fail(error, POM_ERR_BAD_REQUEST, "days must be between 1 and %d", CA_ROOT_DAYS);
@@ -458,13 +453,13 @@ static json_t *ca_rekey(struct server *server, const struct http_request *reques
 {
 	static const char *const keys[] = {"step", "keep_root", "force", SPEC_KEYS, NULL};
 	static const char *const steps[] = {"start", "activate", "finish"};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	struct ca_spec spec = {.name = request->params[0]};
 	const char *step = NULL;
 	bool keep_root = false, force = false;
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "step", &step, error) || !get_bool(body, "keep_root", &keep_root, error) || !get_bool(body, "force", &force, error) ||
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "step", &step, error) || !get_bool(body, "keep_root", &keep_root, error) || !get_bool(body, "force", &force, error) ||
 	    !get_spec(body, &spec, error))
 		return NULL;
 	for (int i = 0; i < (int)G_N_ELEMENTS(steps); i++)
@@ -476,21 +471,21 @@ static json_t *ca_rekey(struct server *server, const struct http_request *reques
 
 static json_t *ca_devices(struct server *server, const struct http_request *request, GError **error)
 {
-	return service_ca_devices(server->service, request->params[0], CLAMP(limit_of(request), 1, 1000), error);
+	return service_ca_devices(server->service, request->params[0], CLAMP(admin_limit(request), 1, 1000), error);
 }
 
 static json_t *certificates(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = after_of(request), *search = http_request_query(request, "search"), *device = http_request_query(request, "device"), *state = http_request_query(request, "state");
+	g_autofree char *after = admin_after(request), *search = http_request_query(request, "search"), *device = http_request_query(request, "device"), *state = http_request_query(request, "state");
 
-	return service_certificate_list(server->service, search, device, state, after, limit_of(request), error);
+	return service_certificate_list(server->service, search, device, state, after, admin_limit(request), error);
 }
 
 static json_t *certificate_issue(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"csr", "profile", "subject", "sans", "days", "may_enroll", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request), *der_text = NULL;
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request), *der_text = NULL;
 	g_autofree const char **sans = NULL;
 	g_autofree guchar *der = NULL;
 	g_autoptr(GBytes) csr = NULL;
@@ -499,7 +494,7 @@ static json_t *certificate_issue(struct server *server, const struct http_reques
 	int64_t days = 0;
 	gsize len;
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "csr", &text, error) || !get_text(body, "profile", &wish.profile, error) || !get_text(body, "subject", &wish.subject, error) ||
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "csr", &text, error) || !admin_get_text(body, "profile", &wish.profile, error) || !admin_get_text(body, "subject", &wish.subject, error) ||
 	    !get_texts(body, "sans", &sans, error) || !get_int(body, "days", &days, error) || !get_bool(body, "may_enroll", &wish.may_enroll, error))
 		return NULL;
 	if (!text || days < 0 || days > 3650) {
@@ -525,18 +520,18 @@ static json_t *certificate_show(struct server *server, const struct http_request
 static json_t *certificate_revoke(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"reason", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	const char *reason = NULL;
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "reason", &reason, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "reason", &reason, error))
 		return NULL;
 	return service_certificate_revoke(server->service, actor, request->params[0], reason, error);
 }
 
 static json_t *certificate_release(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *actor = actor_of(server, request);
+	g_autofree char *actor = admin_actor(server, request);
 
 	return service_certificate_release(server->service, actor, request->params[0], error);
 }
@@ -548,28 +543,28 @@ static json_t *held(struct server *server, const struct http_request *request, G
 
 static json_t *crl_publish(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *actor = actor_of(server, request);
+	g_autofree char *actor = admin_actor(server, request);
 
 	return service_crl_publish(server->service, actor, error);
 }
 
 static json_t *challenges(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = after_of(request);
+	g_autofree char *after = admin_after(request);
 
-	return service_challenge_list(server->service, after, limit_of(request), error);
+	return service_challenge_list(server->service, after, admin_limit(request), error);
 }
 
 static json_t *challenge_new(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"subject", "sans", "profile", "device", "key_type", "ttl_seconds", "uses", "enroll", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	g_autofree const char **sans = NULL;
 	struct challenge_wish wish = {0};
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "subject", &wish.subject, error) || !get_texts(body, "sans", &sans, error) || !get_text(body, "profile", &wish.profile, error) ||
-	    !get_text(body, "device", &wish.device, error) || !get_text(body, "key_type", &wish.key_type, error) || !get_int(body, "ttl_seconds", &wish.ttl_s, error) ||
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "subject", &wish.subject, error) || !get_texts(body, "sans", &sans, error) || !admin_get_text(body, "profile", &wish.profile, error) ||
+	    !admin_get_text(body, "device", &wish.device, error) || !admin_get_text(body, "key_type", &wish.key_type, error) || !get_int(body, "ttl_seconds", &wish.ttl_s, error) ||
 	    !get_int(body, "uses", &wish.uses, error) || !get_bool(body, "enroll", &wish.may_enroll, error))
 		return NULL;
 	wish.sans = (const char *const *)sans;
@@ -578,7 +573,7 @@ static json_t *challenge_new(struct server *server, const struct http_request *r
 
 static json_t *challenge_revoke(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *actor = actor_of(server, request);
+	g_autofree char *actor = admin_actor(server, request);
 
 	return service_challenge_revoke(server->service, actor, request->params[0], error);
 }
@@ -595,34 +590,34 @@ static json_t *profile_show(struct server *server, const struct http_request *re
 
 static json_t *profile_set(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 
 	return body ? service_profile_set(server->service, actor, request->params[0], body, error) : NULL;
 }
 
 static json_t *profile_remove(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *actor = actor_of(server, request);
+	g_autofree char *actor = admin_actor(server, request);
 
 	return service_profile_remove(server->service, actor, request->params[0], error);
 }
 
 static json_t *requests(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = after_of(request), *state = http_request_query(request, "state");
+	g_autofree char *after = admin_after(request), *state = http_request_query(request, "state");
 
-	return service_request_list(server->service, state, after, limit_of(request), error);
+	return service_request_list(server->service, state, after, admin_limit(request), error);
 }
 
 static json_t *decide(struct server *server, const struct http_request *request, bool approve, GError **error)
 {
 	static const char *const keys[] = {"reason", NULL};
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	const char *reason = NULL;
 
-	if (!body || !check_keys(body, keys, error) || !get_text(body, "reason", &reason, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "reason", &reason, error))
 		return NULL;
 	return service_request_decide(server->service, actor, request->params[0], approve, reason, error);
 }
@@ -644,22 +639,22 @@ static json_t *outside(struct server *server, const struct http_request *request
 
 static json_t *outside_set(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autoptr(json_t) body = body_object(request, error);
-	g_autofree char *actor = actor_of(server, request);
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 
 	return body ? service_outside_set(server->service, actor, request->params[0], body, error) : NULL;
 }
 
 static json_t *outside_remove(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *actor = actor_of(server, request);
+	g_autofree char *actor = admin_actor(server, request);
 
 	return service_outside_remove(server->service, actor, request->params[0], error);
 }
 
 static json_t *audit(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = after_of(request), *object = http_request_query(request, "object"), *action = http_request_query(request, "action"), *last = http_request_query(request, "last");
+	g_autofree char *after = admin_after(request), *object = http_request_query(request, "object"), *action = http_request_query(request, "action"), *last = http_request_query(request, "last");
 
 	if (last && object) {
 		pom_fail(error, POM_ERR_BAD_REQUEST, "last and object do not go together: the entries about one object are few");
@@ -667,7 +662,7 @@ static json_t *audit(struct server *server, const struct http_request *request, 
 	}
 	if (last)
 		return service_audit_last(server->service, action, g_ascii_strtoll(last, NULL, 10), error);
-	return service_audit_list(server->service, object, action, after, limit_of(request), error);
+	return service_audit_list(server->service, object, action, after, admin_limit(request), error);
 }
 
 static json_t *audit_verify(struct server *server, const struct http_request *request, GError **error)
@@ -693,7 +688,7 @@ static struct http_response *readyz(void *ctx, const struct http_request *reques
 	g_autoptr(GError) error = NULL;
 
 	if (!store_ping(server->store, &error))
-		return problem(request, error);
+		return admin_problem(request, error);
 	return http_response_text(200, "text/plain", "ready\n");
 }
 
@@ -705,7 +700,7 @@ static struct http_response *metrics(void *ctx, const struct http_request *reque
 	g_autoptr(GError) error = NULL;
 
 	if (!is_authorized(ctx, request, &error))
-		return problem(request, error);
+		return admin_problem(request, error);
 	pom_buf_init(&buf, 4 << 20);
 	pom_metric_format(&buf);
 	return http_response_new(200, "text/plain; version=0.0.4; charset=utf-8", pom_buf_steal(&buf));
@@ -717,7 +712,7 @@ static struct http_response *version(void *ctx, const struct http_request *reque
 }
 
 /* The rest is rows: method, pattern, what it does, status of success. */
-#define ADMIN_TABLE(X) \
+#define ADMIN_OWN_TABLE(X) \
 	X("/api/v1/devices", HTTP_GET, devices, 200) \
 	X("/api/v1/devices/{}", HTTP_GET, device, 200) \
 	X("/api/v1/devices/{}/events", HTTP_GET, device_events, 200) \
@@ -767,6 +762,9 @@ static struct http_response *version(void *ctx, const struct http_request *reque
 	X("/api/v1/audit", HTTP_GET, audit, 200) \
 	X("/api/v1/audit/verify", HTTP_GET, audit_verify, 200)
 
+#define ADMIN_TABLE(X) ADMIN_OWN_TABLE(X) ADMIN_OTA_TABLE(X) ADMIN_LIBRARY_TABLE(X) ADMIN_PROFILE_TABLE(X)
+#define ADMIN_RAW_TABLE(X) ADMIN_PROFILE_RAW_TABLE(X)
+
 static const struct {
 	const char *pattern;
 	enum http_method method;
@@ -778,6 +776,17 @@ static const struct {
 #undef X
 };
 
+/* Those that answer something else than JSON. */
+static const struct {
+	const char *pattern;
+	enum http_method method;
+	admin_raw_fn run;
+} raw_table[] = {
+#define X(pattern, method, run) {pattern, method, run},
+	ADMIN_RAW_TABLE(X)
+#undef X
+};
+
 static struct http_response *api(void *ctx, const struct http_request *request)
 {
 	struct server *server = ctx;
@@ -785,12 +794,18 @@ static struct http_response *api(void *ctx, const struct http_request *request)
 	enum http_method method = request->method == HTTP_HEAD ? HTTP_GET : request->method;
 
 	if (!is_authorized(server, request, &error))
-		return problem(request, error);
+		return admin_problem(request, error);
 	for (unsigned i = 0; i < G_N_ELEMENTS(table); i++)
 		if (table[i].method == method && !strcmp(table[i].pattern, request->route->pattern)) {
 			json_t *json = table[i].run(server, request, &error);
 
 			return answer(request, table[i].status, json, error);
+		}
+	for (unsigned i = 0; i < G_N_ELEMENTS(raw_table); i++)
+		if (raw_table[i].method == method && !strcmp(raw_table[i].pattern, request->route->pattern)) {
+			struct http_response *response = raw_table[i].run(server, request, &error);
+
+			return response ? response : admin_problem(request, error);
 		}
 	g_assert_not_reached();
 }
@@ -802,6 +817,9 @@ const struct http_route admin_routes[] = {
 	{"/metrics", HTTP_BIT(HTTP_GET), 0, 0, metrics, 0},
 #define X(pattern, method, run, status) {pattern, HTTP_BIT(method), (method) == HTTP_POST || (method) == HTTP_PUT ? BODY_MAX : 0, 0, api, 0},
 	ADMIN_TABLE(X)
+#undef X
+#define X(pattern, method, run) {pattern, HTTP_BIT(method), (method) == HTTP_POST || (method) == HTTP_PUT ? BODY_MAX : 0, 0, api, 0},
+	ADMIN_RAW_TABLE(X)
 #undef X
 	{0},
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "service/enroll.h"
+#include "service/profile_sign.h"
 
 enum { TOKEN_BYTES = 24, SECRET_BYTES = 24, TTL_MAX_S = 365 * 86400, NAME_MAX_LEN = 255 };
 
@@ -93,26 +94,13 @@ static char *newest_topic(struct service *service)
 	return topic;
 }
 
-/* Signed with the stable profile key, with the chain up to the root's issuer. */
-static GBytes *sign_profile(struct service *service, const struct ca_set *set, GBytes *profile, GError **error)
-{
-	const struct authority *signer = set->profile_signer;
-	const struct generation *g = ca_set_issuer_of(set, signer->cert);
-	GBytes *const chain[] = {signer->der, g ? g->issuing->der : NULL};
-	gsize len;
-	const void *data = g_bytes_get_data(profile, &len);
-
-	return cms_make_signed(signer->signer, signer->cert, data, len, true, NID_sha256, service_now_ms(service) / 1000, NULL, 0, chain, g ? 2 : 1, error);
-}
-
 GBytes *service_profile_finish(struct service *service, plist *tree, GError **error)
 {
-	g_autoptr(ca_set) set = service_ca_set(service);
 	g_autoptr(GBytes) plain = mobileconfig_check(tree, error) ? plist_format(tree, error) : NULL;
 
 	if (!plain || service->settings.enroll_unsigned)
 		return g_steal_pointer(&plain);
-	return sign_profile(service, set, plain, error);
+	return service_profile_sign(service, plain, error);
 }
 
 /* The certificate whose SHA-1 devices compare: the only one of GetCACert, or the root at the end of a chain. */

@@ -119,6 +119,19 @@
 	" object " TEXT " NOT NULL, detail " TEXT ", hash " BLOB " NOT NULL" END \
 	"CREATE INDEX audit_object ON audit (object, seq);"
 
+/* Over-the-air enrollment and watches. */
+#define STORE_SCHEMA_3_OTA(TEXT, INT, BLOB, END) \
+	/* Whom a link is for, besides the name. */ \
+	"ALTER TABLE link ADD COLUMN user_email " TEXT ";"
+
+/* The library of profiles, groups, attributes and facts of devices. */
+#define STORE_SCHEMA_3_LIBRARY(TEXT, INT, BLOB, END) \
+	/* What a device reported of itself, as JSON. */ \
+	"CREATE TABLE fact (enrollment_id " TEXT " NOT NULL, name " TEXT " NOT NULL, value " TEXT " NOT NULL, learnt_at " INT " NOT NULL," \
+	" PRIMARY KEY (enrollment_id, name)" END
+
+#define STORE_SCHEMA_3(TEXT, INT, BLOB, END) STORE_SCHEMA_3_OTA(TEXT, INT, BLOB, END) STORE_SCHEMA_3_LIBRARY(TEXT, INT, BLOB, END)
+
 #define STORE_SCHEMA_1_SQLITE STORE_SCHEMA_1("TEXT", "INTEGER", "BLOB", ") STRICT;")
 #define STORE_SCHEMA_1_POSTGRES STORE_SCHEMA_1("TEXT COLLATE \"C\"", "bigint", "bytea", ");")
 #define STORE_SCHEMA_2_SQLITE STORE_SCHEMA_2("TEXT", "INTEGER", "BLOB", ") STRICT;") \
@@ -127,3 +140,5 @@
 #define STORE_SCHEMA_2_POSTGRES STORE_SCHEMA_2("TEXT COLLATE \"C\"", "bigint", "bytea", ");") \
 	"CREATE RULE audit_no_update AS ON UPDATE TO audit DO INSTEAD NOTHING;" \
 	"CREATE RULE audit_no_delete AS ON DELETE TO audit DO INSTEAD NOTHING;"
+#define STORE_SCHEMA_3_SQLITE STORE_SCHEMA_3("TEXT", "INTEGER", "BLOB", ") STRICT;")
+#define STORE_SCHEMA_3_POSTGRES STORE_SCHEMA_3("TEXT COLLATE \"C\"", "bigint", "bytea", ");")

@@ -1,7 +1,9 @@
-/* All SQL of Pomona, in the dialect that SQLite and PostgreSQL share: X(name, parameters, results, expect, mode, SQL). */
+/* All SQL of Pomona (some of it in the headers named here), in the dialect that SQLite and PostgreSQL share: X(name, parameters, results, expect, mode, SQL). */
 #pragma once
 
 #include "db/db.h"
+#include "store/statements_library.h"
+#include "store/statements_ota.h"
 
 #define ENROLLMENT_COLUMNS \
 	"id, device_id, user_part, parent_id, kind, state, active_epoch, pending_epoch, serial, product_name, model, model_name, device_name, os_version," \
@@ -25,7 +27,8 @@
 /* A device whose identity was revoked is refused whatever it holds: nobody waits for it, unless the certificate may be released again. */
 #define NOT_LOST "NOT (c.state = 2 AND coalesce(c.revoked_reason, '') <> 'certificateHold')"
 
-#define STORE_STATEMENTS(X) \
+#define STORE_STATEMENTS(X) OWN_STATEMENTS(X) OTA_STATEMENTS(X) LIBRARY_STATEMENTS(X)
+#define OWN_STATEMENTS(X) \
 	/* settings, authorities, tokens */ \
 	X(SETTING_GET, "t", "t", ANY, READ, "SELECT value FROM setting WHERE name = $1") \
 	X(SETTING_PUT, "tt", "", ANY, WRITE, "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value") \

@@ -1,0 +1,15 @@
+/* Configuration profiles encrypted to a device's identity (Apple: EncryptedPayloadContent): the PayloadContent array as a property list of
+ * its own, in CMS EnvelopedData to the RSA key of the identity, in place of the array. */
+#pragma once
+
+#include "codec/mobileconfig.h"
+#include "keys/keys.h"
+
+/* A copy of PROFILE with its content encrypted to RECIPIENT; CIPHER is NID_aes_256_cbc, or what old devices read (NID_aes_128_cbc, NID_des_ede3_cbc). transfer full.
+ * POM_ERR_PROFILE: there is no PayloadContent array, as in a profile that is encrypted already. POM_ERR_CMS_ALGORITHM: RECIPIENT has no RSA key. */
+plist *profile_encrypt(const plist *profile, X509 *recipient, int cipher_nid, const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A copy of PROFILE with its content in clear again; CERT is the certificate of KEY. transfer full. POM_ERR_PROFILE: it is not encrypted, or what is in it is no
+ * array of payloads; POM_ERR_CMS_*: the CMS message; POM_ERR_CMS_DECRYPT: for another key. */
+plist *profile_decrypt(const plist *profile, struct signer *key, X509 *cert, const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether it is encrypted. */
+bool profile_is_encrypted(const plist *profile);

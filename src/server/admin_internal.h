@@ -1,0 +1,38 @@
+/* What the files of the admin API share: each family has its handlers in one file, and its rows in a table that admin.c puts together. */
+#pragma once
+
+#include "server/server_internal.h"
+
+/* One handler for each route, run after authorization. JSON, transfer full; NULL with ERROR. */
+typedef json_t *(*admin_fn)(struct server *server, const struct http_request *request, GError **error);
+/* One that answers something else than JSON; NULL with ERROR. */
+typedef struct http_response *(*admin_raw_fn)(struct server *server, const struct http_request *request, GError **error);
+
+/* The problem document of ERROR (RFC 9457); logs the refusal. */
+struct http_response *admin_problem(const struct http_request *request, const GError *error);
+/* ?limit= (100 when it is not given) and ?after= ("" when it is not; transfer full). */
+int64_t admin_limit(const struct http_request *request);
+char *admin_after(const struct http_request *request);
+/* The body as a JSON object, transfer full; an empty one is an empty object. */
+json_t *admin_body(const struct http_request *request, GError **error);
+/* Refuses keys that nobody reads: a misspelt one would be silently ignored. KNOWN ends in NULL. */
+bool admin_check_keys(json_t *object, const char *const *known, GError **error);
+/* The text of KEY, borrowed; NULL when it is absent or null. */
+bool admin_get_text(json_t *object, const char *key, const char **ret, GError **error);
+/* Who asks, for the audit log; transfer full. */
+char *admin_actor(struct server *server, const struct http_request *request);
+/* Whether the content type is that of a property list. */
+bool admin_is_plist(const struct http_request *request);
+
+/* X(pattern, method, handler, status), and for raw handlers X(pattern, method, handler). */
+/* admin_ota.c: device CAs, over-the-air enrollment */
+#define ADMIN_OTA_TABLE(X)
+
+/* admin_library.c: profiles in the library, groups, attributes */
+#define ADMIN_LIBRARY_TABLE(X)
+
+/* admin_profile.c: signing, encrypting, linting of files; QR codes */
+#define ADMIN_PROFILE_TABLE(X)
+#define ADMIN_PROFILE_RAW_TABLE(X) \
+	X("/api/v1/profile-tools/sign", HTTP_POST, admin_profile_sign)
+struct http_response *admin_profile_sign(struct server *server, const struct http_request *request, GError **error);

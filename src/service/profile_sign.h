@@ -1,0 +1,7 @@
+/* Signing of profiles. */
+#pragma once
+
+#include "service/ca_internal.h"
+
+/* PROFILE (a property list) as CMS SignedData with content, by the profile-signing key, with the chain up to the root's issuer; transfer full. */
+GBytes *service_profile_sign(struct service *service, GBytes *profile, GError **error) G_GNUC_WARN_UNUSED_RESULT;
