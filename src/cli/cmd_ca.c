@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/cli.h"
+#include "codec/cms.h"
 
 static const char *ca_name(const struct cli *cli)
 {
@@ -204,11 +205,52 @@ int cmd_ca_csr(const struct cli *cli)
 	json_t *body = json_object(), *reply = NULL;
 
 	put_text(cli, body, "subject", "subject");
+	if (cli_flag(cli, "cancel")) {
+		json_decref(body);
+		reply = cli_call(cli, "DELETE", path, NULL, NULL, &error);
+		return cli_show(cli, reply, error);
+	}
 	if (put_spec(cli, body, &error))
 		reply = cli_call_json(cli, "POST", path, body, &error);
 	else
 		json_decref(body);
 	return show_text(cli, reply, "csr", error);
+}
+
+/* Appends the certificates of a file as PEM: PEM, DER, or PKCS#7 as many CAs give a chain. */
+static bool append_chain(GString *pem, const char *name, GError **error)
+{
+	gsize len;
+	g_autofree char *data = cli_read_file(name, &len, error);
+	g_autoptr(GPtrArray) ders = NULL;
+	g_autoptr(X509) single = NULL;
+
+	if (!data)
+		return false;
+	if (g_strstr_len(data, (gssize)len, "-----BEGIN")) {
+		g_string_append_printf(pem, "%s\n", data);
+		return true;
+	}
+	single = cert_parse_der(data, len, NULL);
+	if (single) {
+		g_autofree char *text = cert_format_pem(single);
+
+		g_string_append(pem, text);
+		return true;
+	}
+	ders = cms_certs_only_parse(data, len, NULL);
+	if (!ders)
+		return pom_fail(error, POM_ERR_CERT_MALFORMED, "%s holds neither PEM nor a certificate in DER nor PKCS#7", name);
+	for (guint i = 0; i < ders->len; i++) {
+		GBytes *der = g_ptr_array_index(ders, i);
+		g_autoptr(X509) cert = cert_parse_der(g_bytes_get_data(der, NULL), g_bytes_get_size(der), error);
+		g_autofree char *text = cert ? cert_format_pem(cert) : NULL;
+
+		if (!cert)
+			return false;
+		g_string_append(pem, text);
+	}
+	return true;
 }
 
 int cmd_ca_install(const struct cli *cli)
@@ -219,14 +261,8 @@ int cmd_ca_install(const struct cli *cli)
 	GString *chain = g_string_new(NULL);
 	bool ok = true;
 
-	for (int i = 1; ok && i < cli->n_args; i++) {
-		gsize len;
-		g_autofree char *text = cli_read_file(cli->args[i], &len, &error);
-
-		ok = text != NULL;
-		if (ok)
-			g_string_append_printf(chain, "%s\n", text);
-	}
+	for (int i = 1; ok && i < cli->n_args; i++)
+		ok = append_chain(chain, cli->args[i], &error);
 	json_object_set_new(body, "chain", json_string(chain->str));
 	g_string_free(chain, TRUE);
 	return send_body(cli, "POST", path, body, ok, error);

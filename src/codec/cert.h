@@ -145,6 +145,8 @@ struct cert_plan {
  * all with SKI. It lacks only the signature (the caller signs with the key's face). Errors: POM_ERR_CERT_MALFORMED.
  * Uses X509_PUBKEY_set0_param on the SPKI's parts, not X509_set_pubkey, which costs 200 µs. */
 X509 *cert_build(const struct cert_plan *plan, X509 *issuer, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* OLD with PLAN's serial number and dates, for its issuer to sign anew: names, key and extensions stay, whoever made it. transfer full. POM_ERR_CERT_MALFORMED. */
+X509 *cert_rebuild(X509 *old, const struct cert_plan *plan, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Pairs of short name or dotted OID ("CN", "O", "2.5.4.5", "UID") and UTF-8 value up to NULL → Name DER, transfer full;
  * POM_ERR_CERT_MALFORMED for an unknown attribute or a value over its limit (X.520 ub-*: CN 64). */

@@ -242,3 +242,14 @@ X509 *cert_build(const struct cert_plan *plan, X509 *issuer, GError **error)
 		return NULL;
 	return g_steal_pointer(&cert);
 }
+
+X509 *cert_rebuild(X509 *old, const struct cert_plan *plan, GError **error)
+{
+	g_autoptr(X509) cert = X509_dup(old);
+
+	if (!cert) {
+		malformed(error, "the old one cannot be copied");
+		return NULL;
+	}
+	return set_serial(cert, plan, error) && set_dates(cert, plan, error) ? g_steal_pointer(&cert) : NULL;
+}

@@ -415,6 +415,13 @@ static json_t *ca_csr(struct server *server, const struct http_request *request,
 	return service_ca_csr(server->service, actor, &spec, subject, error);
 }
 
+static json_t *ca_csr_cancel(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *actor = admin_actor(server, request);
+
+	return service_ca_csr_cancel(server->service, actor, request->params[0], error);
+}
+
 static json_t *ca_install(struct server *server, const struct http_request *request, GError **error)
 {
 	static const char *const keys[] = {"chain", NULL};
@@ -735,6 +742,7 @@ static struct http_response *version(void *ctx, const struct http_request *reque
 	X("/api/v1/cas/import", HTTP_POST, ca_import, 201) \
 	X("/api/v1/cas/{}", HTTP_GET, ca, 200) \
 	X("/api/v1/cas/{}/csr", HTTP_POST, ca_csr, 201) \
+	X("/api/v1/cas/{}/csr", HTTP_DELETE, ca_csr_cancel, 200) \
 	X("/api/v1/cas/{}/install", HTTP_POST, ca_install, 200) \
 	X("/api/v1/cas/{}/renew", HTTP_POST, ca_renew, 200) \
 	X("/api/v1/cas/{}/rekey", HTTP_POST, ca_rekey, 200) \

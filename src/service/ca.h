@@ -103,6 +103,8 @@ struct ca_import { const char *name; GBytes *const *files; size_t n; const char 
 json_t *service_ca_import(struct service *service, const char *actor, const struct ca_import *import, GError **error);
 /* A key and its CSR for an outside CA; {"csr": PEM}. */
 json_t *service_ca_csr(struct service *service, const char *actor, const struct ca_spec *spec, const char *subject, GError **error);
+/* Takes back the request of a CA, with its key. POM_ERR_CONFLICT when none waits. → {ca, canceled: generation} */
+json_t *service_ca_csr_cancel(struct service *service, const char *actor, const char *name, GError **error);
 /* The certificate for it, with the chain up to the root. */
 json_t *service_ca_install(struct service *service, const char *actor, const char *name, GBytes *chain, GError **error);
 json_t *service_ca_renew(struct service *service, const char *actor, const char *name, int days, GError **error);

@@ -215,6 +215,23 @@ json_t *service_ca_csr(struct service *service, const char *actor, const struct 
 	return json_pack("{s:s, s:s, s:s}", "ca", spec->name, "generation", id, "csr", pem);
 }
 
+json_t *service_ca_csr_cancel(struct service *service, const char *actor, const char *name, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	const struct generation *g = ca_set_in_state(set, name, GENERATION_REQUESTED);
+	json_t *o;
+
+	if (!g) {
+		pom_fail(error, POM_ERR_CONFLICT, "no request of a CA \"%.64s\" waits for its certificate", name);
+		return NULL;
+	}
+	o = json_pack("{s:s, s:s}", "ca", name, "canceled", g->id);
+	if (store_generation_drop(service->store, g->id, g->version, AUDIT(actor, "ca.csr.cancel", name, audit_detail("generation", g->id, NULL)), error) && service_ca_reload(service, error))
+		return o;
+	json_decref(o);
+	return NULL;
+}
+
 /* Whether the chain holds a certificate for this key. */
 static bool has_key(GPtrArray *certs, struct signer *key)
 {
@@ -327,6 +344,18 @@ static bool renew_one(struct service *service, struct own_made *made, const stru
 	return *ret != NULL;
 }
 
+/* The imported kind: one certificate that signs itself. */
+static bool renew_single(struct service *service, struct own_made *made, const struct authority *old, const char *generation_id, int days, const struct authority **ret, GError **error)
+{
+	g_autofree char *pin = old->key_uri ? pin_of(service, old, NULL) : NULL;
+	struct own_plan plan = {.role = "issuing", .generation_id = generation_id, .days = days, .key_uri = old->key_uri, .pin = pin};
+
+	*ret = own_renew_single(made, old, &plan, &service->seal, service->clock, error);
+	if (pin)
+		explicit_bzero(pin, strlen(pin));
+	return *ret != NULL;
+}
+
 json_t *service_ca_renew(struct service *service, const char *actor, const char *name, int days, GError **error)
 {
 	g_autoptr(ca_set) set = service_ca_set(service);
@@ -334,21 +363,25 @@ json_t *service_ca_renew(struct service *service, const char *actor, const char 
 	const struct authority *root, *issuing = NULL, *ra;
 	g_autofree char *id = NULL;
 	struct own_made made;
-	bool ok;
+	bool ok, single;
 
 	if (!g) {
 		pom_fail(error, POM_ERR_NOT_FOUND, "there is no active CA \"%.64s\"", name);
 		return NULL;
 	}
-	if (!g->root->signer || g->chain->len) {
+	single = g->issuing->signer && g_bytes_equal(g->root->der, g->issuing->der);
+	if (!single && (!g->root->signer || g->chain->len)) {
 		pom_fail(error, POM_ERR_CONFLICT, "the key of \"%s\" is not here, so it cannot be asked for a new certificate: get one from that CA for the same key and give it with \"pomona ca install\"", g->issuing->info->issuer);
 		return NULL;
 	}
 	id = g_strdup(g->id);
 	own_made_init(&made);
-	ok = renew_one(service, &made, g->root, CERT_ROOT_CA, NULL, g->id, CA_ROOT_DAYS, false, &root, error) &&
-	     renew_one(service, &made, g->issuing, CERT_ISSUING_CA, root, g->id, days ? days : CA_ISSUING_DAYS, g->ra != NULL, &issuing, error) &&
-	     (!g->ra || renew_one(service, &made, g->ra, CERT_RA, issuing, g->id, days ? days : CA_ISSUING_DAYS, false, &ra, error)) &&
+	if (single)
+		ok = renew_single(service, &made, g->issuing, g->id, days ? days : CA_ISSUING_DAYS, &issuing, error);
+	else
+		ok = renew_one(service, &made, g->root, CERT_ROOT_CA, NULL, g->id, CA_ROOT_DAYS, false, &root, error) &&
+		     renew_one(service, &made, g->issuing, CERT_ISSUING_CA, root, g->id, days ? days : CA_ISSUING_DAYS, g->ra != NULL, &issuing, error);
+	ok = ok && (!g->ra || renew_one(service, &made, g->ra, CERT_RA, issuing, g->id, days ? days : CA_ISSUING_DAYS, false, &ra, error)) &&
 	     store_made(service, g, GENERATION_ACTIVE, &made, AUDIT(actor, "ca.renew", name, audit_detail("generation", g->id, "serial", issuing->info->serial, NULL)), error);
 	own_made_clear(&made);
 	return ok ? show_generation(service, id, error) : NULL;

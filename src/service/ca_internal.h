@@ -31,6 +31,8 @@ struct own_plan {
 struct authority *own_make(struct own_made *made, const struct own_plan *plan, struct signer *key, const struct seal *seal, const struct pom_clock *clock, GError **error);
 /* The same subject, key and extensions again, with new dates: renewal. */
 struct authority *own_renew(struct own_made *made, const struct authority *old, const struct own_plan *plan, const struct seal *seal, const struct pom_clock *clock, GError **error);
+/* A CA certificate that signs itself and is issuing CA and root in one, as it was imported: the same again with new dates, as PLAN's role (with the key) and as root. */
+struct authority *own_renew_single(struct own_made *made, const struct authority *old, const struct own_plan *plan, const struct seal *seal, const struct pom_clock *clock, GError **error);
 
 /* The first of ROLE; borrowed, NULL when there is none. */
 const struct authority *own_made_find(const struct own_made *made, const char *role);

@@ -121,6 +121,22 @@ struct authority *own_renew(struct own_made *made, const struct authority *old, 
 	return NULL;
 }
 
+struct authority *own_renew_single(struct own_made *made, const struct authority *old, const struct own_plan *plan, const struct seal *seal, const struct pom_clock *clock, GError **error)
+{
+	const struct own_plan root = {.role = "root", .generation_id = plan->generation_id};
+	struct cert_plan p = {0};
+	g_autoptr(X509) cert = NULL;
+	uint8_t serial[16];
+
+	pom_random_fill(seal->random, serial, sizeof(serial));
+	ca_plan_serial(&p, serial);
+	ca_plan_dates(&p, pom_clock_now_ms(clock) / 1000, plan->days, 0, 0);
+	cert = cert_rebuild(old->cert, &p, error);
+	if (!cert || !sign(cert, NULL, old->signer, error) || !add_made(made, &root, cert, NULL, seal, clock, error))
+		return NULL;
+	return add_made(made, plan, cert, old->signer, seal, clock, error);
+}
+
 /* A new key of our own, or the one in a token. */
 static struct signer *get_key(const char *key_type, unsigned bits, const char *curve, const char *uri, const char *pin, GError **error)
 {

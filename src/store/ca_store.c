@@ -150,6 +150,16 @@ bool store_generation_change(struct store *store, const struct generation_change
 	return store_run(store, batch, error);
 }
 
+bool store_generation_drop(struct store *store, const char *id, int64_t version, const struct audit_entry *audit, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_GENERATION_DROP, db_text(id), db_int(version));
+	db_batch_add(batch, Q_AUTHORITY_DROP, db_text(id));
+	store_batch_audit(store, batch, audit);
+	return store_run(store, batch, error);
+}
+
 static void take_count(const struct db_batch *batch, size_t row, void *out)
 {
 	*(struct generation_count *)out = (struct generation_count){db_get_text(batch, 0, row, 0), db_get_int(batch, 0, row, 1)};

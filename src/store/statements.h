@@ -47,6 +47,9 @@
 	X(GENERATION_STATE, "titiii", "", ONE, WRITE, \
 	  "UPDATE ca_generation SET state = $3, version = version + 1, activated_at = CASE WHEN $4 > 0 THEN $4 ELSE activated_at END," \
 	  " retiring_at = CASE WHEN $5 > 0 THEN $5 ELSE retiring_at END, retired_at = CASE WHEN $6 > 0 THEN $6 ELSE retired_at END WHERE id = $1 AND version = $2") \
+	/* A request whose certificate nobody will give: nothing was ever issued or promised with its key. */ \
+	X(GENERATION_DROP, "ti", "", ONE, WRITE, "DELETE FROM ca_generation WHERE id = $1 AND version = $2 AND state = 'requested'") \
+	X(AUTHORITY_DROP, "t", "", ANY, WRITE, "DELETE FROM authority WHERE generation_id = $1") \
 	X(GENERATION_DEVICES, "", "ti", ANY, READ, \
 	  "SELECT c.generation_id, count(*) FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
 	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' GROUP BY c.generation_id ORDER BY c.generation_id") \

@@ -59,6 +59,8 @@ bool store_generation_add(struct store *store, const struct generation_row *gene
 struct generation_change { const char *id, *state; int64_t version, activated_ms, retiring_ms, retired_ms; };
 bool store_generation_change(struct store *store, const struct generation_change *changes, size_t n_changes, const struct authority_row *added, size_t n_added,
                              const char *const *superseded_ids, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Removes a generation in state requested with its key. POM_ERR_STORE_CONFLICT when it is in another state or version by now. */
+bool store_generation_drop(struct store *store, const char *id, int64_t version, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* How many live devices have an identity of each generation: array of struct generation_count. */
 struct generation_count { const char *generation_id; int64_t n; };
 GArray *store_generation_devices(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;

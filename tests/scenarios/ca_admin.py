@@ -1,6 +1,7 @@
 """What administrators do with CAs and certificates: make, import, ask an outside CA, issue, revoke, audit; and what becomes of old identities and old data."""
 import concurrent.futures
 import sqlite3
+import types
 import warnings
 
 from cryptography.x509 import ocsp as x509_ocsp
@@ -165,6 +166,15 @@ def import_of_files():
             expect(issued_by(enroll_by(s, f"of-{name}", name), ca.cert), f"{name}: the issuer")
         equal(generation(s, "curve")["ra"]["key_type"], "rsa", "RA of an EC CA")
         s.refused("ca", "renew", "pem", text="is not here")
+        # One certificate that signs itself is renewed as it is, whoever made it.
+        earlier = enroll_by(s, "of-single")
+        s.cli("ca", "renew", "single", "--days", "900")
+        again = load_pem(generation(s, "single")["certificate_pem"])
+        kept = lambda c: (c.subject, c.issuer, c.public_key().public_numbers(), [(e.oid, e.critical, e.value) for e in c.extensions])
+        equal(kept(again), kept(root.cert), "names, key and extensions of the renewed CA")
+        expect(again.serial_number != root.cert.serial_number and again.not_valid_after > earlier.not_valid_after and issued_by(earlier, again), "the renewed CA")
+        expect(issued_by(enroll_by(s, "of-single"), again), "a new certificate")
+        cases["single"] = (*cases["single"][:2], types.SimpleNamespace(cert=again))
         s.refused("ca", "rekey", "pem", text='make a request for a new key with "pomona ca csr"')
         s.restart()
         for name, (_, _, ca) in cases.items():
@@ -390,6 +400,12 @@ def a_ca_below_an_outside_one():
         request = s.cli("ca", "csr", "school", "--subject", "O=Example School,CN=Example Device CA")
         equal(openssl("req", "-verify", "-noout", "-subject", "-nameopt", "RFC2253", input=request["csr"].encode()), b"subject=CN=Example Device CA,O=Example School\n", "the request")
         s.refused("ca", "csr", "school", "--subject", "CN=again", text="waits for the certificate of a request")
+        # A request that nobody will answer is taken back, and another made.
+        equal(s.cli("ca", "csr", "school", "--cancel"), {"ca": "school", "canceled": "school-1"}, "canceled")
+        s.refused("ca", "csr", "school", "--cancel", text="no request")
+        s.refused("ca", "install", "school", keep(s, "late.pem", answer(request)), keep(s, "root.pem", root.pem), text="none of the certificates is for the key")
+        equal([e["object"] for e in audit(s, "ca.csr.cancel")], ["school"], "audit")
+        request = s.cli("ca", "csr", "school", "--subject", "O=Example School,CN=Example Device CA")
         good = answer(request)
         for what, files, text in (
             ("another key", [Ca("Example Device CA", root).pem, root.pem], "none of the certificates is for the key"),
@@ -402,7 +418,7 @@ def a_ca_below_an_outside_one():
         s.restart()
         equal(generation(s, "school")["state"], "requested", "what was refused changes nothing")
         s.refused("scep-profile", "set", "of-school", "ca=school", text="school")
-        s.cli("ca", "install", "school", keep(s, "a.pem", good), keep(s, "b.pem", root.pem))
+        s.cli("ca", "install", "school", keep(s, "a.cer", der(load_pem(good))), keep(s, "b.pem", root.pem))
         shown = generation(s, "school")
         equal((shown["state"], load_pem(shown["certificate_pem"])), ("active", load_pem(good)), "the installed CA")
         chain_verifies(s, enroll_by(s, "of-school", "school"), shown)
@@ -411,7 +427,9 @@ def a_ca_below_an_outside_one():
         old = Scep(s, "of-school")
         s.refused("ca", "renew", "school", text='give it with "pomona ca install"')
         renewed = answer(request, days=2000)
-        s.cli("ca", "install", "school", keep(s, "a.pem", renewed + root.pem))
+        bundle = openssl("crl2pkcs7", "-nocrl", "-certfile", keep(s, "a.pem", renewed + root.pem), "-outform", "DER")
+        s.refused("ca", "install", "school", keep(s, "junk.der", b"\x30\x03\x02\x01\x00"), text="neither PEM nor")
+        s.cli("ca", "install", "school", keep(s, "a.p7b", bundle))
         equal(load_pem(generation(s, "school")["certificate_pem"]), load_pem(renewed), "the renewed CA")
         equal([g["number"] for g in s.cli("ca", "show", "school")], [1], "generations")
         expect(issued_by(old.enroll(new_challenge(s, "--profile", "of-school"))[1], load_pem(renewed)), "a request for the old certificate")
@@ -427,7 +445,7 @@ def a_ca_below_an_outside_one():
         s.cli("ca", "rekey", "school", "--finish")
         chain_verifies(s, enroll_by(s, "of-school"), generation(s, "school", 2))
         equal([e["action"] for e in audit(s, object="school") if e["action"].startswith("ca.")],
-              ["ca.csr", "ca.install", "ca.renew", "ca.csr", "ca.install", "ca.rekey.activate", "ca.rekey.finish"], "audit")
+              ["ca.csr", "ca.csr.cancel", "ca.csr", "ca.install", "ca.renew", "ca.csr", "ca.install", "ca.rekey.activate", "ca.rekey.finish"], "audit")
 
 
 # ---------------------------------------------------------------- certificates, CRL, OCSP
