@@ -1,10 +1,13 @@
-/* The enrollment profile, for a link and for the renewal of an identity. */
+/* Enrollment links, and the enrollment profile for a link and for the renewal of an identity. */
 #pragma once
 
 #include "core/enroll.h"
 #include "service/ca_internal.h"
 #include "keys/pkcs12.h"
 #include "service/relay.h"
+
+/* The link of TOKEN, when it can be used now (POM_ERR_LINK_*); its id goes into SUBJECT in any case. Changes nothing. Clear with link_load_clear. */
+bool service_link_load(struct service *service, const char *token, struct subject *subject, struct link_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 struct enroll_wish {
 	const char *link_id;       /* the identifiers in the profile come from it */
