@@ -30,6 +30,7 @@ LIBRARIES = {
     r"nghttp2/.*": {"push", "sim"},
     r"expat\.h": {"codec"},
     r"zlib\.h": {"store"},
+    r"qrencode\.h": {"codec"},
 }
 PURE = {"core", "codec"}
 FORBIDDEN = re.compile(

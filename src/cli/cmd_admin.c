@@ -6,39 +6,6 @@
 #include "base/error.h"
 #include "cli/cli.h"
 
-int cmd_enroll_new(const struct cli *cli)
-{
-	g_autoptr(GError) error = NULL;
-	json_t *body = json_object();
-	int64_t ttl = 0;
-
-	if (cli_value(cli, "user"))
-		json_object_set_new(body, "user", json_string(cli_value(cli, "user")));
-	if (cli_value(cli, "device"))
-		json_object_set_new(body, "device", json_string(cli_value(cli, "device")));
-	if (cli_value(cli, "ttl")) {
-		if (!cli_parse_time(cli_value(cli, "ttl"), &ttl, &error)) {
-			json_decref(body);
-			return cli_fail(error);
-		}
-		json_object_set_new(body, "ttl_seconds", json_integer(ttl));
-	}
-	json_t *reply = cli_call_json(cli, "POST", "/api/v1/links", body, &error);
-	return cli_show(cli, reply, error);
-}
-
-int cmd_enroll_list(const struct cli *cli)
-{
-	static const struct cli_column columns[] = {{"ID", "id"}, {"STATE", "state"}, {"USER", "user"}, {"DEVICE", "device"}, {"EXPIRES", "expires"}};
-
-	return cli_show_list(cli, "/api/v1/links", columns, G_N_ELEMENTS(columns));
-}
-
-int cmd_enroll_revoke(const struct cli *cli)
-{
-	return cli_call_one(cli, "DELETE", "links", "");
-}
-
 int cmd_device_list(const struct cli *cli)
 {
 	static const struct cli_column columns[] = {{"ID", "id"}, {"UDID", "udid"}, {"SERIAL", "serial"}, {"MODEL", "product_name"}, {"OS", "os_version"},

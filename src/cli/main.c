@@ -40,10 +40,13 @@ const struct cli_verb cli_verbs[] = {
 	 OPTIONS({"seal-key", CLI_VALUE, "FILE", "the encryption key (seal.key) of the server that was backed up, when it is not in the backup"}),
 	 CLI_COMMON_DATA | CLI_COMMON_JSON, cmd_restore},
 	{"enroll new", "", 0, 0, "make a one-time enrollment link",
-	 "pomona enroll new --user \"Ann Example\" --ttl 24h\n\n"
-	 "Prints the link to give to the device's user. It can be opened several times, until the device has enrolled or the time is up.",
+	 "pomona enroll new --user \"Ann Example\" --ttl 24h\n"
+	 "pomona enroll new --user \"Ann Example\" --qr\n\n"
+	 "Prints the link to give to the device's user. It can be opened several times, until the device has enrolled or the time is up. Only now can its QR code be made:"
+	 " the link itself is not kept, only a hash of it.",
 	 OPTIONS({"user", CLI_VALUE, "NAME", "who will use the device"}, {"device", CLI_VALUE, "NAME", "what the device is called"},
-	         {"ttl", CLI_VALUE, "TIME", "how long the link works: 30m, 24h, 7d"}),
+	         {"ttl", CLI_VALUE, "TIME", "how long the link works: 30m, 24h, 7d"}, {"qr", CLI_FLAG, NULL, "draw the link as a QR code on the terminal"},
+	         {"svg", CLI_VALUE, "FILE", "write the QR code to an SVG file"}),
 	 CLI_COMMON_API, cmd_enroll_new},
 	{"enroll list", "", 0, 0, "list enrollment links", "pomona enroll list", NO_OPTIONS, CLI_COMMON_API, cmd_enroll_list},
 	{"enroll revoke", "ID", 1, 1, "withdraw an enrollment link", "pomona enroll revoke 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_enroll_revoke},

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "codec/qr.h"
 #include "server/admin_internal.h"
 
 enum { BODY_MAX = 12 << 20, PUBLIC = 1 };
@@ -180,9 +181,17 @@ static json_t *links(struct server *server, const struct http_request *request, 
 	return service_link_list(server->service, after, admin_limit(request), error);
 }
 
+static bool add_qr(json_t *reply, const char *url, GError **error)
+{
+	g_autoptr(qr) code = qr_new(url, error);
+	g_autofree char *svg = code ? qr_format_svg(code, "QR code of an enrollment link") : NULL;
+
+	return svg && json_object_set_new(reply, "qr_svg", json_string(svg)) == 0;
+}
+
 static json_t *link_new(struct server *server, const struct http_request *request, GError **error)
 {
-	static const char *const keys[] = {"user", "device", "ttl_seconds", NULL};
+	static const char *const keys[] = {"user", "device", "ttl_seconds", "qr", NULL};
 	g_autoptr(json_t) body = admin_body(request, error);
 	struct link_request wish = {0};
 	struct link_made made = {0};
@@ -194,11 +203,17 @@ static json_t *link_new(struct server *server, const struct http_request *reques
 		pom_fail(error, POM_ERR_JSON, "ttl_seconds must be a whole number");
 		return NULL;
 	}
+	if (json_object_get(body, "qr") && !json_is_boolean(json_object_get(body, "qr"))) {
+		pom_fail(error, POM_ERR_JSON, "qr must be true or false");
+		return NULL;
+	}
 	wish.ttl_s = json_integer_value(json_object_get(body, "ttl_seconds"));
 	if (service_link_new(server->service, &wish, &made, error)) {
 		g_autofree char *expires = pom_time_format(made.expires_ms);
 
 		reply = json_pack("{s:s, s:s, s:s, s:s}", "id", made.id, "url", made.url, "profile_url", made.profile_url, "expires", expires);
+		if (json_is_true(json_object_get(body, "qr")) && !add_qr(reply, made.url, error))
+			g_clear_pointer(&reply, json_decref);
 	}
 	link_made_clear(&made);
 	return reply;
