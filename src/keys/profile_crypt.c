@@ -5,6 +5,16 @@ enum { ENCRYPTED_MAX = 32 << 20 };
 #define PLAIN_KEY "PayloadContent"
 #define ENCRYPTED_KEY "EncryptedPayloadContent"
 
+int profile_cipher_nid(const char *name)
+{
+	static const struct { const char *name; int nid; } ciphers[] = {{"aes256", NID_aes_256_cbc}, {"aes128", NID_aes_128_cbc}, {"3des", NID_des_ede3_cbc}};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(ciphers); i++)
+		if (!g_strcmp0(name, ciphers[i].name))
+			return ciphers[i].nid;
+	return NID_undef;
+}
+
 bool profile_is_encrypted(const plist *profile)
 {
 	return plist_get_type(plist_dict_get(profile, ENCRYPTED_KEY)) == PLIST_DATA;

@@ -5,6 +5,9 @@
 #include "codec/mobileconfig.h"
 #include "keys/keys.h"
 
+/* The NID of a cipher by the name that people use: aes256, aes128, 3des; NID_undef (0) for any other, and for NULL. */
+int profile_cipher_nid(const char *name);
+
 /* A copy of PROFILE with its content encrypted to RECIPIENT; CIPHER is NID_aes_256_cbc, or what old devices read (NID_aes_128_cbc, NID_des_ede3_cbc). transfer full.
  * POM_ERR_PROFILE: there is no PayloadContent array, as in a profile that is encrypted already. POM_ERR_CMS_ALGORITHM: RECIPIENT has no RSA key. */
 plist *profile_encrypt(const plist *profile, X509 *recipient, int cipher_nid, const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;

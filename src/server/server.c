@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "keys/pkcs11.h"
+#include "keys/profile_crypt.h"
 #include "server/datadir.h"
 #include "server/outbound.h"
 #include "server/server_internal.h"
@@ -64,6 +65,7 @@ static struct service_settings service_settings(const struct settings *s)
 		.identity_source = g_strdup(settings_text(s, SETTING_IDENTITY_SOURCE) ? settings_text(s, SETTING_IDENTITY_SOURCE) : "scep"),
 		.identity_outside = g_strdup(settings_text(s, SETTING_IDENTITY_OUTSIDE) ? settings_text(s, SETTING_IDENTITY_OUTSIDE) : ""),
 		.pkcs12_modern = settings_bool(s, SETTING_IDENTITY_MODERN),
+		.profile_cipher = profile_cipher_nid(settings_text(s, SETTING_ENROLL_CIPHER)),
 	};
 }
 
@@ -112,6 +114,13 @@ static bool check_identity(const struct settings *s, GError **error)
 	return true;
 }
 
+static bool check_profile_cipher(const struct settings *s, GError **error)
+{
+	const char *name = settings_text(s, SETTING_ENROLL_CIPHER);
+
+	return profile_cipher_nid(name) ? true : pom_fail(error, POM_ERR_CONFIG, "enroll.profile_cipher must be aes256, aes128 or 3des, not \"%s\"", name ? name : "");
+}
+
 /* It stands in certificates. */
 static bool check_ca_url(const struct settings *s, GError **error)
 {
@@ -143,7 +152,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		return pom_fail(error, POM_ERR_CONFIG, "enroll.key_size must be 2048 or 4096");
 	if (settings_text(s, SETTING_TLS_KEY) && !settings_text(s, SETTING_TLS_CERTIFICATE))
 		return pom_fail(error, POM_ERR_CONFIG, "tls.key is set but tls.certificate is not");
-	return check_log_level(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error);
+	return check_log_level(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error) && check_profile_cipher(s, error);
 }
 
 /* Settings that lower the guard are said aloud at every start. */
@@ -156,6 +165,8 @@ static bool apply_legacy(const struct settings *s, GError **error)
 	}
 	if (settings_bool(s, SETTING_ENROLL_UNSIGNED))
 		pom_log(POM_LOG_WARNING, "enroll.unsigned_profiles is on: devices show enrollment profiles as not verified", NULL);
+	if (profile_cipher_nid(settings_text(s, SETTING_ENROLL_CIPHER)) == NID_des_ede3_cbc)
+		pom_log(POM_LOG_WARNING, "enroll.profile_cipher is 3des: it has 112 bits of strength and no future; set aes256 when no old device needs it", NULL);
 	return true;
 }
 

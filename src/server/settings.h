@@ -28,6 +28,7 @@
 	X(SETTING_ENROLL_RIGHTS, "enroll", "access_rights", INT, "8191", "AccessRights of the MDM payload; 8191 is all. Rights cannot be added to an enrollment later.") \
 	X(SETTING_ENROLL_KEYSIZE, "enroll", "key_size", INT, "2048", "RSA key size asked of devices: 2048 or 4096.") \
 	X(SETTING_ENROLL_TTL, "enroll", "link_ttl_hours", INT, "24", "How long an enrollment link can be used.") \
+	X(SETTING_ENROLL_CIPHER, "enroll", "profile_cipher", TEXT, "aes256", "Cipher of profiles encrypted to a device: aes256, or aes128 or 3des for devices that read nothing better.") \
 	X(SETTING_DEVICE_DAYS, "ca", "device_days", INT, "730", "Life of a device identity in days.") \
 	X(SETTING_CA_URL, "ca", "public_url", TEXT, "", "Base of the CRL and OCSP addresses in issued certificates, best http://. Empty: the public URL. none: no addresses.") \
 	X(SETTING_CA_GRACE, "ca", "expired_grace_days", INT, "30", "How long a device with an expired identity may still check in, only to be given a new one.") \

@@ -1,6 +1,12 @@
 /* Who signs what we serve to devices. */
 #include "service/profile_sign.h"
 
+int service_profile_cipher(const struct service *service)
+{
+	/* A service that was made without settings (tests) encrypts with the standard. */
+	return service->settings.profile_cipher ? service->settings.profile_cipher : NID_aes_256_cbc;
+}
+
 GBytes *service_profile_sign(struct service *service, GBytes *profile, GError **error)
 {
 	g_autoptr(ca_set) set = service_ca_set(service);

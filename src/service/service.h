@@ -28,6 +28,7 @@ struct service_settings {
 	char *identity_source;     /* of enrollments: "scep", "pkcs12", "scep-proxy", "scep-direct" */
 	char *identity_outside;    /* name of the outside CA for the last two */
 	bool pkcs12_modern;
+	int profile_cipher;        /* NID of the cipher of profiles encrypted to a device */
 };
 void service_settings_clear(struct service_settings *settings);
 
