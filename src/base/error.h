@@ -64,6 +64,12 @@
 	X(POM_ERR_OCSP, "POM-E2401", 400, false, "The OCSP request is malformed or too large.") \
 	X(POM_ERR_CA, "POM-E2501", 400, false, "This cannot be a certificate authority here.") \
 	X(POM_ERR_CA_DEVICES, "POM-E2502", 409, false, "Devices would be lost.") \
+	/* profiles in files */ \
+	X(POM_ERR_PROFILE_SIGNER, "POM-E5301", 400, false, "This certificate must not sign profiles.") \
+	X(POM_ERR_PROFILE_LINT, "POM-E5302", 400, false, "The profile has errors that devices refuse it for.") \
+	X(POM_ERR_PROFILE_NO_CERTIFICATE, "POM-E5303", 400, false, "The profile is signed, but the certificate of its signer is not in it.") \
+	X(POM_ERR_PROFILE_NOT_ENCRYPTED, "POM-E5304", 400, false, "The profile is not encrypted.") \
+	X(POM_ERR_PROFILE_RECIPIENT, "POM-E5305", 400, false, "The profile is encrypted for another key, or damaged.") \
 	/* SCEP */ \
 	X(POM_ERR_SCEP_OPERATION, "POM-E3001", 400, false, "The SCEP operation is unknown or used with the wrong method.") \
 	X(POM_ERR_SCEP_MESSAGE, "POM-E3002", 400, false, "The SCEP message lacks what RFC 8894 demands.") \
