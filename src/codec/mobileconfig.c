@@ -1,9 +1,10 @@
 #include "codec/mobileconfig.h"
 
+#include <openssl/err.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "codec/cms.h"
+#include "codec/cms_internal.h"
 
 enum { PROFILE_MAX = 32 << 20, PAYLOADS_MAX = 1000 };
 
@@ -186,26 +187,67 @@ static plist *parse_checked(const void *data, size_t len, GError **error)
 	return profile && mobileconfig_check(profile, error) ? g_steal_pointer(&profile) : NULL;
 }
 
-plist *mobileconfig_parse(const void *data, size_t len, bool *ret_signed, GError **error)
+/* The same words for what a device can only refuse, whichever part of the message is wrong. */
+static cms_signed *fail_signed(GError **error, int code, const char *what, const char *why)
+{
+	pom_fail(error, (enum pom_error)code, "the profile is signed, but %s%s", what, why);
+	return NULL;
+}
+
+static bool has_certificate(const void *data, size_t len)
+{
+	CMS_ContentInfo *cms = asn1_parse(data, len, ASN1_ITEM_rptr(CMS_ContentInfo));
+	STACK_OF(X509) *certs = cms ? CMS_get1_certs(cms) : NULL;
+	bool has = sk_X509_num(certs) > 0;
+
+	sk_X509_pop_free(certs, X509_free);
+	CMS_ContentInfo_free(cms);
+	ERR_clear_error();
+	return has;
+}
+
+static cms_signed *open_signed(const void *data, size_t len, GError **error)
+{
+	g_autoptr(GError) cause = NULL;
+	g_autoptr(cms_signed) message = cms_signed_parse(data, len, NULL, 0, PROFILE_MAX, &cause);
+
+	if (message && !message->content)
+		return fail_signed(error, POM_ERR_PROFILE, "the message holds no profile: the signature is detached", "");
+	if (message)
+		return g_steal_pointer(&message);
+	if (g_error_matches(cause, POM_ERROR, POM_ERR_CMS_MALFORMED) && cms_check(data, len, CMS_KIND_SIGNED, PROFILE_MAX, NULL) && !has_certificate(data, len))
+		return fail_signed(error, POM_ERR_PROFILE_NO_CERTIFICATE, "no certificate is in it, so that nobody can verify it: sign it again, with the certificate of the signer and its chain", "");
+	return fail_signed(error, cause->code, "it is broken: ", cause->message);
+}
+
+bool mobileconfig_is_signed(const void *data, size_t len)
 {
 	/* A SEQUENCE begins with '0', which no XML does. */
-	bool is_signed = len > 0 && *(const uint8_t *)data == 0x30;
-	g_autoptr(cms_signed) message = NULL;
-	plist *profile;
+	return len > 0 && *(const uint8_t *)data == 0x30;
+}
 
-	if (is_signed) {
-		message = cms_signed_parse(data, len, NULL, 0, PROFILE_MAX, error);
-		if (!message)
-			return NULL;
-		if (!message->content) {
-			pom_fail(error, POM_ERR_PROFILE, "the signed message holds no profile");
-			return NULL;
-		}
-		profile = parse_checked(g_bytes_get_data(message->content, NULL), g_bytes_get_size(message->content), error);
-	} else {
-		profile = parse_checked(data, len, error);
-	}
+GBytes *mobileconfig_open(const void *data, size_t len, struct cms_signed **ret_message, GError **error)
+{
+	g_autoptr(cms_signed) message = NULL;
+	GBytes *content;
+
+	if (!mobileconfig_is_signed(data, len))
+		return g_bytes_new(data, len);
+	message = open_signed(data, len, error);
+	if (!message)
+		return NULL;
+	content = g_bytes_ref(message->content);
+	if (ret_message)
+		*ret_message = g_steal_pointer(&message);
+	return content;
+}
+
+plist *mobileconfig_parse(const void *data, size_t len, bool *ret_signed, GError **error)
+{
+	g_autoptr(GBytes) content = mobileconfig_open(data, len, NULL, error);
+	plist *profile = content ? parse_checked(g_bytes_get_data(content, NULL), g_bytes_get_size(content), error) : NULL;
+
 	if (profile)
-		*ret_signed = is_signed;
+		*ret_signed = mobileconfig_is_signed(data, len);
 	return profile;
 }

@@ -79,11 +79,11 @@ static void test_signed(void)
 	g_autoptr(X509) cert = testkit_cert(testkit_ec("P-256"), "signer", 1, NULL, NULL);
 	g_autoptr(GBytes) good = testkit_sign(cert, testkit_ec("P-256"), EVP_sha256(), 0, text), detached = testkit_sign(cert, testkit_ec("P-256"), EVP_sha256(), TESTKIT_DETACHED, "");
 	g_autoptr(GBytes) ber = testkit_sign_streamed(cert, testkit_ec("P-256"), EVP_sha256(), text, strlen(text)), bad = testkit_replace(good, "org.example", "org.Example", 11);
-	g_autoptr(GBytes) other = testkit_sign(cert, testkit_ec("P-256"), EVP_sha256(), 0, "<plist><dict/></plist>");
+	g_autoptr(GBytes) other = testkit_sign(cert, testkit_ec("P-256"), EVP_sha256(), 0, "<plist><dict/></plist>"), bare = testkit_sign(cert, testkit_ec("P-256"), EVP_sha256(), TESTKIT_NO_CERTIFICATE, text);
 	struct {
 		GBytes *bytes;
 		int code;
-	} cases[] = {{good, 0}, {ber, 0}, {bad, POM_ERR_CMS_SIGNATURE}, {detached, POM_ERR_PROFILE}, {other, POM_ERR_PROFILE}};
+	} cases[] = {{good, 0}, {ber, 0}, {bad, POM_ERR_CMS_SIGNATURE}, {detached, POM_ERR_PROFILE}, {other, POM_ERR_PROFILE}, {bare, POM_ERR_PROFILE_NO_CERTIFICATE}};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
 		g_autoptr(GError) error = NULL;
