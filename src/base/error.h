@@ -109,6 +109,22 @@
 	X(POM_ERR_LINK_USED, "POM-E5003", 410, false, "This enrollment link has been used. Ask for a new one.") \
 	X(POM_ERR_LINK_REVOKED, "POM-E5004", 410, false, "This enrollment link has been withdrawn. Ask for a new one.") \
 	X(POM_ERR_NO_PUSH_CERT, "POM-E5005", 503, true, "No push certificate has been imported: devices cannot enroll yet.") \
+	/* over the air, watches */ \
+	X(POM_ERR_OTA_SIGNER, "POM-E5101", 403, false, "The message is signed neither with a factory identity that is known here nor with an identity of this server.") \
+	X(POM_ERR_OTA_CHALLENGE, "POM-E5102", 403, false, "The device's answer does not carry the challenge of this link.") \
+	X(POM_ERR_OTA_ATTRIBUTES, "POM-E5103", 400, false, "The device's attributes are missing or malformed.") \
+	X(POM_ERR_OTA_BOUND, "POM-E5104", 403, false, "This enrollment link belongs to another device. Ask for a link of your own.") \
+	X(POM_ERR_OTA_PHASE, "POM-E5105", 403, false, "The identity was not given for this step of this link: begin again with the link.") \
+	X(POM_ERR_OTA_TRANSPORT, "POM-E5106", 403, false, "This certificate is only for fetching a profile over the air.") \
+	X(POM_ERR_OTA_KEY, "POM-E5107", 403, false, "The profile cannot be encrypted to this identity.") \
+	X(POM_ERR_OTA_LIMIT, "POM-E5108", 403, false, "This link was tried too often. Ask for a new one.") \
+	X(POM_ERR_DEVICE_CA, "POM-E5111", 400, false, "This certificate cannot be an issuer of factory identities.") \
+	X(POM_ERR_TOKEN_SERVICE, "POM-E5121", 400, false, "This token service is not offered here.") \
+	X(POM_ERR_WATCH_OFF, "POM-E5122", 403, false, "Watches are not enrolled by this server.") \
+	X(POM_ERR_WATCH_PHONE, "POM-E5123", 403, false, "This phone may not bring a watch under management.") \
+	X(POM_ERR_WATCH_SECURITY, "POM-E5124", 403, false, "The security token of the watch is unknown, expired or used.") \
+	X(POM_ERR_WATCH_MISSING, "POM-E5125", 403, true, "The watch needs a new pairing token from its phone.") \
+	X(POM_ERR_WATCH_TOKEN, "POM-E5126", 403, false, "The pairing token was not given to this watch by this server.") \
 	/* push */ \
 	X(POM_ERR_PUSH_CONNECT, "POM-E6001", 502, true, "APNs cannot be reached.") \
 	X(POM_ERR_PUSH_TLS, "POM-E6002", 502, true, "The TLS connection to APNs failed.") \

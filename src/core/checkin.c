@@ -5,7 +5,7 @@
 #define SHARED_IPAD_USER "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
 
 static const char *const type_names[CHECKIN_TYPE_MAX] = {
-	"Authenticate", "TokenUpdate", "CheckOut", "UserAuthenticate", "SetBootstrapToken", "GetBootstrapToken",
+	"Authenticate", "TokenUpdate", "CheckOut", "UserAuthenticate", "SetBootstrapToken", "GetBootstrapToken", "GetToken",
 };
 static const char *const kind_names[ENROLLMENT_KIND_MAX] = {"device", "user", "shared-ipad", "user-enrollment-device", "user-enrollment"};
 static const char *const state_names[ENROLLMENT_STATE_MAX] = {"pending", "enrolled", "ended"};
@@ -135,6 +135,30 @@ static bool parse_bootstrap_token(const plist *message, struct checkin_message *
 	return true;
 }
 
+/* A required text that is compared with an identifier or a secret. */
+static bool take_parameter(const plist *parameters, const char *key, const char **ret, GError **error)
+{
+	if (!plist_take_string(parameters, "GetToken.TokenParameters", key, PLIST_REQUIRED, ret, error))
+		return false;
+	if (!**ret || strlen(*ret) > CHECKIN_ID_MAX)
+		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "GetToken.TokenParameters.%s must have 1 to %d bytes", key, CHECKIN_ID_MAX);
+	return true;
+}
+
+static bool parse_get_token(const plist *message, struct checkin_message *m, GError **error)
+{
+	const plist *parameters = NULL;
+	bool is_watch;
+
+	if (!plist_take_string(message, "GetToken", "TokenServiceType", PLIST_REQUIRED, &m->token_service, error))
+		return false;
+	is_watch = !strcmp(m->token_service, CHECKIN_SERVICE_WATCH);
+	if (!plist_take_child(message, "GetToken", "TokenParameters", PLIST_DICT, is_watch ? PLIST_REQUIRED : PLIST_OPTIONAL, &parameters, error))
+		return false;
+	return !is_watch || (take_parameter(parameters, "SecurityToken", &m->security_token, error) && take_parameter(parameters, "PhoneUDID", &m->phone_udid, error) &&
+	                     take_parameter(parameters, "WatchUDID", &m->watch_udid, error));
+}
+
 static bool parse_by_type(const plist *message, struct checkin_message *m, GError **error)
 {
 	switch (m->type) {
@@ -146,6 +170,8 @@ static bool parse_by_type(const plist *message, struct checkin_message *m, GErro
 		return parse_bootstrap_token(message, m, error);
 	case CHECKIN_USER_AUTHENTICATE:
 		return plist_take_string(message, "UserAuthenticate", "DigestResponse", PLIST_OPTIONAL, &m->digest_response, error);
+	case CHECKIN_GET_TOKEN:
+		return parse_get_token(message, m, error);
 	case CHECKIN_CHECK_OUT:
 	case CHECKIN_GET_BOOTSTRAP_TOKEN:
 	case CHECKIN_TYPE_MAX:
@@ -180,6 +206,8 @@ static bool check_certificate(const struct certificate_facts *certificate, int64
 		return pom_fail(error, POM_ERR_CERT_UNTRUSTED, "the certificate is not in the register of this server");
 	if (certificate->state == CERTIFICATE_REVOKED)
 		return pom_fail(error, POM_ERR_CERT_REVOKED, "certificate %s has been revoked", certificate->serial);
+	if (certificate->ota_link_id)
+		return pom_fail(error, POM_ERR_OTA_TRANSPORT, "certificate %s was given to fetch the profile of link %s over the air: the device must use the identity that is in that profile", certificate->serial, certificate->ota_link_id);
 	if (now_ms < certificate->not_before_ms || now_ms > certificate->not_after_ms + grace_ms)
 		return pom_fail(error, POM_ERR_CERT_EXPIRED, "certificate %s is not valid now", certificate->serial);
 	return true;
@@ -296,6 +324,19 @@ static void decide_check_out(const struct checkin_message *message, const struct
 	plan->ends_enrollment = epoch == facts->device.active_epoch || !facts->device.active_epoch;
 }
 
+/* Only what the device itself asks, once it has enrolled, and with an identity that has not ended. */
+static bool decide_get_token(const struct checkin_message *message, const struct checkin_facts *facts, int64_t epoch, int64_t now_ms, struct checkin_plan *plan, GError **error)
+{
+	if (strcmp(message->token_service, CHECKIN_SERVICE_WATCH))
+		return pom_fail(error, POM_ERR_TOKEN_SERVICE, "TokenServiceType \"%.64s\" is not offered, only " CHECKIN_SERVICE_WATCH, message->token_service);
+	if (checkin_is_expired(&facts->certificate, now_ms))
+		return pom_fail(error, POM_ERR_CERT_EXPIRED, "certificate %s has ended: until it is renewed the device gets no tokens", facts->certificate.serial);
+	if (epoch != facts->device.active_epoch)
+		return pom_fail(error, POM_ERR_ENROLLMENT_PENDING, "GetToken came before the first TokenUpdate");
+	plan->action = CHECKIN_DO_GET_TOKEN;
+	return true;
+}
+
 bool checkin_decide(const struct checkin_message *message, const struct checkin_facts *facts, int64_t now_ms, struct checkin_plan *ret, GError **error)
 {
 	struct checkin_plan plan = {.action = CHECKIN_DO_NOTHING};
@@ -321,6 +362,10 @@ bool checkin_decide(const struct checkin_message *message, const struct checkin_
 		break;
 	case CHECKIN_GET_BOOTSTRAP_TOKEN:
 		plan.action = CHECKIN_DO_GET_BOOTSTRAP;
+		break;
+	case CHECKIN_GET_TOKEN:
+		if (!decide_get_token(message, facts, epoch, now_ms, &plan, error))
+			return false;
 		break;
 	case CHECKIN_USER_AUTHENTICATE:
 		return pom_fail(error, POM_ERR_USER_DECLINED, "users of network accounts are not managed");

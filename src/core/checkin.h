@@ -14,7 +14,7 @@
 
 enum checkin_type {
 	CHECKIN_AUTHENTICATE, CHECKIN_TOKEN_UPDATE, CHECKIN_CHECK_OUT, CHECKIN_USER_AUTHENTICATE,
-	CHECKIN_SET_BOOTSTRAP_TOKEN, CHECKIN_GET_BOOTSTRAP_TOKEN, CHECKIN_TYPE_MAX,
+	CHECKIN_SET_BOOTSTRAP_TOKEN, CHECKIN_GET_BOOTSTRAP_TOKEN, CHECKIN_GET_TOKEN, CHECKIN_TYPE_MAX,
 };
 
 /* What an enrollment is; the words are those of the API. */
@@ -45,8 +45,11 @@ struct checkin_message {
 	const void *bootstrap_token;
 	size_t bootstrap_token_len;
 	const char *digest_response; /* UserAuthenticate */
+	/* GetToken; the parameters only for watches: there all of them */
+	const char *token_service, *security_token, *phone_udid, *watch_udid;
 };
 
+#define CHECKIN_SERVICE_WATCH "com.apple.watch.pairing"
 enum { CHECKIN_ID_MAX = 255, CHECKIN_TEXT_MAX = 1024, CHECKIN_TOKEN_MAX = 4096, CHECKIN_SECRET_MAX = 1 << 20 };
 
 /* The identifiers of any message or command report: UDID before EnrollmentID, UserID (all F: the UserShortName) after.
@@ -72,6 +75,7 @@ struct certificate_facts {
 	const char *for_enrollment_id; /* issued to renew the identity of this enrollment; NULL: not */
 	int64_t for_epoch;
 	int64_t grace_ms;          /* how long after its end it may still speak, only to be renewed; set by the caller */
+	const char *ota_link_id;   /* only for fetching the profile of this link over the air; NULL: not */
 };
 
 enum enrollment_state { ENROLLMENT_PENDING, ENROLLMENT_ENROLLED, ENROLLMENT_ENDED, ENROLLMENT_STATE_MAX };
@@ -104,6 +108,7 @@ enum checkin_action {
 	CHECKIN_DO_USER_CHECK_OUT, /* only the user channel ends */
 	CHECKIN_DO_SET_BOOTSTRAP,
 	CHECKIN_DO_GET_BOOTSTRAP,
+	CHECKIN_DO_GET_TOKEN,   /* a token for a watch; whether it is given is core/watch.h's */
 };
 struct checkin_plan {
 	enum checkin_action action;
@@ -114,7 +119,7 @@ struct checkin_plan {
 };
 
 /* The rule. False with the refusal: POM_ERR_CERT_*, POM_ERR_IDENTITY_FOREIGN, POM_ERR_ENROLLMENT_*, POM_ERR_TOPIC,
- * POM_ERR_USER_DECLINED. NOW in Unix milliseconds. Pure. */
+ * POM_ERR_USER_DECLINED, POM_ERR_TOKEN_SERVICE. NOW in Unix milliseconds. Pure. */
 bool checkin_decide(const struct checkin_message *message, const struct checkin_facts *facts, int64_t now_ms, struct checkin_plan *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Whether the certificate is past its end, though the grace lets it speak. */

@@ -25,6 +25,9 @@ static void check_message(const struct checkin_message *m)
 	g_assert(m->type < CHECKIN_TYPE_MAX && m->token_len <= CHECKIN_TOKEN_MAX && m->unlock_token_len <= CHECKIN_SECRET_MAX && m->bootstrap_token_len <= CHECKIN_SECRET_MAX);
 	g_assert(m->type != CHECKIN_TOKEN_UPDATE || (m->token_len && m->push_magic && m->topic));
 	g_assert(m->type != CHECKIN_AUTHENTICATE || m->topic);
+	g_assert(m->type != CHECKIN_GET_TOKEN || m->token_service);
+	if (m->type == CHECKIN_GET_TOKEN && !strcmp(m->token_service, CHECKIN_SERVICE_WATCH))
+		g_assert(*m->security_token && strlen(m->security_token) <= CHECKIN_ID_MAX && *m->phone_udid && strlen(m->phone_udid) <= CHECKIN_ID_MAX && *m->watch_udid && strlen(m->watch_udid) <= CHECKIN_ID_MAX);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

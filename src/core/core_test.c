@@ -28,6 +28,10 @@ static plist *parse_xml(const char *body)
 #define TOPIC "<key>Topic</key><string>com.apple.mgmt.x</string>"
 #define TOKENS "<key>Token</key><data>AAE=</data><key>PushMagic</key><string>m</string>"
 
+#define SERVICE(s) "<key>TokenServiceType</key><string>" s "</string>"
+#define PARAMETERS(s, p, w) \
+	"<key>TokenParameters</key><dict><key>SecurityToken</key><string>" s "</string><key>PhoneUDID</key><string>" p "</string><key>WatchUDID</key><string>" w "</string></dict>"
+
 static void test_messages(void)
 {
 	static const struct {
@@ -49,6 +53,16 @@ static void test_messages(void)
 		{TYPE("UserAuthenticate") ID "<key>UserID</key><string>g</string>", -1},
 		{TYPE("SetBootstrapToken") ID, -1},
 		{TYPE("GetBootstrapToken") ID, -1},
+		{TYPE("GetToken") ID SERVICE("com.apple.watch.pairing") PARAMETERS("s", "U1", "W1"), -1},
+		{TYPE("GetToken") ID PARAMETERS("s", "U1", "W1"), POM_ERR_PLIST_KEY},
+		{TYPE("GetToken") ID SERVICE("com.apple.watch.pairing"), POM_ERR_PLIST_KEY},
+		{TYPE("GetToken") ID SERVICE("com.apple.watch.pairing") "<key>TokenParameters</key><string>s</string>", POM_ERR_PLIST_KEY},
+		{TYPE("GetToken") ID SERVICE("com.apple.watch.pairing") "<key>TokenParameters</key><dict><key>SecurityToken</key><string>s</string><key>PhoneUDID</key><string>U1</string></dict>", POM_ERR_PLIST_KEY},
+		{TYPE("GetToken") ID SERVICE("com.apple.watch.pairing") PARAMETERS("", "U1", "W1"), POM_ERR_CHECKIN_MALFORMED},
+		{TYPE("GetToken") ID SERVICE("com.apple.watch.pairing") "<key>TokenParameters</key><dict><key>SecurityToken</key><data>AA==</data></dict>", POM_ERR_PLIST_KEY},
+		{TYPE("GetToken") SERVICE("com.apple.watch.pairing") PARAMETERS("s", "U1", "W1"), POM_ERR_CHECKIN_MALFORMED},
+		{TYPE("GetToken") ID "<key>TokenServiceType</key><integer>1</integer>", POM_ERR_PLIST_KEY},
+		{TYPE("GetToken") ID SERVICE("com.apple.maid"), -1},
 		{TYPE("Nonsense") ID, POM_ERR_CHECKIN_TYPE},
 		{ID, POM_ERR_PLIST_KEY},
 	};
@@ -180,6 +194,52 @@ static void test_decisions(void)
 		g_assert_cmpint(plan.ends_epoch, ==, d->ends);
 		g_assert_cmpint(plan.ends_at_once, ==, d->at_once);
 		g_assert_cmpint(plan.ends_enrollment, ==, d->ends_enrollment);
+	}
+}
+
+/* A token is for the device itself, once it has enrolled. */
+static void test_get_token(void)
+{
+	static const struct { const char *service; int64_t cert_epoch, active, pending, not_after; int code; } cases[] = {
+		{CHECKIN_SERVICE_WATCH, 1, 1, 0, 2 * NOW, -1}, {"com.apple.maid", 1, 1, 0, 2 * NOW, POM_ERR_TOKEN_SERVICE}, {"x", 1, 1, 0, 2 * NOW, POM_ERR_TOKEN_SERVICE},
+		{CHECKIN_SERVICE_WATCH, 1, 0, 1, 2 * NOW, POM_ERR_ENROLLMENT_PENDING}, {CHECKIN_SERVICE_WATCH, 2, 1, 2, 2 * NOW, POM_ERR_ENROLLMENT_PENDING},
+		{CHECKIN_SERVICE_WATCH, 1, 2, 0, 2 * NOW, POM_ERR_ENROLLMENT_ENDED}, {CHECKIN_SERVICE_WATCH, 1, 1, 0, NOW - 1, POM_ERR_CERT_EXPIRED},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct checkin_message message = {.type = CHECKIN_GET_TOKEN, .who = {"U1", "", ENROLLMENT_DEVICE}, .token_service = cases[i].service};
+		struct checkin_facts facts = {
+			.certificate = {.known = true, .state = CERTIFICATE_ISSUED, .serial = "01", .enrollment_id = "E1", .epoch = cases[i].cert_epoch, .may_enroll = true, .not_after_ms = cases[i].not_after, .grace_ms = NOW},
+			.device = {true, "E1", ENROLLMENT_ENROLLED, 1, cases[i].active, cases[i].pending, 2, topics[0], topics[0]}, .topics = topics,
+		};
+		struct checkin_plan plan = {0};
+		g_autoptr(GError) error = NULL;
+
+		g_test_message("case %u", i);
+		g_assert_cmpint(checkin_decide(&message, &facts, NOW, &plan, &error), ==, cases[i].code < 0);
+		if (cases[i].code >= 0)
+			g_assert_error(error, POM_ERROR, cases[i].code);
+		else
+			g_assert_cmpint(plan.action, ==, CHECKIN_DO_GET_TOKEN);
+	}
+}
+
+/* An identity for fetching a profile is none for anything else. */
+static void test_transport_identity(void)
+{
+	static const enum checkin_type types[] = {CHECKIN_AUTHENTICATE, CHECKIN_TOKEN_UPDATE, CHECKIN_CHECK_OUT, CHECKIN_GET_BOOTSTRAP_TOKEN, CHECKIN_GET_TOKEN};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
+		struct checkin_message message = {.type = types[i], .who = {"U1", "", ENROLLMENT_DEVICE}, .topic = topics[0], .token_service = CHECKIN_SERVICE_WATCH};
+		struct checkin_facts facts = {
+			.certificate = {.known = true, .state = CERTIFICATE_ISSUED, .serial = "01", .may_enroll = true, .not_after_ms = 2 * NOW, .ota_link_id = "L1"},
+			.device = {true, "E1", ENROLLMENT_ENROLLED, 1, 1, 0, 1, topics[0], NULL}, .topics = topics,
+		};
+		struct checkin_plan plan;
+		g_autoptr(GError) error = NULL;
+
+		g_assert_false(checkin_decide(&message, &facts, NOW, &plan, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_OTA_TRANSPORT);
 	}
 }
 
@@ -467,7 +527,7 @@ static void test_profile(void)
 	g_assert_cmpstr(url, ==, "https://mdm.example.org:8443/scep");
 	g_assert_null(strchr(url, '?'));
 	g_assert_cmpstr(plist_get_string(plist_dict_get(mdm, "IdentityCertificateUUID")), ==, plist_get_string(plist_dict_get(plist_child(payloads, 1), "PayloadUUID")));
-	g_assert_cmpuint(plist_count(plist_dict_get(mdm, "ServerCapabilities")), ==, 2);
+	g_assert_cmpuint(plist_count(plist_dict_get(mdm, "ServerCapabilities")), ==, 3);
 	enroll_served_clear(&served);
 }
 
@@ -755,6 +815,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/checkin/messages", test_messages);
 	g_test_add_func("/core/checkin/identities", test_identities);
 	g_test_add_func("/core/checkin/decisions", test_decisions);
+	g_test_add_func("/core/checkin/get-token", test_get_token);
+	g_test_add_func("/core/checkin/transport-identity", test_transport_identity);
 	g_test_add_func("/core/checkin/validity", test_validity);
 	g_test_add_func("/core/checkin/user-check-out", test_user_check_out);
 	g_test_add_func("/core/checkin/long-texts", test_long_texts);

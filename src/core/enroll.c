@@ -42,9 +42,22 @@ char *enroll_uuid(const char *link_id, const char *name)
 void enroll_served_init(struct enroll_served *served, const char *url, int64_t access_rights)
 {
 	/* Capabilities can never be added to an enrollment later, so they are there from the start. */
-	static const char *const capabilities[] = {"com.apple.mdm.per-user-connections", "com.apple.mdm.bootstraptoken", NULL};
+	static const char *const capabilities[] = {"com.apple.mdm.per-user-connections", "com.apple.mdm.bootstraptoken", ENROLL_CAPABILITY_TOKEN, NULL};
 
 	*served = (struct enroll_served){g_strdup(url), access_rights, true, g_strdupv((char **)(uintptr_t)capabilities)};
+}
+
+void enroll_served_drop(struct enroll_served *served, const char *capability)
+{
+	char **to = served->capabilities;
+
+	for (char **from = to; *from; from++) {
+		if (strcmp(*from, capability))
+			*to++ = *from;
+		else
+			g_free(*from);
+	}
+	*to = NULL;
 }
 
 void enroll_served_clear(struct enroll_served *served)
@@ -86,8 +99,7 @@ bool enroll_served_parse(const char *json, struct enroll_served *ret, GError **e
 	return true;
 }
 
-/* The reverse host name of the public URL, "org.example.mdm"; of an address "mdm.192-0-2-1". transfer full. */
-static char *base_identifier(const char *url)
+char *enroll_base_identifier(const char *url)
 {
 	const char *host = strstr(url, "://");
 	g_autofree char *name = g_strdup(host ? host + 3 : url);
@@ -208,7 +220,7 @@ static void add_anchors(plist *tree, const struct enroll_profile *profile, const
 
 plist *enroll_anchors_build(const struct enroll_profile *profile)
 {
-	g_autofree char *base = base_identifier(profile->served->url);
+	g_autofree char *base = enroll_base_identifier(profile->served->url);
 	g_autofree char *identifier = g_strconcat(base, ".anchors", NULL);
 	g_autofree char *uuid = enroll_uuid(profile->link_id, "anchors");
 	g_autofree char *name = g_strdup_printf("%s root certificates", profile->organization);
@@ -222,7 +234,7 @@ plist *enroll_anchors_build(const struct enroll_profile *profile)
 
 plist *enroll_profile_build(const struct enroll_profile *profile)
 {
-	g_autofree char *base = base_identifier(profile->served->url);
+	g_autofree char *base = enroll_base_identifier(profile->served->url);
 	g_autofree char *identifier = g_strconcat(base, ".enroll", NULL);
 	g_autofree char *uuid = enroll_uuid(profile->link_id, "profile");
 	g_autofree char *name = g_strdup_printf("%s device management", profile->organization);

@@ -21,8 +21,12 @@ struct enroll_served {
 	bool sign_message;
 	char **capabilities;
 };
+/* GetToken: a phone gets pairing tokens for its watch. It belongs to the phone's payload, never to the watch's. */
+#define ENROLL_CAPABILITY_TOKEN "com.apple.mdm.token"
 /* As it is for new enrollments; transfer full into RET. */
 void enroll_served_init(struct enroll_served *served, const char *url, int64_t access_rights);
+/* Takes CAPABILITY out. */
+void enroll_served_drop(struct enroll_served *served, const char *capability);
 void enroll_served_clear(struct enroll_served *served);
 /* JSON and back; transfer full. POM_ERR_JSON. */
 char *enroll_served_format(const struct enroll_served *served);
@@ -49,6 +53,8 @@ struct enroll_profile {
 plist *enroll_profile_build(const struct enroll_profile *profile);
 /* A profile of the roots alone, for enrolled devices before the CA changes. */
 plist *enroll_anchors_build(const struct enroll_profile *profile);
+/* The reverse host name of the public URL, "org.example.mdm"; of an address "mdm.192-0-2-1". transfer full. */
+char *enroll_base_identifier(const char *url);
 /* The common name of an identity: "Pomona device <first 8 of the link id>". transfer full. */
 char *enroll_common_name(const char *link_id);
 /* A UUID (version 5 in form) derived from NAME within LINK_ID, upper case. transfer full. */

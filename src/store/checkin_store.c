@@ -8,7 +8,7 @@ void store_read_certificate(const struct db_batch *batch, unsigned i, struct cer
 	*ret = (struct certificate_facts){
 		.known = db_rows(batch, i) > 0, .serial = db_get_text(batch, i, 0, 0), .state = (enum certificate_state)db_get_int(batch, i, 0, 1),
 		.enrollment_id = db_get_text(batch, i, 0, 2), .epoch = db_get_int(batch, i, 0, 3), .link_id = db_get_text(batch, i, 0, 4),
-		.may_enroll = db_get_int(batch, i, 0, 5) != 0, .for_enrollment_id = db_get_text(batch, i, 0, 9), .for_epoch = db_get_int(batch, i, 0, 10), .device_id = db_get_text(batch, i, 0, 11), .not_before_ms = db_get_int(batch, i, 0, 7), .not_after_ms = db_get_int(batch, i, 0, 8),
+		.may_enroll = db_get_int(batch, i, 0, 5) != 0, .for_enrollment_id = db_get_text(batch, i, 0, 9), .for_epoch = db_get_int(batch, i, 0, 10), .device_id = db_get_text(batch, i, 0, 11), .ota_link_id = db_get_text(batch, i, 0, 12), .not_before_ms = db_get_int(batch, i, 0, 7), .not_after_ms = db_get_int(batch, i, 0, 8),
 	};
 }
 
@@ -102,6 +102,7 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 	if (certificate->link_id) {
 		db_batch_add(batch, Q_LINK_CONSUME, db_text(certificate->link_id), db_int(w->now_ms), db_text(w->enrollment_id));
 		db_batch_add(batch, Q_CHALLENGE_CLOSE_OF_LINK, db_text(certificate->link_id), db_int(w->now_ms));
+		db_batch_add(batch, Q_CHALLENGE_CLOSE_OTA, db_text(certificate->link_id), db_int(w->now_ms));
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(certificate->link_id), db_int(w->now_ms), db_text(certificate->serial));
 	}
 	add_device_facts(batch, w, !keeps_active);
@@ -220,6 +221,7 @@ static bool add_plan(struct store *store, struct db_batch *batch, const struct c
 		break;
 	case CHECKIN_DO_NOTHING:
 	case CHECKIN_DO_GET_BOOTSTRAP:
+	case CHECKIN_DO_GET_TOKEN:
 		return false;
 	}
 	return true;

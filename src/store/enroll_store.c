@@ -3,15 +3,20 @@
 
 #include "store/store_internal.h"
 
-bool store_link_add(struct store *store, const struct link_new *link, GError **error)
+void store_batch_link(struct db_batch *batch, const struct link_new *link)
 {
-	g_autoptr(db_batch) batch = db_batch_new(NULL);
-
 	db_batch_add(batch, Q_LINK_ADD, db_text(link->id), db_blob(link->token_hash, 32), db_text(link->user_name), db_text(link->device_name),
 	             db_int(link->created_ms), db_int(link->expires_ms), db_text(link->served), db_int(link->anchor));
 	db_batch_add(batch, Q_CHALLENGE_ADD, db_text(link->challenge_id), db_blob(link->secret_hash, 32), db_bytes(link->secret_sealed), db_text(link->id),
 	             db_text(link->common_name), db_int(LINK_CERTIFICATES_MAX), db_int(1), db_int(link->created_ms), db_int(link->expires_ms), db_text("default"), db_null('t'),
-	             db_null('t'), db_null('t'), db_null('t'), db_int(0));
+	             db_text(link->device_id), db_null('t'), db_null('t'), db_int(0));
+}
+
+bool store_link_add(struct store *store, const struct link_new *link, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	store_batch_link(batch, link);
 	return store_run(store, batch, error);
 }
 
@@ -46,6 +51,8 @@ bool store_link_revoke(struct store *store, const char *id, int64_t now_ms, bool
 	db_batch_add(batch, Q_LINK_REVOKE, db_text(id), db_int(now_ms));
 	db_batch_add(batch, Q_CHALLENGE_REVOKE_OF_LINK, db_text(id), db_int(now_ms));
 	db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(id), db_int(now_ms), db_text(""));
+	db_batch_add(batch, Q_CHALLENGE_CLOSE_OTA, db_text(id), db_int(now_ms));
+	db_batch_add(batch, Q_CERTIFICATE_REVOKE_OTA, db_text(id), db_int(now_ms));
 	if (!store_run(store, batch, error))
 		return false;
 	*ret_found = db_rows(batch, 0) > 0;
@@ -67,6 +74,7 @@ bool store_link_load(struct store *store, const uint8_t token_hash[32], struct l
 		},
 		.challenge_id = db_get_text(batch, 0, 0, 6),
 		.served = db_get_text(batch, 0, 0, 8),
+		.device_id = db_get_text(batch, 0, 0, 9),
 		.secret_sealed = db_get_bytes(batch, 0, 0, 7),
 	};
 	ret->load = g_steal_pointer(&batch);

@@ -63,7 +63,7 @@ bool store_challenge_by_name(struct store *store, const char *common_name, int64
 	if (!store_run(store, batch, error))
 		return false;
 	*ret_found = db_rows(batch, 0) > 0;
-	*ret = (struct challenge_row){.id = db_get_text(batch, 0, 0, 0), .link_id = db_get_text(batch, 0, 0, 1), .for_enrollment_id = db_get_text(batch, 0, 0, 2), .may_enroll = db_get_int(batch, 0, 0, 4)};
+	*ret = (struct challenge_row){.id = db_get_text(batch, 0, 0, 0), .link_id = db_get_text(batch, 0, 0, 1), .for_enrollment_id = db_get_text(batch, 0, 0, 2), .may_enroll = db_get_int(batch, 0, 0, 4), .device_id = db_get_text(batch, 0, 0, 5)};
 	*ret_for_epoch = db_get_int(batch, 0, 0, 3);
 	*ret_load = g_steal_pointer(&batch);
 	return true;
@@ -87,7 +87,7 @@ bool store_scep_load(struct store *store, const uint8_t secret_hash[32], const u
 		.common_name = db_get_text(batch, 0, 0, 2), .may_enroll = db_get_int(batch, 0, 0, 4) != 0, .version = db_get_int(batch, 0, 0, 5),
 		.same_key_der = db_get_bytes(batch, 0, 0, 13), .profile = db_get_text(batch, 0, 0, 14), .record = db_get_text(batch, 0, 0, 15),
 		.device_id = db_get_text(batch, 0, 0, 16), .key_type = db_get_text(batch, 0, 0, 17), .for_enrollment_id = db_get_text(batch, 0, 0, 18),
-		.for_epoch = db_get_int(batch, 0, 0, 19),
+		.for_epoch = db_get_int(batch, 0, 0, 19), .ota_link_id = db_get_text(batch, 0, 0, 20),
 	};
 	ret->load = g_steal_pointer(&batch);
 	return true;
@@ -111,7 +111,8 @@ bool store_certificate_reserve(struct store *store, const struct certificate_new
 		db_batch_add(batch, Q_REQUEST_ISSUED, db_text(right->request_id), db_text(c->serial));
 	db_batch_add(batch, Q_CERTIFICATE_RESERVE, db_text(c->serial), db_text(c->authority_id), db_blob(c->spki_sha256, 32), db_text(c->subject), db_int(c->not_before_ms),
 	             db_int(c->not_after_ms), db_text(c->link_id), db_text(c->challenge_id), db_text(c->transaction_id), db_int(c->may_enroll), db_int(c->issued_ms),
-	             db_text(c->generation_id), db_text(c->profile), db_text(c->record), db_text(c->for_enrollment_id), db_int(c->for_epoch), db_text(c->renews_serial), db_text(c->device_id));
+	             db_text(c->generation_id), db_text(c->profile), db_text(c->record), db_text(c->for_enrollment_id), db_int(c->for_epoch), db_text(c->renews_serial), db_text(c->device_id),
+	             db_text(c->ota_link_id));
 	if (c->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(c->link_id), db_int(c->issued_ms), db_text(c->serial));
 	if (c->challenge_id)
@@ -137,7 +138,7 @@ bool store_certificate_import(struct store *store, const struct certificate_impo
 
 	db_batch_add(batch, Q_CERTIFICATE_IMPORT, db_text(c->serial), db_text(c->generation_id), db_blob(c->spki_sha256, 32), db_blob(c->sha256, 32), db_bytes(c->der),
 	             db_text(c->subject), db_int(c->not_before_ms), db_int(c->not_after_ms), db_text(c->link_id), db_text(c->generation_id), db_text(c->for_enrollment_id),
-	             db_int(c->may_enroll), db_int(c->for_epoch), db_int(c->issued_ms), db_text(c->profile));
+	             db_int(c->may_enroll), db_int(c->for_epoch), db_int(c->issued_ms), db_text(c->profile), db_text(c->device_id));
 	if (c->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(c->link_id), db_int(c->issued_ms), db_text(c->serial));
 	store_batch_audit(store, batch, audit);
@@ -177,7 +178,7 @@ static void take_certificate(const struct db_batch *b, size_t row, void *out)
 		.enrollment_id = db_get_text(b, 0, row, 12), .epoch = db_get_int(b, 0, row, 13), .issued_ms = db_get_int(b, 0, row, 14), .bound_ms = db_get_int(b, 0, row, 15),
 		.revoked_ms = db_get_int(b, 0, row, 16), .revoked_reason = db_get_text(b, 0, row, 17), .generation_id = db_get_text(b, 0, row, 18), .profile = db_get_text(b, 0, row, 19),
 		.record = db_get_text(b, 0, row, 20), .for_enrollment_id = db_get_text(b, 0, row, 21), .for_epoch = db_get_int(b, 0, row, 22), .renews_serial = db_get_text(b, 0, row, 23),
-		.renewed_ms = db_get_int(b, 0, row, 24),
+		.renewed_ms = db_get_int(b, 0, row, 24), .ota_link_id = db_get_text(b, 0, row, 25),
 	};
 	c->der = db_get_blob(b, 0, row, 6, &c->der_len);
 }

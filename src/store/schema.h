@@ -122,7 +122,24 @@
 /* Over-the-air enrollment and watches. */
 #define STORE_SCHEMA_3_OTA(TEXT, INT, BLOB, END) \
 	/* Whom a link is for, besides the name. */ \
-	"ALTER TABLE link ADD COLUMN user_email " TEXT ";"
+	"ALTER TABLE link ADD COLUMN user_email " TEXT ";" \
+	/* The link whose final profile a transport identity fetches: it enrolls nothing itself, so its link_id is NULL. */ \
+	"ALTER TABLE challenge ADD COLUMN ota_link_id " TEXT ";" \
+	"ALTER TABLE certificate ADD COLUMN ota_link_id " TEXT ";" \
+	"CREATE INDEX challenge_ota_link ON challenge (ota_link_id);" \
+	"CREATE INDEX certificate_ota_link ON certificate (ota_link_id);" \
+	/* The device that was first to answer the Profile Service of a link. attributes: what it said, as JSON. */ \
+	"CREATE TABLE ota (link_id " TEXT " NOT NULL PRIMARY KEY, udid " TEXT ", serial " TEXT ", factory_spki_sha256 " BLOB " NOT NULL, factory_ca " TEXT " NOT NULL," \
+	" attributes " TEXT " NOT NULL, version " INT " NOT NULL, n_identities " INT " NOT NULL, bound_at " INT " NOT NULL, answered_at " INT " NOT NULL, served_at " INT " NOT NULL" END \
+	/* Issuers of factory identities, besides those that are built in. */ \
+	"CREATE TABLE device_ca (id " TEXT " NOT NULL PRIMARY KEY, name " TEXT " NOT NULL, certificate " BLOB " NOT NULL, spki_sha256 " BLOB " NOT NULL UNIQUE," \
+	" not_after " INT " NOT NULL, created_at " INT " NOT NULL" END \
+	/* A watch that asked to be enrolled: what it was told to have its phone fetch a token for, and what came of it. Only hashes of both secrets. */ \
+	"CREATE TABLE watch_pairing (id " TEXT " NOT NULL PRIMARY KEY, security_hash " BLOB " NOT NULL UNIQUE, udid " TEXT " NOT NULL, serial " TEXT ", product " TEXT "," \
+	" factory_spki_sha256 " BLOB " NOT NULL, created_at " INT " NOT NULL, expires_at " INT " NOT NULL, phone_id " TEXT ", nonce_hash " BLOB "," \
+	" granted_at " INT " NOT NULL, token_expires_at " INT " NOT NULL, used_at " INT " NOT NULL, link_id " TEXT END \
+	"CREATE INDEX watch_pairing_factory ON watch_pairing (factory_spki_sha256, granted_at);" \
+	"CREATE INDEX watch_pairing_expires ON watch_pairing (expires_at);"
 
 /* The library of profiles, groups, attributes and facts of devices. */
 #define STORE_SCHEMA_3_LIBRARY(TEXT, INT, BLOB, END) \

@@ -12,8 +12,8 @@
 
 #define CERTIFICATE_COLUMNS \
 	"serial, authority_id, spki_sha256, subject, not_before, not_after, der, state, link_id, challenge_id, transaction_id, may_enroll, enrollment_id, epoch," \
-	" issued_at, bound_at, revoked_at, revoked_reason, generation_id, profile, record, for_enrollment_id, for_epoch, renews_serial, renewed_at"
-#define CERTIFICATE_TYPES "ttbtiibitttitiiiitttttiti"
+	" issued_at, bound_at, revoked_at, revoked_reason, generation_id, profile, record, for_enrollment_id, for_epoch, renews_serial, renewed_at, ota_link_id"
+#define CERTIFICATE_TYPES "ttbtiibitttitiiiitttttitit"
 #define CHALLENGE_COLUMNS \
 	"c.id, c.link_id, c.common_name, c.max_keys, c.may_enroll, c.created_at, c.expires_at, c.closed_at, c.revoked_at, c.profile, c.record, c.device_id, c.key_type," \
 	" c.for_enrollment_id, (SELECT count(DISTINCT n.spki_sha256) FROM certificate n WHERE n.challenge_id = c.id)"
@@ -82,8 +82,8 @@
 	  "INSERT INTO link (id, token_hash, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, served, anchor) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8)") \
 	X(LINKS_SERVE, "t", "", ANY, WRITE, "UPDATE link SET served = $1 WHERE served IS NULL") \
 	X(LINK_SERVED, "t", "t", ANY, READ, "SELECT served FROM link WHERE id = $1") \
-	X(LINK_BY_TOKEN, "b", "tttiiitbt", ANY, READ, \
-	  "SELECT l.id, l.user_name, l.device_name, l.expires_at, l.consumed_at, l.revoked_at, c.id, c.secret, l.served" \
+	X(LINK_BY_TOKEN, "b", "tttiiitbtt", ANY, READ, \
+	  "SELECT l.id, l.user_name, l.device_name, l.expires_at, l.consumed_at, l.revoked_at, c.id, c.secret, l.served, c.device_id" \
 	  " FROM link l JOIN challenge c ON c.link_id = l.id WHERE l.token_hash = $1") \
 	X(LINK_LIST, "ti", "tttiiiit", ANY, READ, \
 	  "SELECT id, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, enrollment_id FROM link WHERE id > $1 ORDER BY id LIMIT $2") \
@@ -96,18 +96,18 @@
 	X(CHALLENGE_GET, "t", CHALLENGE_TYPES, ANY, READ, "SELECT " CHALLENGE_COLUMNS " FROM challenge c WHERE c.id = $1") \
 	X(CHALLENGE_REVOKE, "ti", "t", ONE, WRITE, "UPDATE challenge SET revoked_at = $2, version = version + 1 WHERE id = $1 AND revoked_at = 0 RETURNING id") \
 	/* Whoever was last to get a certificate with this name. */ \
-	X(CHALLENGE_BY_NAME, "ti", "tttii", ANY, READ, \
-	  "SELECT c.id, c.link_id, c.for_enrollment_id, c.for_epoch, c.may_enroll FROM challenge c WHERE c.common_name = $1 AND c.revoked_at = 0 AND c.closed_at = 0" \
-	  " AND c.expires_at > $2 ORDER BY c.id DESC LIMIT 1") \
+	X(CHALLENGE_BY_NAME, "ti", "tttiit", ANY, READ, \
+	  "SELECT c.id, c.link_id, c.for_enrollment_id, c.for_epoch, c.may_enroll, c.device_id FROM challenge c WHERE c.common_name = $1 AND c.revoked_at = 0 AND c.closed_at = 0" \
+	  " AND c.expires_at > $2 AND c.ota_link_id IS NULL ORDER BY c.id DESC LIMIT 1") \
 	/* Challenges that nothing can come of any more, long after. */ \
 	X(CHALLENGE_PURGE, "ii", "", ANY, WRITE, \
 	  "DELETE FROM challenge WHERE id IN (SELECT c.id FROM challenge c WHERE c.expires_at < $1 AND NOT EXISTS (SELECT 1 FROM certificate n WHERE n.challenge_id = c.id) LIMIT $2)") \
 	X(CHALLENGE_REVOKE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET revoked_at = $2, version = version + 1 WHERE link_id = $1") \
 	X(CHALLENGE_CLOSE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET closed_at = $2, version = version + 1 WHERE link_id = $1") \
-	X(CHALLENGE_BY_SECRET, "bb", "tttiiiiiiitiibttttti", ANY, READ, \
+	X(CHALLENGE_BY_SECRET, "bb", "tttiiiiiiitiibtttttit", ANY, READ, \
 	  "SELECT c.id, c.link_id, c.common_name, c.max_keys, c.may_enroll, c.version, c.expires_at, c.closed_at, c.revoked_at," \
 	  " (SELECT count(DISTINCT n.spki_sha256) FROM certificate n WHERE n.challenge_id = c.id), s.serial, s.issued_at, s.state, s.der," \
-	  " c.profile, c.record, c.device_id, c.key_type, c.for_enrollment_id, c.for_epoch" \
+	  " c.profile, c.record, c.device_id, c.key_type, c.for_enrollment_id, c.for_epoch, c.ota_link_id" \
 	  " FROM challenge c LEFT JOIN certificate s ON s.challenge_id = c.id AND s.spki_sha256 = $2 WHERE c.secret_hash = $1" \
 	  " ORDER BY CASE WHEN s.der IS NULL THEN 1 ELSE 0 END, s.state, s.issued_at DESC LIMIT 1") \
 	X(CHALLENGE_USE, "ti", "", ONE, WRITE, "UPDATE challenge SET version = version + 1 WHERE id = $1 AND version = $2") \
@@ -115,10 +115,10 @@
 	X(CHALLENGE_FULFILL, "t", "", ANY, WRITE, \
 	  "UPDATE challenge SET version = version + 1 WHERE id = (SELECT c.challenge_id FROM certificate c WHERE c.serial = $1)") \
 	/* certificates */ \
-	X(CERTIFICATE_RESERVE, "ttbtiitttiittttitt", "", ONE, WRITE, \
+	X(CERTIFICATE_RESERVE, "ttbtiitttiittttittt", "", ONE, WRITE, \
 	  "INSERT INTO certificate (serial, authority_id, spki_sha256, subject, not_before, not_after, state, link_id, challenge_id, transaction_id," \
-	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, profile, record, for_enrollment_id, for_epoch, renews_serial, device_id)" \
-	  " VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0, $12, $13, $14, $15, $16, $17, $18)") \
+	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, profile, record, for_enrollment_id, for_epoch, renews_serial, device_id, ota_link_id)" \
+	  " VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0, $12, $13, $14, $15, $16, $17, $18, $19)") \
 	X(CERTIFICATE_REVOKE_UNBOUND, "tit", "", ANY, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = 'superseded' WHERE link_id = $1 AND enrollment_id IS NULL AND serial <> $3 AND state <> 2") \
 	/* The same key asked several times at once, or a process died before it had signed: the newest row counts. */ \
@@ -153,10 +153,10 @@
 	/* The row that held the right to it while an outside CA was asked. */ \
 	X(CERTIFICATE_FULFILL, "ttbbtii", "", ONE, WRITE, \
 	  "UPDATE certificate SET serial = $2, sha256 = $3, der = $4, subject = $5, not_before = $6, not_after = $7, state = 1 WHERE serial = $1 AND state = 0") \
-	X(CERTIFICATE_IMPORT, "ttbbbtiitttiiit", "", ONE, WRITE, \
+	X(CERTIFICATE_IMPORT, "ttbbbtiitttiiitt", "", ONE, WRITE, \
 	  "INSERT INTO certificate (serial, authority_id, spki_sha256, sha256, der, subject, not_before, not_after, state, link_id, challenge_id, transaction_id," \
-	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, for_enrollment_id, for_epoch, profile)" \
-	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, NULL, NULL, $12, 0, $14, 0, 0, $10, $11, $13, $15)") \
+	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, for_enrollment_id, for_epoch, profile, device_id)" \
+	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, NULL, NULL, $12, 0, $14, 0, 0, $10, $11, $13, $15, $16)") \
 	/* The first use of a renewed identity: it is the enrollment's from now on, the one before ends after a while. */ \
 	X(CERTIFICATE_SUPERSEDE, "tiit", "", ANY, WRITE, \
 	  "UPDATE certificate SET superseded_at = $3 WHERE enrollment_id = $1 AND epoch = $2 AND serial <> $4 AND state = 1 AND superseded_at = 0") \
@@ -226,8 +226,8 @@
 	X(AUDIT_OF, "tii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE object = $1 AND seq > $2 ORDER BY seq LIMIT $3") \
 	X(AUDIT_BEFORE, "ii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE seq < $1 ORDER BY seq DESC LIMIT $2") \
 	/* the device path */ \
-	X(FACTS_CERTIFICATE, "b", "titititiitit", ANY, READ, \
-	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, device_id FROM certificate WHERE sha256 = $1") \
+	X(FACTS_CERTIFICATE, "b", "titititiititt", ANY, READ, \
+	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, device_id, ota_link_id FROM certificate WHERE sha256 = $1") \
 	X(FACTS_ENROLLMENT, "tt", "tiiiiitti", ANY, READ, \
 	  "SELECT e.id, e.state, e.version, e.active_epoch, e.pending_epoch, e.last_epoch, a.topic, p.topic, e.kind FROM enrollment e" \
 	  " LEFT JOIN epoch a ON a.enrollment_id = e.id AND a.epoch = e.active_epoch LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.pending_epoch" \
@@ -287,7 +287,10 @@
 	/* What a device can cause without end must not grow without end. */ \
 	X(EVENT_TRIM, "t", "", ANY, WRITE, \
 	  "DELETE FROM event WHERE enrollment_id = $1 AND id <= (SELECT o.id FROM event o WHERE o.enrollment_id = $1 ORDER BY o.id DESC LIMIT 1 OFFSET 500)") \
-	X(EVENT_LIST, "tti", "titt", ANY, READ, "SELECT id, at, kind, detail FROM event WHERE enrollment_id = $1 AND id > $2 ORDER BY id LIMIT $3") \
+	/* With what was before the enrollment, under the ids of the links that it came of. */ \
+	X(EVENT_LIST, "tti", "titt", ANY, READ, \
+	  "SELECT id, at, kind, detail FROM event WHERE (enrollment_id = $1 OR enrollment_id IN (SELECT p.link_id FROM epoch p WHERE p.enrollment_id = $1 AND p.link_id IS NOT NULL))" \
+	  " AND id > $2 ORDER BY id LIMIT $3") \
 	/* commands */ \
 	X(COMMAND_NEXT, "tiit", "tbtit", ANY, READ, \
 	  "SELECT uuid, body, request_type, n_not_now, note FROM command WHERE enrollment_id = $1 AND epoch = $2 AND (not_now_at = 0 OR $3 = 1) AND uuid <> $4 ORDER BY seq LIMIT 1") \

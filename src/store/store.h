@@ -105,7 +105,7 @@ bool store_other_topic_count(struct store *store, const char *topic, int64_t *re
 
 /* ---- links, challenges, certificates ---- */
 struct link_new {
-	const char *id, *user_name, *device_name, *challenge_id, *common_name;
+	const char *id, *user_name, *device_name, *challenge_id, *common_name, *device_id; /* device_id: of the one device that may enroll with it; NULL: any */
 	uint8_t token_hash[32], secret_hash[32];
 	GBytes *secret_sealed; /* "challenge/<challenge id>/secret" */
 	int64_t created_ms, expires_ms;
@@ -120,7 +120,7 @@ struct link_row { const char *id, *user_name, *device_name; int64_t created_ms, 
 GArray *store_link_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_link_revoke(struct store *store, const char *id, int64_t now_ms, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The link of a token with the sealed secret of its challenge. */
-struct link_load { struct link_facts facts; const char *challenge_id, *served; GBytes *secret_sealed; store_load *load; };
+struct link_load { struct link_facts facts; const char *challenge_id, *served, *device_id; GBytes *secret_sealed; store_load *load; };
 bool store_link_load(struct store *store, const uint8_t token_hash[32], struct link_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void link_load_clear(struct link_load *load);
 
@@ -144,7 +144,7 @@ bool store_challenge_revoke(struct store *store, const char *id, int64_t now_ms,
 /* A certificate that we have issued or know. */
 struct certificate_row {
 	const char *serial, *authority_id, *subject, *link_id, *challenge_id, *transaction_id, *enrollment_id, *revoked_reason, *generation_id, *profile, *record,
-		*for_enrollment_id, *renews_serial;
+		*for_enrollment_id, *renews_serial, *ota_link_id;
 	int64_t not_before_ms, not_after_ms, state, may_enroll, epoch, issued_ms, bound_ms, revoked_ms, for_epoch, renewed_ms;
 	const uint8_t *spki_sha256; /* 32 bytes */
 	const void *der;            /* NULL: reserved only */
@@ -167,7 +167,7 @@ bool store_challenge_by_name(struct store *store, const char *common_name, int64
 
 struct scep_load {
 	struct challenge_facts challenge;
-	const char *common_name, *profile, *record, *device_id, *key_type, *for_enrollment_id;
+	const char *common_name, *profile, *record, *device_id, *key_type, *for_enrollment_id, *ota_link_id;
 	bool may_enroll;
 	int64_t version, for_epoch;
 	GBytes *same_key_der; /* NULL when reserved only */
@@ -177,7 +177,8 @@ bool store_scep_load(struct store *store, const uint8_t secret_hash[32], const u
 void scep_load_clear(struct scep_load *load);
 struct certificate_new {
 	const char *serial, *authority_id, *generation_id, *subject, *link_id, *challenge_id, *transaction_id, *profile, *record, *for_enrollment_id, *renews_serial,
-		*device_id; /* the one device that may enroll with it; NULL: any */
+		*device_id, /* the one device that may enroll with it; NULL: any */
+		*ota_link_id; /* only to fetch the profile of this link over the air; NULL: not */
 	uint8_t spki_sha256[32];
 	int64_t not_before_ms, not_after_ms, issued_ms, for_epoch;
 	bool may_enroll;
@@ -196,7 +197,7 @@ bool store_certificate_reserve(struct store *store, const struct certificate_new
 bool store_certificate_issue(struct store *store, const char *serial, GBytes *der, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* A certificate of another CA that a device of ours has. */
 struct certificate_import {
-	const char *serial, *generation_id, *subject, *link_id, *for_enrollment_id;
+	const char *serial, *generation_id, *subject, *link_id, *for_enrollment_id, *device_id; /* device_id: as in certificate_new */
 	GBytes *der;
 	uint8_t spki_sha256[32], sha256[32];
 	int64_t not_before_ms, not_after_ms, issued_ms, for_epoch;

@@ -22,6 +22,8 @@ void store_batch_push(struct store *store, struct db_batch *batch, const char *e
 void store_batch_audit(struct store *store, struct db_batch *batch, const struct audit_entry *entry);
 /* Adds a certificate of this server to a batch. */
 void store_batch_authority(struct db_batch *batch, const struct authority_row *row);
+/* Adds a link with its challenge to a batch. */
+void store_batch_link(struct db_batch *batch, const struct link_new *link);
 /* Runs; true when done. */
 bool store_run(struct store *store, struct db_batch *batch, GError **error);
 /* Runs a change and what belongs to it, as its audit entry. *RET_FOUND false: what was to be changed is not there, and nothing was written. */

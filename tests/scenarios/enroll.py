@@ -50,7 +50,7 @@ def the_profile_is_what_apple_demands():
         equal(d.scep["Subject"][0][0][0], "O")
         m = d.mdm
         equal((m["SignMessage"], m["AccessRights"], m["CheckOutWhenRemoved"], m["Topic"]), (True, 8191, True, TOPIC))
-        equal(sorted(m["ServerCapabilities"]), ["com.apple.mdm.bootstraptoken", "com.apple.mdm.per-user-connections"])
+        equal(sorted(m["ServerCapabilities"]), ["com.apple.mdm.bootstraptoken", "com.apple.mdm.per-user-connections", "com.apple.mdm.token"])
         identities = [p["PayloadUUID"] for p in first["PayloadContent"] if p["PayloadType"] == "com.apple.security.scep"]
         equal([m["IdentityCertificateUUID"]], identities)
         page = s.request("GET", urllib.parse.urlsplit(link["url"]).path)
