@@ -2,36 +2,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/apple_error.h"
 #include "base/error.h"
-#include "cli/apple_errors.h"
 #include "cli/cli.h"
 
-static const struct apple_error {
-	const char *domain;
-	int64_t code;
-	const char *name, *meaning, *causes, *look_at;
-} apple_errors[] = {
-#define X(domain, code, name, meaning, causes, look_at) {domain, code, name, meaning, causes, look_at},
-	APPLE_ERROR_TABLE(X)
-#undef X
-};
-
-/* "22013", "MCSCEPErrorDomain:22013"; newer systems write the domain with a D in front. */
+/* "22013", "MCSCEPErrorDomain:22013". */
 static const struct apple_error *find_apple_error(const char *text)
 {
 	const char *colon = strrchr(text, ':'), *number = colon ? colon + 1 : text;
-	g_autofree char *domain = g_strndup(text, colon ? (gsize)(colon - text) : 0);
+	g_autofree char *domain = colon ? g_strndup(text, (gsize)(colon - text)) : NULL;
 	char *end;
 	int64_t code = g_ascii_strtoll(number, &end, 10);
 
-	for (size_t i = 0; *number && !*end && i < G_N_ELEMENTS(apple_errors); i++) {
-		const struct apple_error *e = &apple_errors[i];
-		bool same_domain = !colon || !g_ascii_strcasecmp(domain, e->domain) || (g_ascii_toupper(*domain) == 'D' && !g_ascii_strcasecmp(domain + 1, e->domain));
-
-		if (e->code == code && same_domain)
-			return e;
-	}
-	return NULL;
+	return *number && !*end ? apple_error_find(domain, code) : NULL;
 }
 
 static int explain_apple(const struct cli *cli, const struct apple_error *e)

@@ -5,6 +5,8 @@
 #define SCEP_DOMAIN "MCSCEPErrorDomain"
 #define MDM_DOMAIN "MCMDMErrorDomain"
 #define INSTALL_DOMAIN "MCInstallationErrorDomain"
+#define PROFILE_DOMAIN "MCProfileErrorDomain"
+#define PAYLOAD_DOMAIN "MCPayloadErrorDomain"
 #define HTTP_DOMAIN "MCHTTPTransactionErrorDomain"
 
 #define APPLE_ERROR_TABLE(X) \
@@ -73,6 +75,37 @@
 	  "The command gives an http address.", "The URLs in the command.") \
 	X(MDM_DOMAIN, 12076, "no connections per user", "This device does not serve user channels.", \
 	  "The profile lacks the capability com.apple.mdm.per-user-connections, or the system has no such channel.", "Send the command to the device instead of the user.") \
+	X(MDM_DOMAIN, 12013, "the profile is not managed", "The server may only remove what it has installed itself.", \
+	  "The profile was installed by hand, or is gone already.", "Settings, General, VPN & Device Management on the device.") \
+	X(MDM_DOMAIN, 12075, "the profile is not there", "There is no profile with this identifier on the device.", \
+	  "It was removed before.", "pomona command send ID ProfileList") \
+	X(PROFILE_DOMAIN, 1000, "malformed profile", "What came is no configuration profile.", \
+	  "The file was cut off, or something else was put into the command.", "pomona profile show NAME; the file with plutil or xmllint.") \
+	X(PROFILE_DOMAIN, 1002, "a field is missing", "A key that each profile needs is not there.", "PayloadIdentifier, PayloadUUID, PayloadType or PayloadVersion is missing.", "The key that the message names.") \
+	X(PROFILE_DOMAIN, 1003, "a field has the wrong type", "A key of the profile has a value of another type than it must have.", "A number written as text, or data as text.", "The key that the message names.") \
+	X(PROFILE_DOMAIN, 1004, "bad signature", "The signature of the profile does not verify.", \
+	  "The file was changed after it was signed.", "Sign it again, or add it unsigned and let Pomona sign it.") \
+	X(PROFILE_DOMAIN, 1005, "empty profile", "The profile holds no payload.", "PayloadContent is an empty array.", "The profile's PayloadContent.") \
+	X(PROFILE_DOMAIN, 1006, "cannot be decrypted", "The content of the profile is encrypted for somebody else.", \
+	  "The identity of the device was renewed after the profile was made.", "pomona profile resend NAME ID makes it anew for the present identity.") \
+	X(PROFILE_DOMAIN, 1007, "a UUID stands twice", "Two payloads have the same PayloadUUID.", "Payloads were copied by hand.", "PayloadUUID of each payload.") \
+	X(PROFILE_DOMAIN, 1008, "an identifier stands twice", "Two payloads have the same PayloadIdentifier.", "Payloads were copied by hand.", "PayloadIdentifier of each payload.") \
+	X(PROFILE_DOMAIN, 1009, "installation failed", "The profile could not be installed; this is only an outer error.", "One of its payloads failed.", "The errors below it in the chain.") \
+	X(PROFILE_DOMAIN, 1010, "a value is not supported", "A key of the profile has a value that this device does not know.", "The profile is for a newer system or another kind of device.", "The key that the message names.") \
+	X(PAYLOAD_DOMAIN, 2000, "malformed payload", "A payload does not have the form of its type.", "A key is nested wrongly.", "The payload that the message names.") \
+	X(PAYLOAD_DOMAIN, 2002, "a field is missing", "A payload lacks a key that its type needs.", "The profile was written by hand.", "The key that the message names.") \
+	X(PAYLOAD_DOMAIN, 2003, "a field has the wrong type", "A payload has a value of the wrong type.", "A number written as text, or data as text.", "The key that the message names.") \
+	X(PAYLOAD_DOMAIN, 2004, "a value is not supported", "A payload has a value that this device does not know.", "The profile is for a newer system or another kind of device.", "The key that the message names.") \
+	X(INSTALL_DOMAIN, 4002, "a UUID is there already", "Another profile on the device has a payload with the same PayloadUUID.", "A profile was copied and given another PayloadIdentifier only.", "Give the copy UUIDs of its own.") \
+	X(INSTALL_DOMAIN, 4005, "the passcode does not comply", "The passcode does not fit the rules that are there already.", "A passcode policy is waiting for a new passcode.", "Let the user set a new passcode; send the profile again.") \
+	X(INSTALL_DOMAIN, 4006, "the removal date is past", "RemovalDate of the profile lies in the past.", "An old profile.", "RemovalDate.") \
+	X(INSTALL_DOMAIN, 4008, "signed by somebody else", "A profile that replaces another must be signed by the same signer.", "The installed one was signed with another certificate.", "Remove the profile first, then install it.") \
+	X(INSTALL_DOMAIN, 4010, "another identifier", "A new version of a profile must have the identifier of the old one.", "PayloadIdentifier was changed.", "PayloadIdentifier.") \
+	X(INSTALL_DOMAIN, 4023, "a payload is not acceptable", "The device does not take a payload of this type in this way.", "The payload needs supervision, automated enrollment, or another channel (user instead of device).", "The requirements of the payload type.") \
+	X(INSTALL_DOMAIN, 4024, "the profile is not there", "There is no such profile on the device.", "It was removed before.", "pomona command send ID ProfileList") \
+	X(INSTALL_DOMAIN, 4025, "not supervised", "The profile needs a supervised device.", "The device was enrolled by hand.", "IsSupervised in pomona device facts ID.") \
+	X(INSTALL_DOMAIN, 4027, "a new passcode is needed", "The profile can be installed after the passcode was changed.", "A passcode policy.", "Let the user set a new passcode; send the profile again.") \
+	X(INSTALL_DOMAIN, 4031, "it holds user data", "The profile holds data of a user, which does not belong to this channel.", "An account payload on the device channel.", "Send it to the user channel.") \
 	X(INSTALL_DOMAIN, 4000, "the profile cannot be parsed", "What was downloaded is no configuration profile.", \
 	  "The link has expired, and its page of refusal came instead, or a proxy answered.", "Open the link in a browser; make a new one.") \
 	X(INSTALL_DOMAIN, 4001, "installation failed", "One payload of the profile failed; this is only the outermost error.", \
