@@ -125,6 +125,16 @@
 	X(POM_ERR_WATCH_SECURITY, "POM-E5124", 403, false, "The security token of the watch is unknown, expired or used.") \
 	X(POM_ERR_WATCH_MISSING, "POM-E5125", 403, true, "The watch needs a new pairing token from its phone.") \
 	X(POM_ERR_WATCH_TOKEN, "POM-E5126", 403, false, "The pairing token was not given to this watch by this server.") \
+	/* the library of profiles */ \
+	X(POM_ERR_LIBRARY_REFUSED, "POM-E5201", 400, false, "This profile cannot be kept in the library.") \
+	X(POM_ERR_LIBRARY_SIGNATURE, "POM-E5202", 400, false, "The profile is signed, but its signature is broken.") \
+	X(POM_ERR_LIBRARY_ENCRYPTED, "POM-E5203", 400, false, "The profile is encrypted, and cannot be read without its key.") \
+	X(POM_ERR_LIBRARY_TAKEN, "POM-E5204", 409, false, "Another profile of the library has this name or identifier.") \
+	X(POM_ERR_LIBRARY_ASSIGNED, "POM-E5205", 409, false, "The profile is assigned to devices or groups.") \
+	X(POM_ERR_LIBRARY_IDENTITY, "POM-E5206", 409, false, "The profile cannot be encrypted to the identity of this device.") \
+	X(POM_ERR_VARIABLE, "POM-E5211", 400, false, "A variable in the profile is unknown or malformed.") \
+	X(POM_ERR_VARIABLE_VALUE, "POM-E5212", 409, false, "The device has no value for a variable, or one that cannot be written.") \
+	X(POM_ERR_COMMAND_ENROLLMENT, "POM-E5221", 409, false, "This command would end or replace the enrollment of the device.") \
 	/* push */ \
 	X(POM_ERR_PUSH_CONNECT, "POM-E6001", 502, true, "APNs cannot be reached.") \
 	X(POM_ERR_PUSH_TLS, "POM-E6002", 502, true, "The TLS connection to APNs failed.") \

@@ -94,8 +94,10 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 		             db_int(w->now_ms), db_int(w->now_ms));
 	if (w->plan->ends_epoch)
 		add_end_epoch(batch, w, w->plan->ends_epoch, "authenticated again", certificate->serial);
-	if (w->plan->ends_at_once)
+	if (w->plan->ends_at_once) {
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
+		db_batch_add(batch, Q_LIB_STATE_END, db_text(w->enrollment_id), db_int(w->now_ms), db_text("the device began a new enrollment"));
+	}
 	db_batch_add(batch, Q_CERTIFICATE_BIND, db_text(certificate->serial), db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->now_ms));
 	db_batch_add(batch, Q_EPOCH_ADD, db_text(w->enrollment_id), db_int(w->plan->epoch), db_text(certificate->serial), db_text(w->message->topic), db_int(w->now_ms),
 	             db_text(certificate->link_id));
@@ -129,6 +131,7 @@ static void add_activate(struct store *store, struct db_batch *batch, const stru
 	db_batch_add(batch, Q_ENROLLMENT_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch));
 	if (w->facts->certificate.link_id)
 		db_batch_add(batch, Q_ENROLLMENT_OWNER, db_text(w->enrollment_id), db_text(w->facts->certificate.link_id));
+	store_batch_library_device(store, batch, w->enrollment_id, w->now_ms);
 	store_batch_event(store, batch, w->enrollment_id, "Enrolled", NULL, w->now_ms);
 }
 
@@ -147,6 +150,7 @@ static void add_user_token(struct store *store, struct db_batch *batch, const st
 	             db_int(w->plan->epoch), db_text(m->who.user_short_name), db_text(m->who.user_long_name), db_int(w->now_ms));
 	db_batch_add(batch, Q_EPOCH_USER_TOKEN, db_text(w->user_id), db_int(w->plan->epoch), db_text(m->topic), db_blob(m->token, m->token_len), db_text(m->push_magic),
 	             db_int(w->now_ms), db_int(w->now_ms));
+	store_batch_library_device(store, batch, w->user_id, w->now_ms);
 	store_batch_event(store, batch, w->user_id, "TokenUpdate", NULL, w->now_ms);
 }
 
@@ -158,6 +162,7 @@ static void add_check_out(struct store *store, struct db_batch *batch, const str
 		db_batch_add(batch, Q_ENROLLMENT_END, db_text(w->enrollment_id), db_int(device->version), db_int(w->now_ms));
 		db_batch_add(batch, Q_ENROLLMENT_END_USERS, db_text(w->enrollment_id), db_int(0), db_int(w->now_ms));
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
+		db_batch_add(batch, Q_LIB_STATE_END, db_text(w->enrollment_id), db_int(w->now_ms), db_text("the device was un-enrolled"));
 		if (device->active_epoch && device->pending_epoch)
 			add_end_epoch(batch, w, device->pending_epoch, "checked out", NULL);
 	} else {
@@ -174,6 +179,7 @@ static void add_user_check_out(struct store *store, struct db_batch *batch, cons
 	db_batch_add(batch, Q_COMMAND_CLEAR_DONE, db_text(w->user_id), db_int(w->plan->epoch), db_int(w->now_ms));
 	db_batch_add(batch, Q_COMMAND_CLEAR, db_text(w->user_id), db_int(w->plan->epoch));
 	db_batch_add(batch, Q_PUSH_FORGET, db_text(w->user_id));
+	db_batch_add(batch, Q_LIB_STATE_END, db_text(w->user_id), db_int(w->now_ms), db_text("the user was un-enrolled"));
 	store_batch_event(store, batch, w->user_id, "CheckOut", NULL, w->now_ms);
 }
 

@@ -145,7 +145,31 @@
 #define STORE_SCHEMA_3_LIBRARY(TEXT, INT, BLOB, END) \
 	/* What a device reported of itself, as JSON. */ \
 	"CREATE TABLE fact (enrollment_id " TEXT " NOT NULL, name " TEXT " NOT NULL, value " TEXT " NOT NULL, learnt_at " INT " NOT NULL," \
-	" PRIMARY KEY (enrollment_id, name)" END
+	" PRIMARY KEY (enrollment_id, name)" END \
+	/* What administrators say of a device: sealed as "attribute/<enrollment id>.<name>/value", because it may be a password. */ \
+	"CREATE TABLE attribute (enrollment_id " TEXT " NOT NULL, name " TEXT " NOT NULL, value " BLOB " NOT NULL, updated_at " INT " NOT NULL, PRIMARY KEY (enrollment_id, name)" END \
+	/* removing_at: devices are taking it off, then the row goes. */ \
+	"CREATE TABLE profile (name " TEXT " NOT NULL PRIMARY KEY, identifier " TEXT " NOT NULL UNIQUE, newest " INT " NOT NULL, removing_at " INT " NOT NULL," \
+	" created_at " INT " NOT NULL, updated_at " INT " NOT NULL" END \
+	/* body: as uploaded; content: what was encrypted in it. Sealed as "profile_version/<profile>.<number>/…". secret: key path of the first secret in it. */ \
+	"CREATE TABLE profile_version (profile " TEXT " NOT NULL, number " INT " NOT NULL, sha256 " BLOB " NOT NULL, body " BLOB " NOT NULL, content " BLOB ", size " INT " NOT NULL," \
+	" is_signed " INT " NOT NULL, sign " TEXT " NOT NULL, encrypt " TEXT " NOT NULL, variables " TEXT " NOT NULL, substitute " INT " NOT NULL, secret " TEXT ", uuid " TEXT " NOT NULL," \
+	" display_name " TEXT ", actor " TEXT " NOT NULL, created_at " INT " NOT NULL, PRIMARY KEY (profile, number)" END \
+	"CREATE TABLE device_group (name " TEXT " NOT NULL PRIMARY KEY, created_at " INT " NOT NULL" END \
+	"CREATE TABLE group_member (group_name " TEXT " NOT NULL, enrollment_id " TEXT " NOT NULL, added_at " INT " NOT NULL, PRIMARY KEY (group_name, enrollment_id)" END \
+	"CREATE INDEX group_member_enrollment ON group_member (enrollment_id);" \
+	/* kind: device (target: enrollment id), group (target: name). */ \
+	"CREATE TABLE profile_assignment (profile " TEXT " NOT NULL, kind " TEXT " NOT NULL, target " TEXT " NOT NULL, created_at " INT " NOT NULL, PRIMARY KEY (profile, kind, target)" END \
+	"CREATE INDEX profile_assignment_target ON profile_assignment (kind, target);" \
+	/* A profile on a device: states in core/library.h. number, uuid: of what was sent last. version: for compare-and-set. */ \
+	"CREATE TABLE profile_state (enrollment_id " TEXT " NOT NULL, profile " TEXT " NOT NULL, epoch " INT " NOT NULL, state " TEXT " NOT NULL, number " INT " NOT NULL, uuid " TEXT "," \
+	" present " INT " NOT NULL, command_uuid " TEXT ", reason " TEXT ", queued_at " INT " NOT NULL, deadline_at " INT " NOT NULL, changed_at " INT " NOT NULL, version " INT " NOT NULL," \
+	" PRIMARY KEY (enrollment_id, profile)" END \
+	"CREATE INDEX profile_state_profile ON profile_state (profile, enrollment_id);" \
+	"CREATE INDEX profile_state_deadline ON profile_state (deadline_at);" \
+	/* Devices to be looked at: all of a profile, in order of id after after_id, or one. Written with the change that calls for it. */ \
+	"CREATE TABLE profile_work (id " TEXT " NOT NULL PRIMARY KEY, profile " TEXT ", enrollment_id " TEXT ", after_id " TEXT " NOT NULL, n_done " INT " NOT NULL, created_at " INT " NOT NULL" END \
+	"CREATE INDEX profile_work_profile ON profile_work (profile);"
 
 #define STORE_SCHEMA_3(TEXT, INT, BLOB, END) STORE_SCHEMA_3_OTA(TEXT, INT, BLOB, END) STORE_SCHEMA_3_LIBRARY(TEXT, INT, BLOB, END)
 

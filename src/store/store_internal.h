@@ -20,6 +20,8 @@ void store_batch_event(struct store *store, struct db_batch *batch, const char *
 void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms);
 /* Adds an entry of the audit log to a batch; NULL: none. */
 void store_batch_audit(struct store *store, struct db_batch *batch, const struct audit_entry *entry);
+/* Adds "look at this device's profiles again" to a batch, when any concern it. */
+void store_batch_library_device(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t now_ms);
 /* Adds a certificate of this server to a batch. */
 void store_batch_authority(struct db_batch *batch, const struct authority_row *row);
 /* Adds a link with its challenge to a batch. */
