@@ -2,7 +2,8 @@
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libevent-dev libssl-dev libsqlite3-dev libexpat1-dev libjansson-dev
  libnghttp2-dev libcurl4-openssl-dev zlib1g-dev libqrencode-dev libpq-dev ca-certificates"
 TEST_PACKAGES="clang libclang-rt-14-dev python3 python3-cryptography python3-asn1crypto openssl curl postgresql-15 strongswan-pki libstrongswan-standard-plugins
- libstrongswan-extra-plugins nghttp2-client scep certmonger dbus softhsm2 opensc libengine-pkcs11-openssl procps groff-base libxml2-utils strace zbar-tools librsvg2-bin"
+ libstrongswan-extra-plugins nghttp2-client scep certmonger dbus softhsm2 opensc libengine-pkcs11-openssl procps groff-base libxml2-utils strace zbar-tools librsvg2-bin
+ chromium fonts-dejavu-core"
 
 is_installed() { dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }
 
@@ -18,6 +19,17 @@ need() {
 	# The lists of a fresh system are empty or old; no service of a test package needs to start by itself.
 	{ $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1 ||
 		{ tail -n 20 "$log" >&2; echo "The packages could not be installed." >&2; return 1; }
+	rm -f "$log"
+}
+
+# What drives the browser in the tests, from the npm registry that npm is set up with: exactly what the lock file says, and only when it says something new.
+need_browser_tools() {
+	{ command -v node && command -v npm; } >/dev/null || need nodejs npm || return 1
+	lock=tests/browser/package-lock.json
+	cmp -s "$lock" tests/browser/node_modules/.installed-lock && return 0
+	echo "Installing what drives the browser (npm) …"
+	log=$(mktemp)
+	(cd tests/browser && npm ci --ignore-scripts) >"$log" 2>&1 && cp "$lock" tests/browser/node_modules/.installed-lock || { tail -n 20 "$log" >&2; return 1; }
 	rm -f "$log"
 }
 

@@ -232,6 +232,20 @@ plist *enroll_anchors_build(const struct enroll_profile *profile)
 	return tree;
 }
 
+plist *enroll_trust_build(const struct enroll_profile *profile)
+{
+	g_autofree char *base = enroll_base_identifier(profile->served->url);
+	g_autofree char *identifier = g_strconcat(base, ".trust", NULL);
+	g_autofree char *uuid = enroll_uuid(profile->link_id, "trust");
+	g_autofree char *name = g_strdup_printf("%s root certificate", profile->organization);
+	plist *tree = mobileconfig_new(&(struct mobileconfig_head){
+		"Configuration", identifier, uuid, name, "Lets this device trust your organization's device management server.", profile->organization});
+
+	plist_dict_set_string(tree, "PayloadScope", "System");
+	add_anchors(tree, profile, base, "trust");
+	return tree;
+}
+
 plist *enroll_profile_build(const struct enroll_profile *profile)
 {
 	g_autofree char *base = enroll_base_identifier(profile->served->url);

@@ -55,6 +55,9 @@ plist *enroll_profile_build(const struct enroll_profile *profile);
 plist *enroll_anchors_build(const struct enroll_profile *profile);
 /* The reverse host name of the public URL, "org.example.mdm"; of an address "mdm.192-0-2-1". transfer full. */
 char *enroll_base_identifier(const char *url);
+/* A profile of the roots alone, for a person who is about to enroll: what the link's page is served with is trusted by it. Its identifier is another one than that
+ * of the profile for enrolled devices, which a device would not let the server replace once a person has installed it. */
+plist *enroll_trust_build(const struct enroll_profile *profile);
 /* The common name of an identity: "Pomona device <first 8 of the link id>". transfer full. */
 char *enroll_common_name(const char *link_id);
 /* A UUID (version 5 in form) derived from NAME within LINK_ID, upper case. transfer full. */

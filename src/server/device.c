@@ -124,21 +124,71 @@ static struct http_response *mdm(void *ctx, const struct http_request *request)
 	return http_response_new(reply.status, reply.body ? "application/xml" : NULL, reply.body);
 }
 
-static struct http_response *enroll_page(void *ctx, const struct http_request *request)
+/* ---- the page of a link ---- */
+
+static struct http_response *enroll_html(int status, GBytes *page)
 {
-	struct server *server = ctx;
+	struct http_response *response = http_response_new(status, "text/html; charset=utf-8", page);
+
+	http_response_header(response, "Cache-Control", "no-store");
+	http_response_header(response, "Content-Security-Policy", service_enroll_policy());
+	http_response_header(response, "Referrer-Policy", "no-referrer");
+	http_response_header(response, "X-Content-Type-Options", "nosniff");
+	http_response_header(response, "X-Frame-Options", "DENY");
+	/* What is shown first depends on it. */
+	http_response_header(response, "Vary", "User-Agent");
+	return response;
+}
+
+static struct http_response *open_page(struct server *server, const struct http_request *request, bool ota)
+{
+	struct page_request wanted = {request->params[0], http_request_header(request, "User-Agent"), ota};
 	struct subject subject = {0};
 	g_autoptr(GError) refusal = NULL;
 	int status;
-	GBytes *page = service_enroll_page(server->service, request->params[0], &subject, &status, &refusal);
-	struct http_response *response = http_response_new(status, "text/html; charset=utf-8", page);
+	GBytes *page = service_enroll_page(server->service, &wanted, &subject, &status, &refusal);
+	struct http_response *response = enroll_html(status, page);
 
-	if (refusal)
+	if (refusal) {
 		server_log_refusal(request, &subject, refusal);
+		server_add_retry(response, pom_error_info_of(refusal));
+	}
+	return response;
+}
+
+static struct http_response *enroll_page(void *ctx, const struct http_request *request)
+{
+	return open_page(ctx, request, false);
+}
+
+static struct http_response *enroll_page_ota(void *ctx, const struct http_request *request)
+{
+	return open_page(ctx, request, true);
+}
+
+/* PROFILE (transfer full, NULL: ERROR) for download. A person in a browser is told in HTML what is wrong, any other client in a line. */
+static struct http_response *enroll_download(struct server *server, const struct http_request *request, const struct subject *subject, GBytes *profile, const char *name, const GError *error)
+{
+	const char *accept = http_request_header(request, "Accept");
+	g_autofree char *disposition = g_strdup_printf("attachment; filename=\"%s.mobileconfig\"", name);
+	struct http_response *response;
+	int status;
+
+	if (!profile && accept && strstr(accept, "text/html")) {
+		GBytes *page = service_enroll_refusal(server->service, error, &status);
+
+		server_log_refusal(request, subject, error);
+		response = enroll_html(status, page);
+		server_add_retry(response, pom_error_info_of(error));
+		return response;
+	}
+	if (!profile)
+		return refuse(request, subject, error);
+	pom_log(POM_LOG_INFO, "profile served", "name", name, "link", subject->detail, "peer", request->peer, NULL);
+	response = http_response_new(200, PROFILE_TYPE, profile);
 	http_response_header(response, "Cache-Control", "no-store");
-	http_response_header(response, "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
-	http_response_header(response, "Referrer-Policy", "no-referrer");
 	http_response_header(response, "X-Content-Type-Options", "nosniff");
+	http_response_header(response, "Content-Disposition", disposition);
 	return response;
 }
 
@@ -148,15 +198,18 @@ static struct http_response *enroll_profile(void *ctx, const struct http_request
 	struct subject subject = {0};
 	g_autoptr(GError) error = NULL;
 	GBytes *profile = service_enroll_profile(server->service, request->params[0], &subject, &error);
-	struct http_response *response;
 
-	if (!profile)
-		return refuse(request, &subject, error);
-	pom_log(POM_LOG_INFO, "enrollment profile served", "link", subject.detail, "peer", request->peer, NULL);
-	response = http_response_new(200, PROFILE_TYPE, profile);
-	http_response_header(response, "Cache-Control", "no-store");
-	http_response_header(response, "Content-Disposition", "attachment; filename=\"enroll.mobileconfig\"");
-	return response;
+	return enroll_download(server, request, &subject, profile, "enroll", error);
+}
+
+static struct http_response *enroll_trust(void *ctx, const struct http_request *request)
+{
+	struct server *server = ctx;
+	struct subject subject = {0};
+	g_autoptr(GError) error = NULL;
+	GBytes *profile = service_enroll_trust(server->service, request->params[0], &subject, &error);
+
+	return enroll_download(server, request, &subject, profile, "trust", error);
 }
 
 /* ---- SCEP ---- */
@@ -344,6 +397,8 @@ const struct http_route device_routes[] = {
 	CA_ROUTES,
 	{"/enroll/{}", HTTP_BIT(HTTP_GET), 0, 0, enroll_page, 0},
 	{"/enroll/{}/profile", HTTP_BIT(HTTP_GET), 0, 0, enroll_profile, 0},
+	{"/enroll/{}/ota", HTTP_BIT(HTTP_GET), 0, 0, enroll_page_ota, 0},
+	{"/enroll/{}/trust", HTTP_BIT(HTTP_GET), 0, 0, enroll_trust, 0},
 	{"/", HTTP_BIT(HTTP_GET), 0, 0, home, 0},
 	{0},
 };

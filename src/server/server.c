@@ -66,6 +66,8 @@ static struct service_settings service_settings(const struct settings *s)
 		.identity_outside = g_strdup(settings_text(s, SETTING_IDENTITY_OUTSIDE) ? settings_text(s, SETTING_IDENTITY_OUTSIDE) : ""),
 		.pkcs12_modern = settings_bool(s, SETTING_IDENTITY_MODERN),
 		.profile_cipher = profile_cipher_nid(settings_text(s, SETTING_ENROLL_CIPHER)),
+		.contact = g_strdup(settings_text(s, SETTING_CONTACT)),
+		.enroll_ota = !g_strcmp0(settings_text(s, SETTING_ENROLL_METHOD), "ota"),
 	};
 }
 
@@ -121,6 +123,19 @@ static bool check_profile_cipher(const struct settings *s, GError **error)
 	return profile_cipher_nid(name) ? true : pom_fail(error, POM_ERR_CONFIG, "enroll.profile_cipher must be aes256, aes128 or 3des, not \"%s\"", name ? name : "");
 }
 
+/* What the page of a link says. */
+static bool check_page(const struct settings *s, GError **error)
+{
+	static const char *const methods[] = {"profile", "ota", NULL}, *const steps[] = {"auto", "always", "never", NULL};
+	const char *method = settings_text(s, SETTING_ENROLL_METHOD), *step = settings_text(s, SETTING_ENROLL_TRUST);
+
+	if (method && !g_strv_contains(methods, method))
+		return pom_fail(error, POM_ERR_CONFIG, "enroll.method must be profile or ota, not \"%s\"", method);
+	if (step && !g_strv_contains(steps, step))
+		return pom_fail(error, POM_ERR_CONFIG, "enroll.trust_step must be auto, always or never, not \"%s\"", step);
+	return true;
+}
+
 /* It stands in certificates. */
 static bool check_ca_url(const struct settings *s, GError **error)
 {
@@ -152,7 +167,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		return pom_fail(error, POM_ERR_CONFIG, "enroll.key_size must be 2048 or 4096");
 	if (settings_text(s, SETTING_TLS_KEY) && !settings_text(s, SETTING_TLS_CERTIFICATE))
 		return pom_fail(error, POM_ERR_CONFIG, "tls.key is set but tls.certificate is not");
-	return check_log_level(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error) && check_profile_cipher(s, error);
+	return check_log_level(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error) && check_profile_cipher(s, error) && check_page(s, error);
 }
 
 /* Settings that lower the guard are said aloud at every start. */

@@ -11,6 +11,7 @@
 #define SETTINGS_TABLE(X) \
 	X(SETTING_URL, "server", "url", TEXT, "", "Public URL of this server, as devices reach it: https://host[:port].") \
 	X(SETTING_ORGANIZATION, "server", "organization", TEXT, "Pomona", "Name of your organization, shown to people who enroll a device.") \
+	X(SETTING_CONTACT, "server", "contact", TEXT, "", "Whom people ask who enroll a device: a name, a mail address, a telephone number (+…) or a URL. Shown on the page of each link.") \
 	X(SETTING_LISTEN, "server", "listen", TEXT, "", "Address of the device listener (HTTPS). Empty: all addresses, port of the public URL.") \
 	X(SETTING_ADMIN_LISTEN, "server", "admin_listen", TEXT, "127.0.0.1:8081", "Address of the admin API (plain HTTP, for loopback). Empty: only the unix socket.") \
 	X(SETTING_HTTP_LISTEN, "server", "http_listen", TEXT, "", "Address for SCEP, CRL and OCSP without TLS. Empty: none.") \
@@ -29,6 +30,8 @@
 	X(SETTING_ENROLL_KEYSIZE, "enroll", "key_size", INT, "2048", "RSA key size asked of devices: 2048 or 4096.") \
 	X(SETTING_ENROLL_TTL, "enroll", "link_ttl_hours", INT, "24", "How long an enrollment link can be used.") \
 	X(SETTING_ENROLL_CIPHER, "enroll", "profile_cipher", TEXT, "aes256", "Cipher of profiles encrypted to a device: aes256, or aes128 or 3des for devices that read nothing better.") \
+	X(SETTING_ENROLL_METHOD, "enroll", "method", TEXT, "profile", "What the button on the page of a link does: profile (the profile at once) or ota (the over-the-air Profile Service, which asks the device who it is first).") \
+	X(SETTING_ENROLL_TRUST, "enroll", "trust_step", TEXT, "auto", "Whether that page has people trust the TLS certificate first: auto (when this machine does not know its root), always, or never (a proxy with a public certificate stands in front).") \
 	X(SETTING_DEVICE_DAYS, "ca", "device_days", INT, "730", "Life of a device identity in days.") \
 	X(SETTING_CA_URL, "ca", "public_url", TEXT, "", "Base of the CRL and OCSP addresses in issued certificates, best http://. Empty: the public URL. none: no addresses.") \
 	X(SETTING_CA_GRACE, "ca", "expired_grace_days", INT, "30", "How long a device with an expired identity may still check in, only to be given a new one.") \

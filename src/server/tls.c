@@ -42,7 +42,7 @@ static bool use(SSL_CTX *tls, X509 *leaf, X509 *const *chain, size_t n, EVP_PKEY
 	return ok ? true : pom_fail(error, POM_ERR_KEY_MISMATCH, "the TLS key does not belong to the TLS certificate");
 }
 
-static SSL_CTX *context_from_files(const char *certificate, const char *key_file, int64_t *ret_not_after, GError **error)
+static SSL_CTX *context_from_files(const char *certificate, const char *key_file, int64_t *ret_not_after, GPtrArray **ret_certs, GError **error)
 {
 	g_autofree char *text = NULL, *key_text = NULL;
 	g_autoptr(GPtrArray) certs = NULL;
@@ -65,8 +65,10 @@ static SSL_CTX *context_from_files(const char *certificate, const char *key_file
 		return NULL;
 	*ret_not_after = info->not_after;
 	tls = new_context();
-	if (use(tls, g_ptr_array_index(certs, 0), (X509 *const *)certs->pdata + 1, certs->len - 1, signer_get_key(key), error))
+	if (use(tls, g_ptr_array_index(certs, 0), (X509 *const *)certs->pdata + 1, certs->len - 1, signer_get_key(key), error)) {
+		*ret_certs = g_steal_pointer(&certs);
 		return tls;
+	}
 	SSL_CTX_free(tls);
 	return NULL;
 }
@@ -90,12 +92,69 @@ static SSL_CTX *context_from_ca(struct server *server, int64_t *ret_not_after, i
 	return NULL;
 }
 
+/* Whether the roots that this machine trusts lead to the certificate. Dates do not matter here: a device that trusts the root does not need the step. */
+static bool is_known_here(GPtrArray *certs)
+{
+	X509_STORE *store = X509_STORE_new();
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	STACK_OF(X509) *chain = sk_X509_new_null();
+	bool known;
+
+	for (guint i = 1; i < certs->len; i++)
+		sk_X509_push(chain, g_ptr_array_index(certs, i));
+	known = X509_STORE_set_default_paths(store) == 1 && X509_STORE_CTX_init(ctx, store, g_ptr_array_index(certs, 0), chain) == 1 && X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_SERVER) == 1;
+	if (known)
+		X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_NO_CHECK_TIME);
+	known = known && X509_verify_cert(ctx) == 1;
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(store);
+	sk_X509_free(chain);
+	ERR_clear_error();
+	return known;
+}
+
+/* The root at the end of the chain in the file, DER; NULL when it is not in it. transfer full. */
+static GBytes *find_root(GPtrArray *certs)
+{
+	X509 *cert = g_ptr_array_index(certs, 0);
+
+	for (guint step = 0; step <= certs->len; step++) {
+		X509 *issuer = NULL;
+
+		if (cert_is_issued_by(cert, cert))
+			return cert_format_der(cert);
+		for (guint i = 1; i < certs->len && !issuer; i++)
+			if (g_ptr_array_index(certs, i) != cert && cert_is_issued_by(cert, g_ptr_array_index(certs, i)))
+				issuer = g_ptr_array_index(certs, i);
+		if (!issuer)
+			return NULL;
+		cert = issuer;
+	}
+	return NULL;
+}
+
+/* What the page of a link says about trust. CERTS: of the file; NULL: our own CA makes the certificate. */
+static void tell_trust(struct server *server, GPtrArray *certs)
+{
+	const char *step = settings_text(server->settings, SETTING_ENROLL_TRUST);
+	bool never = !g_strcmp0(step, "never"), always = !g_strcmp0(step, "always");
+	g_autoptr(GBytes) root = NULL;
+
+	if (never || (certs && !always && is_known_here(certs))) {
+		service_set_tls_trust(server->service, TLS_TRUST_PUBLIC, NULL);
+		return;
+	}
+	root = certs ? find_root(certs) : NULL;
+	service_set_tls_trust(server->service, certs && !root ? TLS_TRUST_UNKNOWN : TLS_TRUST_ROOT, root);
+}
+
 bool server_tls_load(struct server *server, GError **error)
 {
 	const char *certificate = settings_text(server->settings, SETTING_TLS_CERTIFICATE);
 	int64_t not_after = 0, renew_ms = 0;
 	X509 *cert = NULL, *old_cert;
-	SSL_CTX *tls = certificate ? context_from_files(certificate, settings_text(server->settings, SETTING_TLS_KEY), &not_after, error)
+	g_autoptr(GPtrArray) certs = NULL;
+	SSL_CTX *tls = certificate ? context_from_files(certificate, settings_text(server->settings, SETTING_TLS_KEY), &not_after, &certs, error)
 	                           : context_from_ca(server, &not_after, &renew_ms, &cert, error);
 	SSL_CTX *old;
 
@@ -110,6 +169,7 @@ bool server_tls_load(struct server *server, GError **error)
 	pthread_mutex_unlock(&server->tls_lock);
 	SSL_CTX_free(old);
 	X509_free(old_cert);
+	tell_trust(server, certs);
 	pom_metric_set(POM_METRIC_CERT_EXPIRY, "tls", not_after);
 	return true;
 }

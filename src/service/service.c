@@ -27,6 +27,7 @@ void service_settings_clear(struct service_settings *settings)
 	g_free(settings->ca_url);
 	g_free(settings->identity_source);
 	g_free(settings->identity_outside);
+	g_free(settings->contact);
 	scep_profile_free(settings->profile);
 	*settings = (struct service_settings){0};
 }
@@ -46,6 +47,7 @@ struct service *service_new(struct store *store, const struct seal *seal, struct
 	pthread_mutex_init(&service->crl_lock, NULL);
 	pthread_rwlock_init(&service->topics_lock, NULL);
 	pthread_rwlock_init(&service->ca_lock, NULL);
+	pthread_mutex_init(&service->trust_lock, NULL);
 	service->limits = scep_limits_new();
 	if (!service_ca_reload(service, error) || !service_load_topics(service, error)) {
 		service_free(service);
@@ -65,6 +67,8 @@ void service_free(struct service *service)
 	service_settings_clear(&service->settings);
 	pthread_rwlock_destroy(&service->topics_lock);
 	pthread_rwlock_destroy(&service->ca_lock);
+	g_clear_pointer(&service->tls_root, g_bytes_unref);
+	pthread_mutex_destroy(&service->trust_lock);
 	pthread_mutex_destroy(&service->crl_lock);
 	pthread_mutex_destroy(&service->load_lock);
 	explicit_bzero(&service->seal, sizeof(service->seal));

@@ -29,6 +29,14 @@ struct service_settings {
 	char *identity_outside;    /* name of the outside CA for the last two */
 	bool pkcs12_modern;
 	int profile_cipher;        /* NID of the cipher of profiles encrypted to a device */
+	char *contact;             /* whom people ask who enroll: text, mail address, telephone number or URL; NULL: nobody is named */
+	bool enroll_ota;           /* the button of a link's page starts the over-the-air way */
+};
+/* What a device that opens a link's page needs to trust the server's TLS certificate. */
+enum tls_trust {
+	TLS_TRUST_PUBLIC,  /* nothing */
+	TLS_TRUST_ROOT,    /* a root that the page can offer: our own CA's, or the one that was set */
+	TLS_TRUST_UNKNOWN, /* a root that only the administrator has */
 };
 void service_settings_clear(struct service_settings *settings);
 
@@ -56,6 +64,9 @@ struct service {
 	void *reload_tls_ctx;
 	void (*ca_changed)(void *ctx); /* called after administrators changed a CA: devices may need new roots or identities at once; may be NULL */
 	void *ca_changed_ctx;
+	pthread_mutex_t trust_lock; /* of these two */
+	enum tls_trust tls_trust;
+	GBytes *tls_root;          /* DER, for TLS_TRUST_ROOT of a file */
 };
 
 /* For whom a request was, for the log. */
@@ -78,6 +89,8 @@ bool service_fail_again(GError **error, GError *inner);
  * generation, else a new one (stored). The generation is the newest one whose root every live device has acknowledged. *RET_CHAIN: what goes between it
  * and the root, array of X509. transfer full. */
 struct authority *service_tls_authority(struct service *service, GPtrArray **ret_chain, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What the page of a link shall say about trust. ROOT (DER, referenced): for TLS_TRUST_ROOT; NULL: the roots of our own CA, as they are when the page is opened. Any thread. */
+void service_set_tls_trust(struct service *service, enum tls_trust trust, GBytes *root);
 /* Whether another generation should carry the TLS certificate than the one that CERT is of. */
 bool service_tls_is_due(struct service *service, X509 *cert);
 
@@ -128,8 +141,16 @@ void link_made_clear(struct link_made *made);
 bool service_link_new(struct service *service, const struct link_request *request, struct link_made *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Links of the first schema do not say what they serve: it was what the settings say at the first start after it, so that is kept. At each start. */
 bool service_keep_served(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The page with the install button, or the page of a refusal. HTML, transfer full; *RET_STATUS. */
-GBytes *service_enroll_page(struct service *service, const char *token, struct subject *subject, int *ret_status, GError **ret_refusal);
+/* How a link's page was asked for. OTA: its button shall start the over-the-air way, whatever the setting. */
+struct page_request { const char *token, *user_agent; bool ota; };
+/* The page with the button, or the page of a refusal (*RET_REFUSAL set). HTML, transfer full; *RET_STATUS. */
+GBytes *service_enroll_page(struct service *service, const struct page_request *request, struct subject *subject, int *ret_status, GError **ret_refusal);
+/* The page that says REFUSAL to a person. HTML, transfer full; *RET_STATUS. */
+GBytes *service_enroll_refusal(struct service *service, const GError *refusal, int *ret_status);
+/* The Content-Security-Policy of these pages; static. */
+const char *service_enroll_policy(void);
+/* A profile with nothing but the roots to trust, for the first step of the page. POM_ERR_LINK_*; POM_ERR_NOT_FOUND when there is none to offer. */
+GBytes *service_enroll_trust(struct service *service, const char *token, struct subject *subject, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 GBytes *service_enroll_profile(struct service *service, const char *token, struct subject *subject, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- push certificates ---- */

@@ -54,7 +54,7 @@ def the_profile_is_what_apple_demands():
         identities = [p["PayloadUUID"] for p in first["PayloadContent"] if p["PayloadType"] == "com.apple.security.scep"]
         equal([m["IdentityCertificateUUID"]], identities)
         page = s.request("GET", urllib.parse.urlsplit(link["url"]).path)
-        expect(b"Install the profile" in page[1] and b"Ann" in page[1], "the page")
+        expect(b"Download the management profile" in page[1] and b"Ann" in page[1], "the page")
     with Server("--set", "enroll.unsigned_profiles=true", "--set", "enroll.ca_fingerprint=false") as s:
         body = s.profile(s.link())
         expect(body.startswith(b"<?xml"), "an unsigned profile")

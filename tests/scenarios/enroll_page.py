@@ -5,6 +5,14 @@ import xml.etree.ElementTree
 
 from harness import *
 
+BROWSER = pathlib.Path(__file__).resolve().parent.parent / "browser"
+# Screenshots are kept here when it is set.
+SHOTS = os.environ.get("POMONA_SCREENSHOTS")
+AGENTS = {
+    "iphone": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
+    "mac": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15",
+    "other": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+}
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -53,6 +61,49 @@ def on_terminal(*args, env):
     os.close(master)
     equal(p.wait(60), 0, out.decode(errors="replace"))
     return out.decode().replace("\r\n", "\n")
+
+
+def look(wishes):
+    """What Chromium and axe-core find on pages; see look.mjs."""
+    expect((BROWSER / "node_modules").is_dir(), "tests/browser has no node_modules: ./check puts them there (npm ci)")
+    for wish in wishes:
+        wish["shot"] = os.path.join(SHOTS, wish["name"] + ".png") if SHOTS else None
+    p = subprocess.run(["node", str(BROWSER / "look.mjs"), shutil.which("chromium") or "/usr/bin/chromium"], input=json.dumps(wishes), capture_output=True, text=True, timeout=240)
+    equal(p.returncode, 0, p.stderr)
+    found = json.loads(p.stdout)
+    equal([f["name"] for f in found], [w["name"] for w in wishes], "pages looked at")
+    return found
+
+
+@case
+def looked_at_in_a_browser():
+    with Server("--set", "server.contact=help@example.org") as s:
+        link = s.api("POST", "/api/v1/links", {"user": "Ann <b>Example</b>", "device": "\u05d4\u05d0\u05d9\u05d9\u05e4\u05d3 \u05e9\u05dc Ann"})[1]
+        used, revoked, short = s.link(), s.link(), s.link("--ttl", "1s")
+        Device(s).enroll(used)
+        s.cli("enroll", "revoke", revoked["id"])
+        wishes = []
+
+        def wish(name, url, agent="iphone", **how):
+            wishes.append({"name": name, "url": url, "agent": AGENTS[agent], **how})
+        for scheme in ("light", "dark"):
+            wish(f"iphone-{scheme}", link["url"], scheme=scheme, width=390)
+            wish(f"narrow-{scheme}", link["url"], scheme=scheme, width=320, open=True)
+            wish(f"mac-{scheme}", link["url"], agent="mac", scheme=scheme, width=1200)
+            wish(f"other-{scheme}", link["url"], agent="other", scheme=scheme, width=360, open=True)
+            for name, refused in (("used", used), ("revoked", revoked), ("expired", short), ("unknown", {"url": s.url + "/enroll/nonsense"})):
+                wish(f"{name}-{scheme}", refused["url"], scheme=scheme, width=360)
+        wish("letters-twice", link["url"], width=360, text=2, open=True)
+        wish("printed", link["url"], agent="other", width=700, media="print", open=True)
+        wait_for("the link expires", lambda: s.request("GET", page_path(short))[0] == 410)
+        for found in look(wishes):
+            name = found["name"]
+            equal(found["problems"], [], name)
+            equal((found["lang"], len(found["headings"]), found["scripts"], found["landmarks"]), ("en", 1, 0, [1, 1, 1]), name)
+            equal(found["ground"], "rgb(22, 22, 23)" if name.endswith("dark") else "rgb(255, 255, 255)", f"{name}: the style sheet is in force")
+            expect(name == "printed" or found["passed"] > 15, f"{name}: axe-core looked at {found.get('passed')} rules only")
+            equal(found["status"], {"unknown": 404, "used": 410, "revoked": 410, "expired": 410}.get(name.split("-")[0], 200), name)
+        expect(s.cli("enroll", "list")[0]["state"] == "open", "looking does not use a link")
 
 
 @case
