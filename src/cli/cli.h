@@ -105,6 +105,7 @@ int cmd_token_revoke(const struct cli *cli);
 int cmd_push_cert_import(const struct cli *cli);
 int cmd_push_cert_show(const struct cli *cli);
 int cmd_sim_device(const struct cli *cli);
+int cmd_sim_factory_ca(const struct cli *cli);
 int cmd_sim_apns(const struct cli *cli);
 int cmd_sim_scep(const struct cli *cli);
 int cmd_explain(const struct cli *cli);

@@ -64,13 +64,14 @@ int cmd_sim_device(const struct cli *cli)
 	g_auto(GStrv) urls = NULL;
 	struct sim_device_options options = {
 		.kind = sim_kind_find(kind ? kind : "iphone"), .ca_file = cli_value(cli, "ca-file"), .state_dir = cli_value(cli, "state"), .apns = cli_value(cli, "apns"),
+		.factory_dir = cli_value(cli, "factory-ca"), .phone_dir = cli_value(cli, "phone"), .supervised = cli_flag(cli, "supervised"),
 		.misbehave = misbehave, .polls = polls ? g_ascii_strtoll(polls, NULL, 10) : -1, .quiet = cli_flag(cli, "quiet"), .json = cli_flag(cli, "json"), .stop = &stop,
 	};
 
 	if (misbehave && !strcmp(misbehave, "list"))
 		return list_misbehaviors();
 	if (options.kind == SIM_KIND_MAX) {
-		pom_fail(&error, POM_ERR_USAGE, "--kind must be iphone, ipad, mac or appletv");
+		pom_fail(&error, POM_ERR_USAGE, "--kind must be iphone, ipad, mac, appletv or watch");
 		return cli_fail(error);
 	}
 	urls = read_urls(cli, &error);
@@ -79,6 +80,20 @@ int cmd_sim_device(const struct cli *cli)
 	options.urls = (const char *const *)urls;
 	catch_signals();
 	return sim_device_run(&options, &error) ? CLI_OK : cli_fail(error);
+}
+
+int cmd_sim_factory_ca(const struct cli *cli)
+{
+	const char *dir = cli_value(cli, "dir");
+	g_autoptr(GError) error = NULL;
+	g_autofree char *path = dir ? g_build_filename(dir, "device-ca.pem", NULL) : NULL;
+	bool made = false;
+
+	if (!dir)
+		pom_fail(&error, POM_ERR_USAGE, "--dir is missing");
+	if (!dir || !sim_factory_make(dir, cli_flag(cli, "like-apple"), &made, &error))
+		return cli_fail(error);
+	return cli_show(cli, json_pack("{s:s, s:b}", "device_ca", path, "made", made), NULL);
 }
 
 int cmd_sim_apns(const struct cli *cli)

@@ -1,6 +1,5 @@
 #include <curl/curl.h>
 #include <errno.h>
-#include <openssl/pkcs12.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "sim/device_internal.h"
 
 enum { THREADS_MAX = 200, POLL_MS = 1000, BOOTSTRAP_TOKEN_LEN = 32, COMMANDS_MAX = 10000 };
+enum { INVALID_REPLACEMENT = 12009, REPLACEMENT_MISMATCH = 12012 };
 
 /* ---- a device ---- */
 
@@ -22,7 +22,9 @@ struct device *device_new(const struct sim_device_options *options, const char *
 	d->url = url;
 	d->state_dir = g_strdup(state_dir);
 	d->http = sim_http_new(options->stop);
-	d->installed = g_ptr_array_new_with_free_func((GDestroyNotify)plist_free);
+	d->installed = g_ptr_array_new_with_free_func((GDestroyNotify)sim_mobileconfig_free);
+	d->identities = sim_identities_new();
+	d->supervised = options->supervised || d->model->always_supervised;
 	device_invent(d);
 	return d;
 }
@@ -36,11 +38,13 @@ void device_free(struct device *d)
 	g_free(d->serial);
 	g_free(d->name);
 	g_free(d->magic);
-	g_clear_pointer(&d->profile_bytes, g_bytes_unref);
 	sim_profile_free(d->profile);
 	sim_http_free(d->http);
 	EVP_PKEY_free(d->key);
 	X509_free(d->cert);
+	sim_identity_free(d->factory);
+	sim_certs_free(d->factory_chain);
+	g_ptr_array_unref(d->identities);
 	g_ptr_array_unref(d->installed);
 	g_free(d);
 }
@@ -76,7 +80,8 @@ static void trust(struct device *d, const sim_certs *roots)
 	append_pem(pem, roots);
 	append_pem(pem, d->profile ? d->profile->roots : NULL);
 	for (guint i = 0; i < d->installed->len; i++) {
-		g_autoptr(sim_certs) more = sim_profile_roots(g_ptr_array_index(d->installed, i));
+		const sim_mobileconfig *profile = g_ptr_array_index(d->installed, i);
+		g_autoptr(sim_certs) more = sim_profile_roots(profile->tree);
 
 		append_pem(pem, more);
 	}
@@ -132,27 +137,32 @@ static GBytes *fetch(struct device *d, GError **error)
 	return g_bytes_ref(reply.body);
 }
 
-bool device_fetch_profile(struct device *d, GError **error)
+bool device_take_profile(struct device *d, GBytes *bytes, GError **error)
 {
 	g_autoptr(sim_certs) roots = read_roots(d->options, error);
-	gsize len;
-	const void *data;
+	g_autoptr(GPtrArray) identities = device_identities(d);
 
-	if (!roots)
+	if (!roots || !(d->profile = sim_profile_parse(bytes, roots, identities, error)))
 		return false;
 	trust(d, roots);
-	d->profile_bytes = fetch(d, error);
-	if (!d->profile_bytes)
-		return false;
-	data = g_bytes_get_data(d->profile_bytes, &len);
-	d->profile = sim_profile_parse(data, len, roots, error);
-	if (!d->profile)
-		return false;
-	trust(d, roots);
-	device_say(d, "profile", json_pack("{s:s, s:s?, s:b, s:s}", "url", d->url, "signer", d->profile->signer, "trusted", d->profile->signer_trusted, "topic", d->profile->topic),
-	           "fetched the profile from %s (%s%s%s)", d->url, d->profile->signer ? "signed by " : "unsigned", d->profile->signer ? d->profile->signer : "",
-	           d->profile->signer && !d->profile->signer_trusted ? ", not verified" : "");
+	device_say(d, "profile", json_pack("{s:s, s:s?, s:b, s:s, s:b}", "url", d->url, "signer", d->profile->signer, "trusted", d->profile->signer_trusted, "topic", d->profile->topic,
+	           "encrypted", d->profile->form->encrypted), "fetched the profile from %s (%s%s%s%s)", d->url, d->profile->signer ? "signed by " : "unsigned",
+	           d->profile->signer ? d->profile->signer : "", d->profile->signer && !d->profile->signer_trusted ? ", not verified" : "", d->profile->form->encrypted ? ", encrypted" : "");
 	return true;
+}
+
+bool device_fetch_profile(struct device *d, GError **error)
+{
+	g_autoptr(GBytes) bytes = NULL;
+	bool is_service = false;
+
+	if (d->model->kind == SIM_WATCH)
+		return device_watch_profile(d, error);
+	if (!device_trust(d, error) || !(bytes = fetch(d, error)))
+		return false;
+	if (!device_ota(d, bytes, &is_service, error))
+		return false;
+	return is_service || device_take_profile(d, bytes, error);
 }
 
 /* The reason of a SCEP refusal as a device shows it. */
@@ -163,53 +173,75 @@ static bool scep_refused(const struct sim_scep_outcome *outcome, GError **error)
 	return pom_fail(error, POM_ERR_CONFLICT, "22013: the SCEP server refused the certificate request (failInfo %s)", outcome->fail_info ? outcome->fail_info : "missing");
 }
 
-static void take_identity(struct device *d, EVP_PKEY *key, X509 *cert, const char *how)
+static struct sim_identity *ask_scep(struct device *d, const struct sim_scep_settings *scep, GError **error)
 {
-	g_autofree char *serial = NULL, *subject = NULL;
+	g_autoptr(EVP_PKEY) key = sim_key_new_bits((unsigned)scep->key_bits);
+	struct sim_identity *identity = NULL;
+	struct sim_scep_outcome outcome;
 
-	EVP_PKEY_free(d->key);
-	X509_free(d->cert);
-	d->key = key;
-	d->cert = cert;
-	sim_http_set_identity(d->http, d->key, d->cert);
-	serial = sim_cert_serial(d->cert);
-	subject = sim_cert_subject(d->cert);
-	device_say(d, "identity", json_pack("{s:s, s:s}", "serial", serial, "subject", subject), "got its identity certificate by %s (serial %s)", how, serial);
+	if (!sim_scep_enroll(d->http, scep, sim_scep_form_find(d->model->macos ? "macos" : "ios"), key, NULL, d->options->stop, &outcome, error))
+		return NULL;
+	if (outcome.status == SIM_SCEP_SUCCESS)
+		identity = sim_identity_new(key, outcome.cert);
+	else
+		scep_refused(&outcome, error);
+	sim_scep_outcome_clear(&outcome);
+	return identity;
 }
 
-static bool open_pkcs12(struct device *d, GError **error)
+struct sim_identity *device_obtain(struct device *d, const struct sim_identity_payload *payload, GError **error)
 {
-	const unsigned char *data = g_bytes_get_data(d->profile->pkcs12, NULL);
-	PKCS12 *p12 = d2i_PKCS12(NULL, &data, (long)g_bytes_get_size(d->profile->pkcs12));
-	EVP_PKEY *key = NULL;
-	X509 *cert = NULL;
-	bool ok = p12 && PKCS12_parse(p12, d->profile->pkcs12_password, &key, &cert, NULL) == 1 && key && cert;
+	return payload->pkcs12 ? sim_identity_payload_open(payload, error) : ask_scep(d, &payload->scep, error);
+}
 
-	PKCS12_free(p12);
-	if (ok) {
-		take_identity(d, key, cert, "PKCS#12");
-		return true;
+GPtrArray *device_identities(const struct device *d)
+{
+	GPtrArray *all = sim_identities_new();
+
+	if (d->key)
+		g_ptr_array_add(all, sim_identity_new(d->key, d->cert));
+	for (guint i = d->identities->len; i--;) {
+		const struct sim_identity *old = g_ptr_array_index(d->identities, i);
+
+		g_ptr_array_add(all, sim_identity_new(old->key, old->cert));
 	}
-	EVP_PKEY_free(key);
-	X509_free(cert);
-	return pom_fail(error, POM_ERR_PROFILE, "the PKCS#12 payload cannot be opened with its password");
+	for (guint i = 0; i < d->installed->len; i++) {
+		const sim_mobileconfig *profile = g_ptr_array_index(d->installed, i);
+
+		for (guint j = 0; j < profile->identities->len; j++) {
+			const struct sim_identity *brought = g_ptr_array_index(profile->identities, j);
+
+			g_ptr_array_add(all, sim_identity_new(brought->key, brought->cert));
+		}
+	}
+	return all;
+}
+
+/* The one before stays on the device, as what is encrypted to it may still come. */
+static void take_identity(struct device *d, const struct sim_identity *identity, const char *how)
+{
+	g_autofree char *serial = sim_cert_serial(identity->cert), *subject = sim_cert_subject(identity->cert);
+
+	if (d->key)
+		g_ptr_array_add(d->identities, sim_identity_new(d->key, d->cert));
+	EVP_PKEY_free(d->key);
+	X509_free(d->cert);
+	EVP_PKEY_up_ref(identity->key);
+	X509_up_ref(identity->cert);
+	d->key = identity->key;
+	d->cert = identity->cert;
+	sim_http_set_identity(d->http, d->key, d->cert);
+	device_say(d, "identity", json_pack("{s:s, s:s}", "serial", serial, "subject", subject), "got its identity certificate by %s (serial %s)", how, serial);
 }
 
 bool device_get_identity(struct device *d, GError **error)
 {
-	if (d->profile->pkcs12)
-		return open_pkcs12(d, error);
-	g_autoptr(EVP_PKEY) key = sim_key_new_bits((unsigned)d->profile->scep.key_bits);
-	struct sim_scep_outcome outcome;
+	struct sim_identity *identity = device_obtain(d, &d->profile->identity, error);
 
-	if (!sim_scep_enroll(d->http, &d->profile->scep, sim_scep_form_find(d->model->macos ? "macos" : "ios"), key, NULL, d->options->stop, &outcome, error))
+	if (!identity)
 		return false;
-	if (outcome.status != SIM_SCEP_SUCCESS) {
-		scep_refused(&outcome, error);
-		sim_scep_outcome_clear(&outcome);
-		return false;
-	}
-	take_identity(d, g_steal_pointer(&key), outcome.cert, "SCEP");
+	take_identity(d, identity, d->profile->identity.pkcs12 ? "PKCS#12" : "SCEP");
+	sim_identity_free(identity);
 	return true;
 }
 
@@ -223,15 +255,19 @@ static bool check_update(const sim_profile *before, const sim_profile *after, GE
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(fixed); i++)
 		if (strcmp(fixed[i].before, fixed[i].after))
-			return pom_fail(error, POM_ERR_PROFILE, "the new profile changes %s from \"%s\" to \"%s\"", fixed[i].key, fixed[i].before, fixed[i].after);
+			return sim_refuse(error, "MCMDMErrorDomain", REPLACEMENT_MISMATCH, "the new profile changes %s from \"%s\" to \"%s\"", fixed[i].key, fixed[i].before, fixed[i].after);
 	return true;
 }
 
-bool device_update_profile(struct device *d, const void *data, size_t len, GError **error)
+bool device_update_profile(struct device *d, GBytes *bytes, GError **error)
 {
-	g_autoptr(sim_profile) after = sim_profile_parse(data, len, d->profile->roots, error), before = NULL;
+	g_autoptr(GPtrArray) identities = device_identities(d);
+	g_autoptr(GError) why = NULL;
+	g_autoptr(sim_profile) after = sim_profile_parse(bytes, d->profile->roots, identities, &why), before = NULL;
 
-	if (!after || !check_update(d->profile, after, error))
+	if (!after)
+		return sim_refuse(error, "MCMDMErrorDomain", INVALID_REPLACEMENT, "%s", why->message);
+	if (!check_update(d->profile, after, error))
 		return false;
 	before = d->profile;
 	d->profile = g_steal_pointer(&after);
@@ -240,8 +276,6 @@ bool device_update_profile(struct device *d, const void *data, size_t len, GErro
 		d->profile = g_steal_pointer(&before);
 		return false;
 	}
-	g_bytes_unref(d->profile_bytes);
-	d->profile_bytes = g_bytes_new(data, len);
 	device_say(d, "profile_updated", NULL, "took a new enrollment profile");
 	return device_save(d, error);
 }
@@ -442,10 +476,14 @@ static bool run_job(const struct crowd *crowd, unsigned job, GError **error)
 	const char *const *urls = crowd->options->urls + (size_t)job * n;
 	g_autofree char *state_dir = state_dir_of(crowd, job), *title = NULL;
 	g_autoptr(device) d = device_new(crowd->options, urls[0], state_dir), other = n > 1 ? device_new(crowd->options, urls[1], NULL) : NULL;
-	bool ok = crowd->misbehavior ? misbehavior_run(crowd->misbehavior, d, other, error) : run_device(d, error);
+	bool ok;
 
+	if (crowd->misbehavior)
+		misbehavior_prepare(crowd->misbehavior, d, other);
+	ok = device_be_born(d, error) && (!other || device_be_born(other, error)) && (crowd->misbehavior ? misbehavior_run(crowd->misbehavior, d, other, error) : run_device(d, error));
 	if (ok)
 		return true;
+	sim_refusal_translate(error, NULL);
 	/* A request that ended because it was time to end. */
 	if (sim_stopped(crowd->options->stop) && g_error_matches(*error, POM_ERROR, POM_ERR_UNREACHABLE)) {
 		g_clear_error(error);

@@ -3,14 +3,18 @@
  * device.c       threads, enrollment, the loop
  * device_kind.c  what the kinds of devices are and how they talk about themselves on stdout
  * checkin.c      messages to the server and how they are sent
+ * device_ota.c   the Profile Service: enrollment over the air
+ * device_watch.c an Apple Watch and the iPhone that vouches for it
  * device_reply.c answers to commands
+ * device_install.c  profiles that come by command, and what they bring
  * device_state.c the files that keep an identity
  * device_wake.c  waiting for a push
- * device_misbehave.c  devices that do something wrong */
+ * device_misbehave.c  devices that do something wrong; device_misbehave_ota.c: while they enroll over the air */
 #pragma once
 
 #include "codec/json.h"
 #include "codec/plist.h"
+#include "sim/factory.h"
 #include "sim/scep_client.h"
 #include "sim/sim.h"
 #include "sim/sim_http.h"
@@ -22,7 +26,7 @@ struct sim_model {
 	const char *option, *family;      /* "iphone", "iPhone" */
 	const char *product, *model, *os, *build;
 	const char *chip;                 /* begins the UDID; NULL: the UDID is a UUID */
-	bool macos, has_unlock_token;
+	bool macos, has_unlock_token, always_supervised;
 };
 const struct sim_model *sim_model_of(enum sim_kind kind);
 
@@ -36,12 +40,15 @@ struct device {
 	char *state_dir;                  /* NULL: nothing is kept */
 	char *udid, *serial, *name, *magic;
 	uint8_t token[SIM_TOKEN_LEN];
-	GBytes *profile_bytes;
 	sim_profile *profile;
 	sim_http *http;
 	EVP_PKEY *key;
 	X509 *cert;
-	GPtrArray *installed;             /* sim_profile trees (plist) of InstallProfile */
+	GPtrArray *identities;            /* of struct sim_identity: earlier ones, and those of the Profile Service */
+	GPtrArray *installed;             /* of sim_mobileconfig: profiles that came by InstallProfile */
+	struct sim_identity *factory;     /* what it was born with; NULL: it has none */
+	sim_certs *factory_chain;         /* goes along with it */
+	bool supervised;
 	bool minimal;                     /* sends required keys only */
 	bool modern_signature;
 	bool gone;                        /* un-enrolled, checked out or erased */
@@ -59,6 +66,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(device, device_free)
 
 /* UDID, serial number, name, token and magic at random. */
 void device_invent(struct device *d);
+/* Another kind, and all of that anew. */
+void device_become(struct device *d, enum sim_kind kind);
 
 /* "simulated iPhone 00008130-…", transfer full. */
 char *device_title(const struct device *d);
@@ -96,10 +105,17 @@ bool device_refused(const struct device *d, const char *what, const struct sim_r
 
 /* ---- enrollment, in device.c; each step says what it did ---- */
 
+/* Whatever the link leads to: the profile itself, the Profile Service, or, for a watch, what its phone vouches for. */
 bool device_fetch_profile(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* BYTES becomes its enrollment profile. */
+bool device_take_profile(struct device *d, GBytes *bytes, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The identity that PAYLOAD leads to, transfer full. An error of Apple's domains, or of ours whose text begins with a code of MCSCEPErrorDomain. */
+struct sim_identity *device_obtain(struct device *d, const struct sim_identity_payload *payload, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* All identities on the device but the factory's, the newest first: a list of its own, transfer full. */
+GPtrArray *device_identities(const struct device *d);
 bool device_get_identity(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Takes a new form of the enrollment profile: its roots, and its identity for what comes. Nothing changes when it fails. */
-bool device_update_profile(struct device *d, const void *data, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Takes a new form of the enrollment profile: its roots, and its identity for what comes. Nothing changes when it fails. Errors as of device_obtain. */
+bool device_update_profile(struct device *d, GBytes *bytes, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Trusts what --ca-file and all profiles say now. */
 bool device_trust(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool device_authenticate(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -115,8 +131,79 @@ bool device_connect(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The report that answers COMMAND ({CommandUUID, Command}), transfer full. Says so. */
 plist *device_answer(struct device *d, const plist *command);
 
+/* A link of an ErrorChain, put behind those that REPLY has; its Status becomes STATUS. */
+void device_reply_fail(plist *reply, const char *status, const char *domain, int code, const char *text);
+
+/* ---- device_install.c ---- */
+
+/* Installs the profile in BYTES, in place of one with the same PayloadIdentifier; the enrollment profile's own identifier updates that. What it brings
+ * (certificates, identities) is taken; all or nothing. Errors as of sim_mobileconfig_parse and device_obtain, or of MCInstallationErrorDomain. */
+bool device_install(struct device *d, GBytes *bytes, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether a profile that came by command has gone. */
+bool device_uninstall(struct device *d, const char *identifier);
+void device_answer_install_profile(struct device *d, const plist *command, plist *reply);
+void device_answer_remove_profile(struct device *d, const plist *command, plist *reply);
+void device_answer_profile_list(struct device *d, const plist *command, plist *reply);
+void device_answer_certificate_list(struct device *d, const plist *command, plist *reply);
+
+/* ---- device_ota.c ---- */
+
+/* What a step of the Profile Service does otherwise than it should. */
+struct ota_step {
+	const struct sim_identity *signer; /* NULL: the factory identity */
+	const sim_certs *others;           /* NULL: of the factory identity its chain, else none */
+	const char *challenge;             /* NULL: none */
+	bool modern, without_certificates;
+	unsigned attributes;               /* how much it tells of what it is asked for: OTA_MINIMAL … OTA_MAXIMAL */
+};
+enum { OTA_MINIMAL, OTA_USUAL, OTA_MAXIMAL };
+
+/* A Profile Service document. */
+typedef struct ota_service {
+	char *url, *challenge;             /* challenge NULL: none */
+	plist *attributes;                 /* array of strings */
+} ota_service;
+/* TREE as a device reads it: strictly. transfer full; NULL with POM_ERR_PROFILE or POM_ERR_PLIST_KEY. Pure. */
+ota_service *ota_service_parse(const plist *tree, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void ota_service_free(ota_service *service);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ota_service, ota_service_free)
+
+/* The answer to phase 2: a profile that is exactly one identity. *RET is to be cleared in any case. MCOTAProfilesErrorDomain 24002. Pure. */
+bool ota_identity_parse(GBytes *bytes, struct sim_identity_payload *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Attributes that SERVICE asks for and the device has; transfer full. */
+plist *ota_attributes(const struct device *d, const ota_service *service, const struct ota_step *step);
+
+/* Fetches the document at the device's link; transfer full. */
+ota_service *ota_fetch(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* One POST to URL. True whatever the server says. */
+bool ota_post(struct device *d, const char *url, const plist *attributes, const struct ota_step *step, struct sim_reply *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The identity out of an answer to phase 2, which the device keeps; borrowed. */
+const struct sim_identity *ota_take_identity(struct device *d, const struct sim_reply *reply, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The answer to phase 3 becomes the enrollment profile. */
+bool ota_take_profile(struct device *d, const struct sim_reply *reply, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Runs all phases, if BYTES (what the link has led to) is a Profile Service document. */
+bool device_ota(struct device *d, GBytes *bytes, bool *ret_is_service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- device_watch.c ---- */
+
+/* What a device says of itself when it asks for an enrollment profile; TOKEN (NULL: none) is PAIRING_TOKEN. transfer full. */
+plist *machine_info(const struct device *d, GBytes *token);
+/* Asks, lets the phone fetch the pairing token, asks again; the answer becomes the enrollment profile. */
+bool device_watch_profile(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The steps. The first is refused with the security token that the phone needs; transfer full. */
+char *watch_security_token(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What PHONE asks its server with GetToken. */
+plist *watch_token_message(const struct device *phone, const char *phone_udid, const char *watch_udid, const char *security_token);
+/* The pairing token out of the answer, transfer full. */
+GBytes *watch_read_token(const struct sim_reply *reply, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+GBytes *watch_get_token(struct device *phone, const char *watch_udid, const char *security_token, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* ---- device_state.c ---- */
 
+/* Its factory identity: the one kept before, which also tells its UDID and serial number, or a new one of the factory in the options. Without either it has none. */
+bool device_be_born(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Whether an identity was kept; then D has it. False with ERROR when the files are damaged or of another kind of device. */
 bool device_load(struct device *d, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool device_save(const struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -143,5 +230,7 @@ struct misbehavior;
 const struct misbehavior *misbehavior_find(const char *name);
 /* How many devices it takes: 1 or 2. */
 int misbehavior_n_devices(const struct misbehavior *m);
+/* Makes the devices (OTHER may be NULL) what it takes: a watch and its phone, if it is about them. */
+void misbehavior_prepare(const struct misbehavior *m, struct device *d, struct device *other);
 /* Runs it to its end. OTHER is the second device, or NULL. False when the server did not answer as it must. */
 bool misbehavior_run(const struct misbehavior *m, struct device *d, struct device *other, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -5,10 +5,11 @@
 #include "sim/device_internal.h"
 
 static const struct sim_model models[SIM_KIND_MAX] = {
-	{SIM_IPHONE, "iphone", "iPhone", "iPhone16,1", "MTQA3", "26.1", "23B85", "00008130", false, true},
-	{SIM_IPAD, "ipad", "iPad", "iPad14,3", "MNXD3", "26.1", "23B85", "00008112", false, true},
-	{SIM_MAC, "mac", "Mac", "Mac15,3", "Mac15,3", "26.1", "25B78", NULL, true, false},
-	{SIM_APPLETV, "appletv", "Apple TV", "AppleTV14,1", "MN893", "26.1", "23J582", "00008110", false, false},
+	{SIM_IPHONE, "iphone", "iPhone", "iPhone16,1", "MTQA3", "26.1", "23B85", "00008130", false, true, false},
+	{SIM_IPAD, "ipad", "iPad", "iPad14,3", "MNXD3", "26.1", "23B85", "00008112", false, true, false},
+	{SIM_MAC, "mac", "Mac", "Mac15,3", "Mac15,3", "26.1", "25B78", NULL, true, false, false},
+	{SIM_APPLETV, "appletv", "Apple TV", "AppleTV14,1", "MN893", "26.1", "23J582", "00008110", false, false, false},
+	{SIM_WATCH, "watch", "Apple Watch", "Watch7,1", "MR993", "26.1", "23S36", "00008301", false, true, true},
 };
 
 const struct sim_model *sim_model_of(enum sim_kind kind)
@@ -65,6 +66,17 @@ void device_invent(struct device *d)
 	d->name = g_strdup_printf("Simulated %s %.4s", d->model->family, d->serial);
 	d->magic = invent_uuid();
 	pom_random_fill(pom_random_system(), d->token, sizeof(d->token));
+}
+
+void device_become(struct device *d, enum sim_kind kind)
+{
+	d->model = sim_model_of(kind);
+	d->supervised = d->options->supervised || d->model->always_supervised;
+	g_free(d->udid);
+	g_free(d->serial);
+	g_free(d->name);
+	g_free(d->magic);
+	device_invent(d);
 }
 
 char *device_title(const struct device *d)

@@ -475,7 +475,7 @@ static bool scep_fails(struct device *d, EVP_PKEY *key, const struct sim_scep_qu
 	bool refused;
 	int status;
 
-	if (!sim_scep_enroll(d->http, &d->profile->scep, sim_scep_form_find(d->model->macos ? "macos" : "ios"), key, quirks, d->options->stop, &outcome, error))
+	if (!sim_scep_enroll(d->http, &d->profile->identity.scep, sim_scep_form_find(d->model->macos ? "macos" : "ios"), key, quirks, d->options->stop, &outcome, error))
 		return false;
 	refused = outcome.status == SIM_SCEP_FAILURE;
 	status = outcome.http_status;
@@ -570,6 +570,10 @@ const struct misbehavior *misbehavior_find(const char *name)
 int misbehavior_n_devices(const struct misbehavior *m)
 {
 	return m->n_devices;
+}
+
+void misbehavior_prepare(const struct misbehavior *m, struct device *d, struct device *other)
+{
 }
 
 bool misbehavior_run(const struct misbehavior *m, struct device *d, struct device *other, GError **error)

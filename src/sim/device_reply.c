@@ -1,11 +1,10 @@
 /* Plausible answers to commands. A command is a row: what it is called, which kinds of devices know it, what makes the answer. */
 #include <string.h>
 
-#include "base/error.h"
 #include "sim/device_internal.h"
 
-enum { ON_MOBILE = 1, ON_MAC = 2, ON_TV = 4, ON_ALL = 7 };
-enum { MALFORMED_REQUEST = 12008, INVALID_REQUEST_TYPE = 12021, PROFILE_NOT_INSTALLED = 12075, MALFORMED_PROFILE = 1000, PROFILE_NOT_UPDATED = 4001 };
+enum { ON_MOBILE = 1, ON_MAC = 2, ON_TV = 4, ON_WATCH = 8, ON_LARGE = 7, ON_ALL = 15 };
+enum { MALFORMED_REQUEST = 12008, INVALID_REQUEST_TYPE = 12021 };
 
 static const double capacity_gb = 256.0, available_gb = 187.25;
 
@@ -23,6 +22,8 @@ static unsigned kind_bit(const struct device *d)
 		return ON_MAC;
 	case SIM_APPLETV:
 		return ON_TV;
+	case SIM_WATCH:
+		return ON_WATCH;
 	case SIM_IPHONE:
 	case SIM_IPAD:
 	case SIM_KIND_MAX:
@@ -31,10 +32,13 @@ static unsigned kind_bit(const struct device *d)
 	return ON_MOBILE;
 }
 
-static void fail(plist *reply, const char *status, const char *domain, int code, const char *text)
+void device_reply_fail(plist *reply, const char *status, const char *domain, int code, const char *text)
 {
 	plist *chain = plist_new_array(), *link = plist_new_dict();
+	const plist *before = plist_dict_get(reply, "ErrorChain");
 
+	for (size_t i = 0; i < plist_count(before); i++)
+		plist_array_append(chain, plist_copy(plist_child(before, i)));
 	plist_dict_set_integer(link, "ErrorCode", code);
 	plist_dict_set_string(link, "ErrorDomain", domain);
 	plist_dict_set_string(link, "LocalizedDescription", text);
@@ -62,7 +66,7 @@ static void add_common_facts(const struct device *d, plist *facts)
 	plist_dict_set_string(facts, "WiFiMAC", "02:00:00:00:00:01");
 	plist_dict_set_string(facts, "BluetoothMAC", "02:00:00:00:00:02");
 	plist_dict_set_string(facts, "TimeZone", "Europe/Prague");
-	plist_dict_set_boolean(facts, "IsSupervised", false);
+	plist_dict_set_boolean(facts, "IsSupervised", d->supervised);
 	plist_dict_set_boolean(facts, "IsMultiUser", false);
 	plist_dict_set_boolean(facts, "iTunesStoreAccountIsActive", false);
 	plist_dict_set_boolean(facts, "IsActivationLockEnabled", false);
@@ -171,121 +175,7 @@ static void answer_security_info(struct device *d, const plist *command, plist *
 	plist_dict_set(reply, "SecurityInfo", info);
 }
 
-/* ---- profiles ---- */
-
-static void copy_keys(const plist *from, plist *to, const char *const *keys, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (plist_dict_get(from, keys[i]))
-			plist_dict_set(to, keys[i], plist_copy(plist_dict_get(from, keys[i])));
-}
-
-/* A profile as ProfileList shows it: without what is secret in its payloads. */
-static plist *describe_profile(const plist *tree)
-{
-	static const char *const keys[] = {"PayloadIdentifier", "PayloadUUID", "PayloadVersion", "PayloadDisplayName", "PayloadOrganization", "PayloadDescription", "PayloadRemovalDisallowed"};
-	static const char *const payload_keys[] = {"PayloadIdentifier", "PayloadType", "PayloadVersion", "PayloadDisplayName"};
-	const plist *payloads = plist_dict_get(tree, "PayloadContent");
-	plist *out = plist_new_dict(), *list = plist_new_array();
-
-	copy_keys(tree, out, keys, G_N_ELEMENTS(keys));
-	for (size_t i = 0; plist_get_type(payloads) == PLIST_ARRAY && i < plist_count(payloads); i++) {
-		plist *payload = plist_new_dict();
-
-		copy_keys(plist_child(payloads, i), payload, payload_keys, G_N_ELEMENTS(payload_keys));
-		plist_array_append(list, payload);
-	}
-	plist_dict_set(out, "PayloadContent", list);
-	plist_dict_set_boolean(out, "IsEncrypted", false);
-	plist_dict_set_boolean(out, "IsManaged", true);
-	return out;
-}
-
-static void answer_profile_list(struct device *d, const plist *command, plist *reply)
-{
-	plist *list = plist_new_array();
-
-	plist_array_append(list, describe_profile(d->profile->tree));
-	for (guint i = 0; i < d->installed->len; i++)
-		plist_array_append(list, describe_profile(g_ptr_array_index(d->installed, i)));
-	plist_dict_set(reply, "ProfileList", list);
-}
-
-static const char *identifier_of(const plist *tree)
-{
-	return plist_get_string(plist_dict_get(tree, "PayloadIdentifier"));
-}
-
-static bool remove_installed(struct device *d, const char *identifier)
-{
-	for (guint i = 0; i < d->installed->len; i++)
-		if (!g_strcmp0(identifier_of(g_ptr_array_index(d->installed, i)), identifier))
-			return g_ptr_array_remove_index(d->installed, i), true;
-	return false;
-}
-
-static void answer_install_profile(struct device *d, const plist *command, plist *reply)
-{
-	size_t len = 0;
-	const void *data = plist_get_data(plist_dict_get(command, "Payload"), &len);
-	g_autoptr(GError) error = NULL;
-	g_autoptr(plist) tree = data ? sim_profile_unwrap(data, len, NULL, &error) : NULL;
-
-	if (!data) {
-		fail(reply, "Error", "MCMDMErrorDomain", MALFORMED_REQUEST, "InstallProfile has no Payload.");
-		return;
-	}
-	if (!tree || !identifier_of(tree) || g_strcmp0(plist_get_string(plist_dict_get(tree, "PayloadType")), "Configuration")) {
-		fail(reply, "Error", "MCProfileErrorDomain", MALFORMED_PROFILE, "The profile is malformed.");
-		return;
-	}
-	if (!strcmp(identifier_of(tree), d->profile->identifier)) {
-		if (!device_update_profile(d, data, len, &error))
-			fail(reply, "Error", "MCInstallationErrorDomain", PROFILE_NOT_UPDATED, error->message);
-		return;
-	}
-	remove_installed(d, identifier_of(tree));
-	g_ptr_array_add(d->installed, g_steal_pointer(&tree));
-	if (!device_trust(d, &error))
-		fail(reply, "Error", "MCInstallationErrorDomain", PROFILE_NOT_UPDATED, error->message);
-}
-
-static void answer_remove_profile(struct device *d, const plist *command, plist *reply)
-{
-	const char *identifier = plist_get_string(plist_dict_get(command, "Identifier"));
-
-	if (identifier && !strcmp(identifier, d->profile->identifier))
-		d->check_out_next = true;
-	else if (!identifier || !remove_installed(d, identifier))
-		fail(reply, "Error", "MCMDMErrorDomain", PROFILE_NOT_INSTALLED, "The profile is not installed.");
-}
-
 /* ---- the other lists ---- */
-
-static void append_certificate(plist *list, X509 *cert, bool is_identity)
-{
-	plist *entry = plist_new_dict();
-	unsigned char *der = NULL;
-	int len = i2d_X509(cert, &der);
-	char cn[256] = "";
-
-	X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof(cn));
-	plist_dict_set_string(entry, "CommonName", cn);
-	plist_dict_set_data(entry, "Data", der, len > 0 ? (size_t)len : 0);
-	plist_dict_set_boolean(entry, "IsIdentity", is_identity);
-	OPENSSL_free(der);
-	plist_array_append(list, entry);
-}
-
-static void answer_certificate_list(struct device *d, const plist *command, plist *reply)
-{
-	plist *list = plist_new_array();
-
-	append_certificate(list, d->cert, true);
-	for (int i = 0; i < sk_X509_num(d->profile->roots); i++)
-		append_certificate(list, sk_X509_value(d->profile->roots, i), false);
-	plist_dict_set(reply, "CertificateList", list);
-}
 
 static void answer_installed_applications(struct device *d, const plist *command, plist *reply)
 {
@@ -364,37 +254,37 @@ static void answer_erase(struct device *d, const plist *command, plist *reply)
 
 static const struct answer answers[] = {
 	{"AccountConfiguration", ON_MAC, NULL},
-	{"AvailableOSUpdates", ON_ALL, answer_empty_array},
-	{"CertificateList", ON_ALL, answer_certificate_list},
-	{"ClearPasscode", ON_MOBILE, NULL},
-	{"ClearRestrictionsPassword", ON_MOBILE, NULL},
+	{"AvailableOSUpdates", ON_LARGE, answer_empty_array},
+	{"CertificateList", ON_ALL, device_answer_certificate_list},
+	{"ClearPasscode", ON_MOBILE | ON_WATCH, NULL},
+	{"ClearRestrictionsPassword", ON_MOBILE | ON_WATCH, NULL},
 	{"DeclarativeManagement", ON_ALL, NULL},
-	{"DeviceConfigured", ON_ALL, NULL},
+	{"DeviceConfigured", ON_LARGE, NULL},
 	{"DeviceInformation", ON_ALL, answer_device_information},
-	{"DeviceLock", ON_MOBILE | ON_MAC, NULL},
-	{"DisableLostMode", ON_MOBILE, NULL},
+	{"DeviceLock", ON_MOBILE | ON_MAC | ON_WATCH, NULL},
+	{"DisableLostMode", ON_MOBILE | ON_WATCH, NULL},
 	{"DisableRemoteDesktop", ON_MAC, NULL},
-	{"EnableLostMode", ON_MOBILE, NULL},
+	{"EnableLostMode", ON_MOBILE | ON_WATCH, NULL},
 	{"EnableRemoteDesktop", ON_MAC, NULL},
 	{"EraseDevice", ON_ALL, answer_erase},
 	{"InstallApplication", ON_ALL, answer_install_application},
 	{"InstallEnterpriseApplication", ON_MAC, NULL},
-	{"InstallProfile", ON_ALL, answer_install_profile},
+	{"InstallProfile", ON_ALL, device_answer_install_profile},
 	{"InstalledApplicationList", ON_ALL, answer_installed_applications},
-	{"InviteToProgram", ON_MOBILE | ON_MAC, NULL},
+	{"InviteToProgram", ON_MOBILE | ON_MAC | ON_WATCH, NULL},
 	{"ManagedApplicationList", ON_ALL, answer_empty_dict},
-	{"OSUpdateStatus", ON_ALL, answer_empty_array},
-	{"PlayLostModeSound", ON_MOBILE, NULL},
-	{"ProfileList", ON_ALL, answer_profile_list},
+	{"OSUpdateStatus", ON_LARGE, answer_empty_array},
+	{"PlayLostModeSound", ON_MOBILE | ON_WATCH, NULL},
+	{"ProfileList", ON_ALL, device_answer_profile_list},
 	{"ProvisioningProfileList", ON_ALL, answer_empty_array},
-	{"RefreshCellularPlans", ON_MOBILE, NULL},
+	{"RefreshCellularPlans", ON_MOBILE | ON_WATCH, NULL},
 	{"RemoveApplication", ON_ALL, NULL},
-	{"RemoveProfile", ON_ALL, answer_remove_profile},
+	{"RemoveProfile", ON_ALL, device_answer_remove_profile},
 	{"RequestMirroring", ON_MOBILE | ON_MAC, NULL},
-	{"RestartDevice", ON_ALL, NULL},
-	{"Restrictions", ON_MOBILE | ON_TV, answer_restrictions},
+	{"RestartDevice", ON_LARGE, NULL},
+	{"Restrictions", ON_MOBILE | ON_TV | ON_WATCH, answer_restrictions},
 	{"RotateFileVaultKey", ON_MAC, NULL},
-	{"ScheduleOSUpdate", ON_ALL, NULL},
+	{"ScheduleOSUpdate", ON_LARGE, NULL},
 	{"ScheduleOSUpdateScan", ON_MAC, NULL},
 	{"SecurityInfo", ON_ALL, answer_security_info},
 	{"SetAutoAdminPassword", ON_MAC, NULL},
@@ -421,10 +311,10 @@ static void make_answer(struct device *d, const plist *command, const char *type
 	g_autofree char *text = NULL;
 
 	if (!type) {
-		fail(reply, "CommandFormatError", "MCMDMErrorDomain", MALFORMED_REQUEST, "The command has no RequestType.");
+		device_reply_fail(reply, "CommandFormatError", "MCMDMErrorDomain", MALFORMED_REQUEST, "The command has no RequestType.");
 	} else if (!answer) {
 		text = g_strdup_printf("“%s” is not a valid request type.", type);
-		fail(reply, "Error", "MCMDMErrorDomain", INVALID_REQUEST_TYPE, text);
+		device_reply_fail(reply, "Error", "MCMDMErrorDomain", INVALID_REQUEST_TYPE, text);
 	} else if (answer->make) {
 		answer->make(d, command, reply);
 	}

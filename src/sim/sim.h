@@ -11,15 +11,18 @@
 
 #include "codec/json.h"
 
-enum sim_kind { SIM_IPHONE, SIM_IPAD, SIM_MAC, SIM_APPLETV, SIM_KIND_MAX };
-/* The kind named TEXT ("iphone", "ipad", "mac", "appletv"), or SIM_KIND_MAX. */
+enum sim_kind { SIM_IPHONE, SIM_IPAD, SIM_MAC, SIM_APPLETV, SIM_WATCH, SIM_KIND_MAX };
+/* The kind named TEXT ("iphone", "ipad", "mac", "appletv", "watch"), or SIM_KIND_MAX. */
 enum sim_kind sim_kind_find(const char *text);
 
 struct sim_device_options {
 	enum sim_kind kind;
-	const char *const *urls;    /* profile URLs (https://…/profile, or …/enroll/TOKEN, or a file), one for each device; NULL-terminated */
+	const char *const *urls;    /* profile URLs (https://…/profile, …/enroll/TOKEN, …/ota/TOKEN, or a file; for a watch what its MDM answers), one for each device; NULL-terminated */
 	const char *ca_file;        /* PEM roots to trust besides those in the profile; NULL */
 	const char *state_dir;      /* identities are kept and found here; NULL: forgotten at the end */
+	const char *factory_dir;    /* of sim_factory_make: gives devices their factory identity; NULL: only those have one that kept it */
+	const char *phone_dir;      /* a watch: the state directory of its phone; NULL */
+	bool supervised;
 	const char *apns;           /* "HOST:PORT" of the wake port of sim_apns_run; NULL: poll every second */
 	const char *misbehave;      /* a name of sim_misbehaviors(); NULL */
 	int64_t polls;              /* end after this many connections of each device with the server after enrollment; <0: run until stopped */
@@ -32,6 +35,10 @@ bool sim_device_run(const struct sim_device_options *options, GError **error) G_
 struct sim_misbehavior { const char *name, *text; };
 /* Ended by a NULL name. */
 const struct sim_misbehavior *sim_misbehaviors(void);
+
+/* Makes a simulated factory in DIR, unless there is one, which then stays as it is; *RET_MADE says which. It gives devices identities like those that Apple's
+ * devices are born with; device-ca.pem in DIR is what a server has to be told of. With LIKE_APPLE as weak and as expired as Apple's: RSA-1024, SHA-1, 2014. POM_ERR_IO. */
+bool sim_factory_make(const char *dir, bool like_apple, bool *ret_made, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 struct sim_apns_failure { const char *token; const char *reason; }; /* token: hex or "*"; reason: APNs reason, e.g. "Unregistered" */
 struct sim_apns_options {

@@ -34,6 +34,30 @@ static void must(bool ok, const char *what)
 		g_error("%s: %s", what, why);
 }
 
+struct sim_identity *sim_identity_new(EVP_PKEY *key, X509 *cert)
+{
+	struct sim_identity *identity = g_new0(struct sim_identity, 1);
+
+	EVP_PKEY_up_ref(key);
+	X509_up_ref(cert);
+	*identity = (struct sim_identity){key, cert};
+	return identity;
+}
+
+void sim_identity_free(struct sim_identity *identity)
+{
+	if (!identity)
+		return;
+	EVP_PKEY_free(identity->key);
+	X509_free(identity->cert);
+	g_free(identity);
+}
+
+GPtrArray *sim_identities_new(void)
+{
+	return g_ptr_array_new_with_free_func((GDestroyNotify)sim_identity_free);
+}
+
 EVP_PKEY *sim_key_new_bits(unsigned bits)
 {
 	EVP_PKEY *key = EVP_RSA_gen(bits);
@@ -107,6 +131,26 @@ X509 *sim_cert_new(EVP_PKEY *key, const char *cn, const char *uid, const char *d
 	if (dns)
 		add_dns(cert, dns);
 	must(X509_sign(cert, issuer ? issuer_key : key, EVP_sha256()), "signature");
+	return cert;
+}
+
+X509 *sim_cert_make(const struct sim_cert_plan *plan)
+{
+	X509 *cert = new_unsigned(plan->key, plan->to_days), *issuer = plan->issuer ? plan->issuer : cert;
+	X509_NAME *name = X509_get_subject_name(cert);
+
+	add_name(name, "C", plan->country);
+	add_name(name, "O", plan->organization);
+	add_name(name, "OU", plan->unit);
+	add_name(name, "CN", plan->cn);
+	add_name(name, "serialNumber", plan->serial_number);
+	must(X509_time_adj_ex(X509_getm_notBefore(cert), plan->from_days, 0, NULL) && X509_set_issuer_name(cert, X509_get_subject_name(issuer)), "certificate");
+	add_extension(cert, issuer, NID_subject_key_identifier, "hash");
+	if (plan->issuer)
+		add_extension(cert, issuer, NID_authority_key_identifier, "keyid");
+	add_extension(cert, cert, NID_basic_constraints, plan->ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
+	add_extension(cert, cert, NID_key_usage, plan->ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature,keyEncipherment");
+	must(X509_sign(cert, plan->issuer ? plan->issuer_key : plan->key, plan->md), "signature");
 	return cert;
 }
 

@@ -24,6 +24,14 @@ static inline void sim_certs_free(sim_certs *certs)
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sim_certs, sim_certs_free)
 
+/* A key with its certificate. */
+struct sim_identity { EVP_PKEY *key; X509 *cert; };
+/* Takes references. transfer full. */
+struct sim_identity *sim_identity_new(EVP_PKEY *key, X509 *cert);
+void sim_identity_free(struct sim_identity *identity);
+/* An empty list that owns what is added to it; transfer full. */
+GPtrArray *sim_identities_new(void);
+
 /* A new RSA key of 2048 bits, transfer full. Aborts when the system has no randomness. Any thread; takes about 100 ms. */
 EVP_PKEY *sim_key_new(void);
 EVP_PKEY *sim_key_new_bits(unsigned bits);
@@ -33,6 +41,19 @@ EVP_PKEY *sim_key_new_bits(unsigned bits);
  * CN is the common name. UID (NULL: none) becomes the attribute userID, where a push certificate has its topic. DNS (NULL: none) becomes a
  * subject alternative name, dNSName or iPAddress by its form. With ISSUER NULL it signs itself and is a CA. Never fails: its input is ours. */
 X509 *sim_cert_new(EVP_PKEY *key, const char *cn, const char *uid, const char *dns, X509 *issuer, EVP_PKEY *issuer_key, int days);
+
+/* A certificate of any make. Texts may be NULL: not in the subject. */
+struct sim_cert_plan {
+	EVP_PKEY *key;
+	const char *cn, *unit, *organization, *country, *serial_number;
+	X509 *issuer;              /* NULL: it signs itself */
+	EVP_PKEY *issuer_key;
+	bool ca;
+	int from_days, to_days;    /* its validity, counted from now; below 0: in the past */
+	const EVP_MD *md;
+};
+/* transfer full. Never fails: its input is ours. */
+X509 *sim_cert_make(const struct sim_cert_plan *plan);
 
 /* The throw-away self-signed certificate of a SCEP request: CN, COUNTRY (NULL: none), key usage digitalSignature and, with
  * ENCIPHERMENT, keyEncipherment. transfer full. */

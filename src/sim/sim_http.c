@@ -246,6 +246,8 @@ bool sim_http_send(sim_http *http, const struct sim_request *request, struct sim
 	curl_easy_reset(http->curl);
 	set_common(http, body, message);
 	set_tls(http, request);
+	if (request->user_agent)
+		curl_easy_setopt(http->curl, CURLOPT_USERAGENT, request->user_agent);
 	curl_easy_setopt(http->curl, CURLOPT_URL, request->url);
 	curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, headers);
 	set_body(http, request, &upload);

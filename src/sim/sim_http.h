@@ -12,6 +12,7 @@ typedef struct sim_http sim_http;
 struct sim_request {
 	const char *method, *url;
 	const char *content_type;   /* NULL: none */
+	const char *user_agent;     /* NULL: MDM/1.0 */
 	const char *signature;      /* value of Mdm-Signature; NULL: none */
 	GBytes *body;               /* NULL: none */
 	bool with_identity;         /* show the device's certificate to a server that asks for one in TLS */

@@ -34,3 +34,19 @@ char *sim_mdm_signature(EVP_PKEY *key, X509 *cert, GBytes *data, bool modern)
 	OPENSSL_free(ber);
 	return text;
 }
+
+GBytes *sim_sign_attached(const struct sim_signing *signing, GBytes *content)
+{
+	unsigned flags = CMS_BINARY | CMS_PARTIAL | CMS_STREAM | CMS_NOSMIMECAP | (signing->modern ? 0 : CMS_NOATTR) | (signing->without_certificates ? CMS_NOCERTS : 0);
+	g_autoptr(CMS_ContentInfo) cms = CMS_sign(NULL, NULL, NULL, NULL, flags);
+	g_autoptr(BIO) in = bytes_bio(content), out = BIO_new(BIO_s_mem());
+	char *data;
+	long len;
+
+	must(cms && CMS_add1_signer(cms, signing->cert, signing->key, signing->modern ? EVP_sha256() : EVP_sha1(), flags), "signature");
+	for (int i = 0; !signing->without_certificates && signing->others && i < sk_X509_num(signing->others); i++)
+		must(CMS_add1_cert(cms, sk_X509_value(signing->others, i)), "further certificate");
+	must(i2d_CMS_bio_stream(out, cms, in, (int)flags), "signature");
+	len = BIO_get_mem_data(out, &data);
+	return g_bytes_new(data, (gsize)len);
+}

@@ -87,10 +87,11 @@ static char *profile_xml(const char *replace, const char *with)
 	static const char xml[] =
 		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<plist version=\"1.0\"><dict><key>PayloadType</key><string>Configuration</string>"
 		"<key>PayloadIdentifier</key><string>org.example.mdm</string><key>PayloadUUID</key><string>U0</string><key>PayloadVersion</key><integer>1</integer><key>PayloadContent</key><array>"
-		"<dict><key>PayloadType</key><string>com.apple.security.scep</string><key>PayloadUUID</key><string>U1</string>"
+		"<dict><key>PayloadType</key><string>com.apple.security.scep</string><key>PayloadUUID</key><string>U1</string><key>PayloadIdentifier</key><string>I1</string><key>PayloadVersion</key><integer>1</integer>"
 		"<key>PayloadContent</key><dict><key>URL</key><string>http://scep.example.org/scep?ca=1</string><key>Name</key><string>CA 1</string><key>Challenge</key><string>secret</string>"
 		"<key>Keysize</key><integer>1024</integer></dict></dict>"
-		"<dict><key>PayloadType</key><string>com.apple.mdm</string><key>PayloadUUID</key><string>U2</string><key>IdentityCertificateUUID</key><string>U1</string>"
+		"<dict><key>PayloadType</key><string>com.apple.mdm</string><key>PayloadUUID</key><string>U2</string><key>PayloadIdentifier</key><string>I2</string><key>PayloadVersion</key><integer>1</integer>"
+		"<key>IdentityCertificateUUID</key><string>U1</string>"
 		"<key>Topic</key><string>" TOPIC "</string><key>ServerURL</key><string>https://mdm.example.org/mdm</string><key>SignMessage</key><true/></dict></array></dict></plist>";
 	const char *at = replace ? strstr(xml, replace) : NULL;
 
@@ -111,10 +112,17 @@ static GBytes *sign_profile(const char *xml, X509 *cert, EVP_PKEY *key, bool str
 	return take_bio(out);
 }
 
+static sim_profile *parse_profile(const void *data, size_t len, sim_certs *trusted, GError **error)
+{
+	g_autoptr(GBytes) bytes = g_bytes_new(data, len);
+
+	return sim_profile_parse(bytes, trusted, NULL, error);
+}
+
 static void test_profile_unsigned(void)
 {
 	g_autofree char *xml = profile_xml(NULL, NULL), *odd = g_strconcat("\xef\xbb\xbf", xml, "\n", NULL);
-	g_autoptr(sim_profile) profile = sim_profile_parse(xml, strlen(xml), NULL, NULL), spaced = NULL;
+	g_autoptr(sim_profile) profile = parse_profile(xml, strlen(xml), NULL, NULL), spaced = NULL;
 	g_autoptr(GError) error = NULL;
 
 	g_assert_nonnull(profile);
@@ -125,12 +133,12 @@ static void test_profile_unsigned(void)
 	g_assert_cmpstr(profile->topic, ==, TOPIC);
 	g_assert_true(profile->sign_message);
 	g_assert_false(profile->check_out_when_removed);
-	g_assert_cmpstr(profile->scep.name, ==, "CA 1");
-	g_assert_cmpint(profile->scep.key_bits, ==, 2048);
-	g_assert_cmpint(profile->scep.n_retries, ==, 3);
-	g_assert_cmpint(profile->scep.retry_delay_s, ==, 10);
-	g_assert_null(profile->scep.fingerprint);
-	spaced = sim_profile_parse(odd, strlen(odd), NULL, &error);
+	g_assert_cmpstr(profile->identity.scep.name, ==, "CA 1");
+	g_assert_cmpint(profile->identity.scep.key_bits, ==, 2048);
+	g_assert_cmpint(profile->identity.scep.n_retries, ==, 3);
+	g_assert_cmpint(profile->identity.scep.retry_delay_s, ==, 10);
+	g_assert_null(profile->identity.scep.fingerprint);
+	spaced = parse_profile(odd, strlen(odd), NULL, &error);
 	g_assert_no_error(error);
 	g_assert_nonnull(spaced);
 }
@@ -146,18 +154,18 @@ static void test_profile_signed(gconstpointer data)
 	gsize len;
 	const char *body = g_bytes_get_data(bytes, &len);
 	g_autofree char *broken = g_memdup2(body, len);
-	g_autoptr(sim_profile) trusted = NULL, unknown = sim_profile_parse(body, len, NULL, NULL), wrong = NULL;
+	g_autoptr(sim_profile) trusted = NULL, unknown = parse_profile(body, len, NULL, NULL), wrong = NULL;
 	g_autoptr(GError) error = NULL;
 
 	X509_up_ref(ca_cert);
 	sk_X509_push(roots, ca_cert);
-	trusted = sim_profile_parse(body, len, roots, NULL);
+	trusted = parse_profile(body, len, roots, NULL);
 	g_assert_cmpstr(trusted->signer, ==, "CN=Profile Signing");
 	g_assert_true(trusted->signer_trusted);
 	g_assert_nonnull(unknown);
 	g_assert_false(unknown->signer_trusted);
 	*(char *)memmem(broken, len, "secret", 6) = 'S';
-	wrong = sim_profile_parse(broken, len, roots, &error);
+	wrong = parse_profile(broken, len, roots, &error);
 	g_assert_null(wrong);
 	g_assert_error(error, POM_ERROR, POM_ERR_PROFILE);
 }
@@ -165,14 +173,15 @@ static void test_profile_signed(gconstpointer data)
 static void test_profile_roots(void)
 {
 	g_autofree char *pem = sim_cert_pem(ca_cert), *pem64 = g_base64_encode((const guchar *)pem, strlen(pem));
-	g_autofree char *payload = g_strdup_printf("<array><dict><key>PayloadType</key><string>com.apple.security.root</string><key>PayloadContent</key><data>%s</data></dict>", pem64);
+	g_autofree char *payload = g_strdup_printf("<array><dict><key>PayloadType</key><string>com.apple.security.root</string><key>PayloadUUID</key><string>U3</string>"
+		"<key>PayloadIdentifier</key><string>I3</string><key>PayloadVersion</key><integer>1</integer><key>PayloadContent</key><data>%s</data></dict>", pem64);
 	g_autofree char *xml = profile_xml("<array>", payload);
-	g_autoptr(sim_profile) profile = sim_profile_parse(xml, strlen(xml), NULL, NULL), verified = NULL;
+	g_autoptr(sim_profile) profile = parse_profile(xml, strlen(xml), NULL, NULL), verified = NULL;
 	g_autoptr(GBytes) bytes = sign_profile(xml, ca_cert, ca_key, true);
 
 	g_assert_cmpint(sk_X509_num(profile->roots), ==, 1);
 	/* Signed by what it brings along. */
-	verified = sim_profile_parse(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), NULL, NULL);
+	verified = parse_profile(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), NULL, NULL);
 	g_assert_true(verified->signer_trusted);
 }
 
@@ -195,12 +204,12 @@ static void test_profile_refused(void)
 		g_autofree char *xml = profile_xml(rows[i].replace, rows[i].with);
 		g_autoptr(GError) error = NULL;
 
-		g_assert_null(sim_profile_parse(xml, strlen(xml), NULL, &error));
+		g_assert_null(parse_profile(xml, strlen(xml), NULL, &error));
 		g_test_message("%s", error->message);
 		g_assert_nonnull(strstr(error->message, rows[i].wanted));
 	}
-	g_assert_null(sim_profile_parse("", 0, NULL, NULL));
-	g_assert_null(sim_profile_parse("<html>", 6, NULL, NULL));
+	g_assert_null(parse_profile("", 0, NULL, NULL));
+	g_assert_null(parse_profile("<html>", 6, NULL, NULL));
 }
 
 /* ---- devices ---- */
@@ -210,8 +219,7 @@ static device *make_device(const struct sim_device_options *options, const char 
 	g_autofree char *xml = profile_xml(NULL, NULL);
 	device *d = device_new(options, "none", state_dir);
 
-	d->profile = sim_profile_parse(xml, strlen(xml), NULL, NULL);
-	d->profile_bytes = g_bytes_new(xml, strlen(xml));
+	d->profile = parse_profile(xml, strlen(xml), NULL, NULL);
 	d->key = sim_key_new();
 	d->cert = sim_cert_new(d->key, "device", NULL, NULL, ca_cert, ca_key, 10);
 	return d;
@@ -221,10 +229,10 @@ static void test_kinds(void)
 {
 	static const struct { const char *name, *pattern; enum sim_kind kind; } rows[] = {
 		{"iphone", "^00008130-[0-9A-F]{16}$", SIM_IPHONE}, {"ipad", "^00008112-[0-9A-F]{16}$", SIM_IPAD}, {"appletv", "^00008110-[0-9A-F]{16}$", SIM_APPLETV},
-		{"mac", "^[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$", SIM_MAC},
+		{"watch", "^00008301-[0-9A-F]{16}$", SIM_WATCH}, {"mac", "^[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$", SIM_MAC},
 	};
 
-	g_assert_cmpint(sim_kind_find("watch"), ==, SIM_KIND_MAX);
+	g_assert_cmpint(sim_kind_find("toaster"), ==, SIM_KIND_MAX);
 	g_assert_cmpint(sim_kind_find(NULL), ==, SIM_KIND_MAX);
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct sim_device_options options = {.kind = sim_kind_find(rows[i].name)};
@@ -334,9 +342,10 @@ static void test_answers(void)
 		{SIM_IPAD, TYPE("InstalledApplicationList"), "Acknowledged", 0, "InstalledApplicationList"}, {SIM_IPHONE, TYPE("DeviceLock"), "Acknowledged", 0, NULL},
 		{SIM_APPLETV, TYPE("DeviceLock"), "Error", 12021, NULL}, {SIM_IPHONE, TYPE("NoSuchThing"), "Error", 12021, NULL}, {SIM_IPHONE, "", "CommandFormatError", 12008, NULL},
 		{SIM_IPHONE, TYPE("InstallProfile"), "Error", 12008, NULL}, {SIM_IPHONE, TYPE("InstallProfile") "<key>Payload</key><data>AAAA</data>", "Error", 1000, NULL},
-		{SIM_IPHONE, TYPE("RemoveProfile") "<key>Identifier</key><string>x</string>", "Error", 12075, NULL},
+		{SIM_IPHONE, TYPE("RemoveProfile") "<key>Identifier</key><string>x</string>", "Error", 12075, NULL}, {SIM_IPHONE, TYPE("RemoveProfile"), "Error", 12008, NULL},
 		{SIM_IPHONE, TYPE("RemoveProfile") "<key>Identifier</key><string>org.example.mdm</string>", "Acknowledged", 0, NULL},
 		{SIM_IPHONE, TYPE("EraseDevice"), "Acknowledged", 0, NULL}, {SIM_MAC, TYPE("Settings"), "Acknowledged", 0, "Settings"},
+		{SIM_WATCH, TYPE("DeviceInformation"), "Acknowledged", 0, "QueryResponses"}, {SIM_WATCH, TYPE("RestartDevice"), "Error", 12021, NULL},
 		{SIM_IPHONE, TYPE("ManagedApplicationList"), "Acknowledged", 0, "ManagedApplicationList"}, {SIM_IPHONE, TYPE("Restrictions"), "Acknowledged", 0, "GlobalRestrictions"},
 		{SIM_IPHONE, TYPE("Settings") "<key>Settings</key><string>x</string>", "Acknowledged", 0, "Settings"},
 		{SIM_IPHONE, TYPE("DeviceInformation") "<key>Queries</key><array><integer>1</integer><string>UDID</string></array>", "Acknowledged", 0, "QueryResponses"},
@@ -354,7 +363,8 @@ static void test_answers(void)
 
 static void test_profiles_installed(void)
 {
-	static const char body[] = "<plist version=\"1.0\"><dict><key>PayloadType</key><string>Configuration</string><key>PayloadIdentifier</key><string>org.example.wifi</string></dict></plist>";
+	static const char body[] = "<plist version=\"1.0\"><dict><key>PayloadType</key><string>Configuration</string><key>PayloadIdentifier</key><string>org.example.wifi</string>"
+		"<key>PayloadUUID</key><string>U</string><key>PayloadVersion</key><integer>1</integer><key>PayloadContent</key><array/></dict></plist>";
 	struct sim_device_options options = {.kind = SIM_IPHONE, .quiet = true};
 	g_autoptr(device) d = make_device(&options, NULL);
 	g_autoptr(GBytes) bytes = sign_profile(body, ca_cert, ca_key, false);

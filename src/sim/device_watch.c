@@ -1,0 +1,138 @@
+/* An Apple Watch that is paired with a supervised iPhone: its MDM answers the first request with a security token; the phone turns it into a pairing token with
+ * GetToken at its own MDM; with that the watch gets its enrollment profile. The phone is the state directory of a simulated iPhone, which may be running. */
+#include <string.h>
+
+#include "base/error.h"
+#include "codec/json.h"
+#include "sim/device_internal.h"
+
+#define TOKEN_MISSING "com.apple.watch.pairing.token.missing"
+
+static bool ask(struct device *d, GBytes *token, struct sim_reply *ret, GError **error)
+{
+	g_autoptr(plist) info = machine_info(d, token);
+	const struct ota_step step = {.modern = d->modern_signature, .attributes = OTA_USUAL};
+
+	return ota_post(d, d->url, info, &step, ret, error);
+}
+
+/* The security token in a 403 document, as watchOS wants it; borrowed from DOCUMENT. */
+static const char *read_security_token(const json_t *document, GError **error)
+{
+	const char *code = json_string_value(json_object_get(document, "code")), *token = json_string_value(json_object_get(json_object_get(document, "details"), "security-token"));
+
+	if (!code || strcmp(code, TOKEN_MISSING))
+		pom_fail(error, POM_ERR_PROFILE, "the 403 document has the code \"%s\", must have " TOKEN_MISSING, code ? code : "");
+	else if (!token || !*token)
+		pom_fail(error, POM_ERR_PROFILE, "the 403 document has no details.security-token");
+	else
+		return token;
+	return NULL;
+}
+
+char *watch_security_token(struct device *d, GError **error)
+{
+	g_auto(sim_reply) reply = {0};
+	g_autoptr(json_t) document = NULL;
+	gsize len;
+	const void *data;
+
+	if (!device_trust(d, error) || !ask(d, NULL, &reply, error))
+		return NULL;
+	if (reply.status != 403) {
+		device_refused(d, "the watch's request without a pairing token", &reply, error);
+		return NULL;
+	}
+	if (!reply.content_type || !g_str_has_prefix(reply.content_type, "application/json")) {
+		pom_fail(error, POM_ERR_PROFILE, "the 403 document is of type %s, must be application/json", reply.content_type ? reply.content_type : "(none)");
+		return NULL;
+	}
+	data = g_bytes_get_data(reply.body, &len);
+	document = json_parse(data, len, error);
+	if (!document)
+		return NULL;
+	device_say(d, "security_token", NULL, "its MDM wants a pairing token, which its phone has to fetch");
+	return g_strdup(read_security_token(document, error));
+}
+
+/* ---- the phone ---- */
+
+plist *watch_token_message(const struct device *phone, const char *phone_udid, const char *watch_udid, const char *security_token)
+{
+	plist *message = device_message(phone, "GetToken"), *parameters = plist_new_dict();
+
+	plist_dict_set_string(message, "TokenServiceType", "com.apple.watch.pairing");
+	plist_dict_set_string(parameters, "SecurityToken", security_token);
+	plist_dict_set_string(parameters, "PhoneUDID", phone_udid);
+	plist_dict_set_string(parameters, "WatchUDID", watch_udid);
+	plist_dict_set(message, "TokenParameters", parameters);
+	return message;
+}
+
+GBytes *watch_read_token(const struct sim_reply *reply, GError **error)
+{
+	gsize len;
+	const void *data = g_bytes_get_data(reply->body, &len), *token = NULL;
+	g_autoptr(plist) tree = plist_parse(data, len, NULL, error);
+	size_t token_len = 0;
+
+	return tree && plist_take_data(tree, "GetToken", "TokenData", PLIST_REQUIRED, &token, &token_len, error) ? g_bytes_new(token, token_len) : NULL;
+}
+
+GBytes *watch_get_token(struct device *phone, const char *watch_udid, const char *security_token, GError **error)
+{
+	g_autoptr(plist) message = NULL;
+	g_auto(sim_reply) reply = {0};
+
+	if (!phone->supervised || !phone->profile->can_get_token) {
+		pom_fail(error, POM_ERR_CONFLICT, phone->supervised ? "the phone's MDM payload has no ServerCapabilities com.apple.mdm.token: it does not ask for a pairing token"
+		                                                    : "the phone is not supervised: it cannot bring a watch under management");
+		return NULL;
+	}
+	message = watch_token_message(phone, phone->udid, watch_udid, security_token);
+	if (!device_tell(phone, DEVICE_CHECKIN, message, &reply, error))
+		return NULL;
+	if (reply.status != 200) {
+		device_refused(phone, "GetToken", &reply, error);
+		return NULL;
+	}
+	device_say(phone, "get_token", json_pack("{s:s}", "watch", watch_udid), "got a pairing token for its watch %s", watch_udid);
+	return watch_read_token(&reply, error);
+}
+
+/* The iPhone in the directory of --phone. transfer full. */
+static struct device *open_phone(const struct device *watch, GError **error)
+{
+	g_autoptr(device) phone = NULL;
+	bool found = false;
+
+	if (!watch->options->phone_dir) {
+		pom_fail(error, POM_ERR_USAGE, "a watch needs its phone: --phone DIR, the --state directory of a supervised simulated iPhone");
+		return NULL;
+	}
+	phone = device_new(watch->options, "none", watch->options->phone_dir);
+	device_become(phone, SIM_IPHONE);
+	if (!device_load(phone, &found, error))
+		return NULL;
+	if (found && device_trust(phone, error)) {
+		sim_http_set_identity(phone->http, phone->key, phone->cert);
+		return g_steal_pointer(&phone);
+	}
+	if (!found)
+		pom_fail(error, POM_ERR_USAGE, "%s holds no enrolled simulated iPhone", watch->options->phone_dir);
+	return NULL;
+}
+
+bool device_watch_profile(struct device *d, GError **error)
+{
+	g_autoptr(device) phone = open_phone(d, error);
+	g_autofree char *security_token = phone ? watch_security_token(d, error) : NULL;
+	g_autoptr(GBytes) token = security_token ? watch_get_token(phone, d->udid, security_token, error) : NULL;
+	g_auto(sim_reply) reply = {0};
+
+	if (!token || !ask(d, token, &reply, error))
+		return false;
+	if (reply.status != 200)
+		return device_refused(d, "the watch's request with its pairing token", &reply, error);
+	return device_take_profile(d, reply.body, error);
+}
