@@ -192,12 +192,17 @@ bool device_ota(struct device *d, GBytes *bytes, bool *ret_is_service, GError **
 plist *machine_info(const struct device *d, GBytes *token);
 /* Asks, lets the phone fetch the pairing token, asks again; the answer becomes the enrollment profile. */
 bool device_watch_profile(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The steps. The first is refused with the security token that the phone needs; transfer full. */
+/* One request of the watch, with TOKEN as its pairing token (NULL: none). True whatever its MDM says. */
+bool watch_ask(struct device *d, GBytes *token, struct sim_reply *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The security token in the document that refuses the first request, transfer full; NULL with POM_ERR_PROFILE or POM_ERR_JSON. Pure. */
+char *watch_read_security_token(const struct sim_reply *reply, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Asks without a pairing token, and reads that; transfer full. */
 char *watch_security_token(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What PHONE asks its server with GetToken. */
 plist *watch_token_message(const struct device *phone, const char *phone_udid, const char *watch_udid, const char *security_token);
-/* The pairing token out of the answer, transfer full. */
+/* The pairing token out of the answer, transfer full. Pure. */
 GBytes *watch_read_token(const struct sim_reply *reply, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* PHONE asks its MDM for the token of the watch, transfer full; NULL with POM_ERR_CONFLICT when a phone would not even ask. */
 GBytes *watch_get_token(struct device *phone, const char *watch_udid, const char *security_token, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- device_state.c ---- */

@@ -37,7 +37,7 @@ static bool take_content(const plist *content, ota_service *service, GError **er
 		return pom_fail(error, POM_ERR_PROFILE, "%s.URL is \"%s\": it must begin with https://", path, url);
 	for (size_t i = 0; i < plist_count(attributes); i++)
 		if (!plist_get_string(plist_child(attributes, i)))
-			return pom_fail(error, POM_ERR_PROFILE, "%s.DeviceAttributes[%zu] is a %s, must be a string", path, i, plist_type_name(plist_get_type(plist_child(attributes, i))));
+			return pom_fail(error, POM_ERR_PROFILE, "%s.DeviceAttributes[%zu] is of type %s, must be string", path, i, plist_type_name(plist_get_type(plist_child(attributes, i))));
 	service->url = g_strdup(url);
 	service->challenge = g_strdup(challenge);
 	service->attributes = plist_copy(attributes);

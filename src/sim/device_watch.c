@@ -8,7 +8,7 @@
 
 #define TOKEN_MISSING "com.apple.watch.pairing.token.missing"
 
-static bool ask(struct device *d, GBytes *token, struct sim_reply *ret, GError **error)
+bool watch_ask(struct device *d, GBytes *token, struct sim_reply *ret, GError **error)
 {
 	g_autoptr(plist) info = machine_info(d, token);
 	const struct ota_step step = {.modern = d->modern_signature, .attributes = OTA_USUAL};
@@ -16,43 +16,46 @@ static bool ask(struct device *d, GBytes *token, struct sim_reply *ret, GError *
 	return ota_post(d, d->url, info, &step, ret, error);
 }
 
-/* The security token in a 403 document, as watchOS wants it; borrowed from DOCUMENT. */
-static const char *read_security_token(const json_t *document, GError **error)
+char *watch_read_security_token(const struct sim_reply *reply, GError **error)
 {
-	const char *code = json_string_value(json_object_get(document, "code")), *token = json_string_value(json_object_get(json_object_get(document, "details"), "security-token"));
+	gsize len;
+	const void *data = g_bytes_get_data(reply->body, &len);
+	g_autoptr(json_t) document = NULL;
+	const char *code, *token;
 
+	if (!reply->content_type || !g_str_has_prefix(reply->content_type, "application/json")) {
+		pom_fail(error, POM_ERR_PROFILE, "the 403 document is of type %s, must be application/json", reply->content_type ? reply->content_type : "(none)");
+		return NULL;
+	}
+	document = json_parse(data, len, error);
+	if (!document)
+		return NULL;
+	code = json_string_value(json_object_get(document, "code"));
+	token = json_string_value(json_object_get(json_object_get(document, "details"), "security-token"));
 	if (!code || strcmp(code, TOKEN_MISSING))
 		pom_fail(error, POM_ERR_PROFILE, "the 403 document has the code \"%s\", must have " TOKEN_MISSING, code ? code : "");
 	else if (!token || !*token)
 		pom_fail(error, POM_ERR_PROFILE, "the 403 document has no details.security-token");
 	else
-		return token;
+		return g_strdup(token);
 	return NULL;
 }
 
 char *watch_security_token(struct device *d, GError **error)
 {
 	g_auto(sim_reply) reply = {0};
-	g_autoptr(json_t) document = NULL;
-	gsize len;
-	const void *data;
+	char *token;
 
-	if (!device_trust(d, error) || !ask(d, NULL, &reply, error))
+	if (!device_trust(d, error) || !watch_ask(d, NULL, &reply, error))
 		return NULL;
 	if (reply.status != 403) {
 		device_refused(d, "the watch's request without a pairing token", &reply, error);
 		return NULL;
 	}
-	if (!reply.content_type || !g_str_has_prefix(reply.content_type, "application/json")) {
-		pom_fail(error, POM_ERR_PROFILE, "the 403 document is of type %s, must be application/json", reply.content_type ? reply.content_type : "(none)");
-		return NULL;
-	}
-	data = g_bytes_get_data(reply.body, &len);
-	document = json_parse(data, len, error);
-	if (!document)
-		return NULL;
-	device_say(d, "security_token", NULL, "its MDM wants a pairing token, which its phone has to fetch");
-	return g_strdup(read_security_token(document, error));
+	token = watch_read_security_token(&reply, error);
+	if (token)
+		device_say(d, "security_token", NULL, "its MDM wants a pairing token, which its phone has to fetch");
+	return token;
 }
 
 /* ---- the phone ---- */
@@ -130,7 +133,7 @@ bool device_watch_profile(struct device *d, GError **error)
 	g_autoptr(GBytes) token = security_token ? watch_get_token(phone, d->udid, security_token, error) : NULL;
 	g_auto(sim_reply) reply = {0};
 
-	if (!token || !ask(d, token, &reply, error))
+	if (!token || !watch_ask(d, token, &reply, error))
 		return false;
 	if (reply.status != 200)
 		return device_refused(d, "the watch's request with its pairing token", &reply, error);

@@ -170,7 +170,7 @@ static bool open_content(sim_mobileconfig *profile, const GPtrArray *identities,
 	if (!sealed)
 		return true;
 	if (!data)
-		return sim_refuse(error, PROFILE, PROFILE_BASE + BAD_TYPE, "EncryptedPayloadContent is a %s, must be data", plist_type_name(plist_get_type(sealed)));
+		return sim_refuse(error, PROFILE, PROFILE_BASE + BAD_TYPE, "EncryptedPayloadContent is of type %s, must be data", plist_type_name(plist_get_type(sealed)));
 	if (plist_dict_get(profile->tree, "PayloadContent"))
 		return sim_refuse(error, PROFILE, PROFILE_BASE + MALFORMED, "the profile has both PayloadContent and EncryptedPayloadContent");
 	clear = decrypt(data, len, identities);
@@ -196,7 +196,7 @@ static bool need(const plist *dict, const char *path, const char *key, enum plis
 	if (!value)
 		return sim_refuse(error, domain, base + MISSING, "%s.%s is missing", path, key);
 	if (plist_get_type(value) != type)
-		return sim_refuse(error, domain, base + BAD_TYPE, "%s.%s is a %s, must be a %s", path, key, plist_type_name(plist_get_type(value)), plist_type_name(type));
+		return sim_refuse(error, domain, base + BAD_TYPE, "%s.%s is of type %s, must be %s", path, key, plist_type_name(plist_get_type(value)), plist_type_name(type));
 	return true;
 }
 
@@ -231,7 +231,7 @@ static bool check_payloads(const sim_mobileconfig *profile, GError **error)
 		g_autofree char *path = g_strdup_printf("PayloadContent[%zu]", i);
 
 		if (plist_get_type(payload) != PLIST_DICT)
-			return sim_refuse(error, PAYLOAD, PAYLOAD_BASE + MALFORMED, "%s is a %s, must be a dictionary", path, plist_type_name(plist_get_type(payload)));
+			return sim_refuse(error, PAYLOAD, PAYLOAD_BASE + MALFORMED, "%s is of type %s, must be dictionary", path, plist_type_name(plist_get_type(payload)));
 		if (!check_head(payload, path, PAYLOAD, PAYLOAD_BASE, error) || !check_unique(uuids, payload, "PayloadUUID", SAME_UUIDS, error) ||
 		    !check_unique(identifiers, payload, "PayloadIdentifier", SAME_IDENTIFIERS, error))
 			return false;
@@ -246,7 +246,7 @@ static bool check_form(sim_mobileconfig *profile, const GPtrArray *identities, G
 	const char *type;
 
 	if (plist_get_type(profile->tree) != PLIST_DICT)
-		return sim_refuse(error, PROFILE, PROFILE_BASE + MALFORMED, "the profile is a %s, must be a dictionary", plist_type_name(plist_get_type(profile->tree)));
+		return sim_refuse(error, PROFILE, PROFILE_BASE + MALFORMED, "the profile is of type %s, must be dictionary", plist_type_name(plist_get_type(profile->tree)));
 	if (!check_head(profile->tree, path, PROFILE, PROFILE_BASE, error))
 		return false;
 	type = plist_get_string(plist_dict_get(profile->tree, "PayloadType"));
