@@ -78,6 +78,9 @@ enum { CERT_CHAIN_MAX = 64 };
 bool cert_chain_verify(X509 *leaf, X509 *const *intermediates, size_t n, X509 *const *roots, size_t n_roots, int64_t at_s, bool ca_leaf,
                        GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* The same for certificates that cannot be renewed, as those of a factory: no date is looked at, and SHA-1 and keys from 1,024 bits on pass; MD5 and older do not. POM_ERR_CERT_UNTRUSTED. */
+bool cert_chain_verify_ageless(X509 *leaf, X509 *const *intermediates, size_t n, X509 *const *roots, size_t n_roots, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* A PKCS#10 request, checked: one request, nothing after it, self-signature verified (any version 0–2: Apple sends 2),
  * RSA ≥ 1024 with e ≥ 65537 odd, or EC P-256/384/521 (whether 1024 is enough is the caller's policy). */
 struct csr {

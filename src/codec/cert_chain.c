@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "codec/cert_internal.h"
 
-/* Refuses MD5 and SHA-1 signatures, and keys that are worth less than 80 bits. */
-enum { CHAIN_AUTH_LEVEL = 1 };
+/* 1 refuses MD5 and SHA-1 signatures, and keys that are worth less than 80 bits. */
+enum { CHAIN_AUTH_LEVEL = 1, CHAIN_AUTH_LEVEL_AGELESS = 0 };
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509_STORE, X509_STORE_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(X509_STORE_CTX, X509_STORE_CTX_free)
@@ -72,6 +72,45 @@ static bool run(X509_STORE_CTX *ctx, int64_t at_s, bool ca_leaf, GError **error)
 	if (X509_verify_cert(ctx) != 1)
 		return refuse(X509_STORE_CTX_get_current_cert(ctx), X509_STORE_CTX_get_error(ctx), error);
 	return !ca_leaf || check_room(X509_STORE_CTX_get0_chain(ctx), error);
+}
+
+/* Of all but the anchor, which is trusted as it is. */
+static bool check_digests(const STACK_OF(X509) *chain, GError **error)
+{
+	for (int i = 0; i + 1 < sk_X509_num(chain); i++) {
+		int digest_nid = NID_undef;
+
+		if (!X509_get_signature_info(sk_X509_value(chain, i), &digest_nid, NULL, NULL, NULL) || is_outdated_digest(digest_nid))
+			return refuse(sk_X509_value(chain, i), X509_V_ERR_CA_MD_TOO_WEAK, error);
+	}
+	return true;
+}
+
+/* Without a time, and told not to look at dates, OpenSSL asks no clock. */
+static bool run_ageless(X509_STORE_CTX *ctx, GError **error)
+{
+	X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
+
+	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME);
+	X509_VERIFY_PARAM_set_auth_level(param, CHAIN_AUTH_LEVEL_AGELESS);
+	if (X509_verify_cert(ctx) != 1)
+		return refuse(X509_STORE_CTX_get_current_cert(ctx), X509_STORE_CTX_get_error(ctx), error);
+	return check_digests(X509_STORE_CTX_get0_chain(ctx), error);
+}
+
+bool cert_chain_verify_ageless(X509 *leaf, X509 *const *intermediates, size_t n, X509 *const *roots, size_t n_roots, GError **error)
+{
+	g_autoptr(X509_STORE_CTX) ctx = X509_STORE_CTX_new();
+
+	if (n > CERT_CHAIN_MAX || n_roots > CERT_CHAIN_MAX)
+		return pom_fail(error, POM_ERR_CERT_UNTRUSTED, "there are more than %d certificates to look for a path among", CERT_CHAIN_MAX);
+	g_autoptr(X509_STORE) store = new_store(roots, n_roots);
+	STACK_OF(X509) *untrusted = new_stack(intermediates, n);
+	bool ok = X509_STORE_CTX_init(ctx, store, leaf, untrusted) == 1 ? run_ageless(ctx, error) : pom_fail(error, POM_ERR_INTERNAL, "the verification of a certificate cannot start");
+
+	sk_X509_free(untrusted);
+	ERR_clear_error();
+	return ok;
 }
 
 bool cert_chain_verify(X509 *leaf, X509 *const *intermediates, size_t n, X509 *const *roots, size_t n_roots, int64_t at_s, bool ca_leaf, GError **error)

@@ -69,6 +69,11 @@ GBytes *seal_close(const struct seal *seal, const char *table, const char *row, 
 /* Opens; POM_ERR_STORE_SEAL. The result is wiped when freed. */
 GBytes *seal_open(const struct seal *seal, const char *table, const char *row, const char *column, GBytes *sealed, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* HMAC-SHA256 (RFC 2104) of DATA. */
+void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, uint8_t ret[32]);
+/* A key for one purpose, which LABEL names: the key of the secrets at rest does nothing but sealing itself. */
+void seal_derive(const struct seal *seal, const char *label, uint8_t ret[32]);
+
 /* CMS for others. */
 /* SignedData over CONTENT (NULL with HAS_CONTENT false: eContent absent), attached, DER. SIGNING_TIME Unix seconds, <0: none. */
 GBytes *cms_make_signed(struct signer *signer, X509 *cert, const void *content, size_t len, bool has_content, int digest_nid, int64_t signing_time,

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -129,4 +130,17 @@ GBytes *seal_open(const struct seal *seal, const char *table, const char *row, c
 	bytes = secret_bytes_new(plain, len);
 	explicit_bzero(plain, len);
 	return bytes;
+}
+
+void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, uint8_t ret[32])
+{
+	unsigned n = 32;
+
+	if (!HMAC(EVP_sha256(), key, (int)key_len, data, len, ret, &n))
+		g_error("HMAC-SHA256 failed");
+}
+
+void seal_derive(const struct seal *seal, const char *label, uint8_t ret[32])
+{
+	hmac_sha256(seal->key, SEAL_KEY_LEN, label, strlen(label), ret);
 }
