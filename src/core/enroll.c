@@ -18,10 +18,20 @@ bool link_check(const struct link_facts *link, int64_t now_ms, GError **error)
 	return true;
 }
 
+/* The last group of a time-ordered id is its random part. */
+static const char *random_part(const char *id)
+{
+	return id + (strlen(id) > 12 ? strlen(id) - 12 : 0);
+}
+
 char *enroll_common_name(const char *link_id)
 {
-	/* The last group of a time-ordered id is its random part. */
-	return g_strdup_printf("Pomona device %s", link_id + (strlen(link_id) > 12 ? strlen(link_id) - 12 : 0));
+	return g_strdup_printf("Pomona device %s", random_part(link_id));
+}
+
+char *enroll_transport_name(const char *link_id)
+{
+	return g_strdup_printf("Pomona transport %s", random_part(link_id));
 }
 
 char *enroll_uuid(const char *link_id, const char *name)
@@ -140,9 +150,9 @@ static void add_rdn(plist *subject, const char *attribute, const char *value)
 	plist_array_append(subject, set);
 }
 
-static plist *scep_payload(const struct enroll_profile *profile, const char *base)
+static plist *scep_payload(const struct enroll_profile *profile, const char *base, const char *part)
 {
-	plist *payload = new_payload(profile, base, "com.apple.security.scep", "identity", "Device identity");
+	plist *payload = new_payload(profile, base, "com.apple.security.scep", part, "Device identity");
 	plist *content = plist_new_dict(), *subject = plist_new_array();
 	gsize len;
 
@@ -168,9 +178,9 @@ static plist *scep_payload(const struct enroll_profile *profile, const char *bas
 	return payload;
 }
 
-static plist *pkcs12_payload(const struct enroll_profile *profile, const char *base)
+static plist *pkcs12_payload(const struct enroll_profile *profile, const char *base, const char *part)
 {
-	plist *payload = new_payload(profile, base, "com.apple.security.pkcs12", "identity", "Device identity");
+	plist *payload = new_payload(profile, base, "com.apple.security.pkcs12", part, "Device identity");
 	gsize len;
 	const void *data = g_bytes_get_data(profile->pkcs12, &len);
 
@@ -180,6 +190,11 @@ static plist *pkcs12_payload(const struct enroll_profile *profile, const char *b
 	plist_dict_set_boolean(payload, "AllowAllAppsAccess", false);
 	plist_dict_set_boolean(payload, "KeyIsExtractable", false);
 	return payload;
+}
+
+static plist *identity_payload(const struct enroll_profile *profile, const char *base, const char *part)
+{
+	return profile->pkcs12 ? pkcs12_payload(profile, base, part) : scep_payload(profile, base, part);
 }
 
 static plist *mdm_payload(const struct enroll_profile *profile, const char *base)
@@ -258,7 +273,20 @@ plist *enroll_profile_build(const struct enroll_profile *profile)
 	plist_dict_set_string(tree, "PayloadScope", "System");
 	plist_dict_set_boolean(tree, "PayloadRemovalDisallowed", false);
 	add_anchors(tree, profile, base, "root");
-	mobileconfig_add(tree, profile->pkcs12 ? pkcs12_payload(profile, base) : scep_payload(profile, base));
+	mobileconfig_add(tree, identity_payload(profile, base, "identity"));
 	mobileconfig_add(tree, mdm_payload(profile, base));
+	return tree;
+}
+
+plist *enroll_transport_build(const struct enroll_profile *profile)
+{
+	g_autofree char *base = enroll_base_identifier(profile->served->url);
+	g_autofree char *identifier = g_strconcat(base, ".transport", NULL);
+	g_autofree char *uuid = enroll_uuid(profile->link_id, "transport-profile");
+	g_autofree char *name = g_strdup_printf("%s device identity", profile->organization);
+	plist *tree = mobileconfig_new(&(struct mobileconfig_head){
+		"Configuration", identifier, uuid, name, "Lets this device fetch its management profile.", profile->organization});
+
+	mobileconfig_add(tree, identity_payload(profile, base, "transport"));
 	return tree;
 }

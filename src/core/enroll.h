@@ -51,6 +51,8 @@ struct enroll_profile {
 };
 /* → tree of the Configuration profile: root certificates, identity and MDM payloads; transfer full. Pure. */
 plist *enroll_profile_build(const struct enroll_profile *profile);
+/* A profile with nothing but an identity: with it a device fetches its enrollment profile over the air. transfer full. */
+plist *enroll_transport_build(const struct enroll_profile *profile);
 /* A profile of the roots alone, for enrolled devices before the CA changes. */
 plist *enroll_anchors_build(const struct enroll_profile *profile);
 /* The reverse host name of the public URL, "org.example.mdm"; of an address "mdm.192-0-2-1". transfer full. */
@@ -60,5 +62,7 @@ char *enroll_base_identifier(const char *url);
 plist *enroll_trust_build(const struct enroll_profile *profile);
 /* The common name of an identity: "Pomona device <first 8 of the link id>". transfer full. */
 char *enroll_common_name(const char *link_id);
+/* The same of an identity that only fetches the profile of the link over the air: "Pomona transport <…>". */
+char *enroll_transport_name(const char *link_id);
 /* A UUID (version 5 in form) derived from NAME within LINK_ID, upper case. transfer full. */
 char *enroll_uuid(const char *link_id, const char *name);

@@ -13,7 +13,10 @@
 #include "core/checkin.h"
 #include "core/enroll.h"
 
-enum { OTA_ATTRIBUTES_MAX = 64, OTA_IDENTITIES_MAX = 32, OTA_MESSAGE_MAX = 256 << 10 };
+enum {
+	OTA_ATTRIBUTES_MAX = 64, OTA_IDENTITIES_MAX = 32, OTA_MESSAGE_MAX = 256 << 10,
+	OTA_IDENTITY_DAYS = 1, /* life of a transport identity: it is for one enrollment */
+};
 
 /* ---- who made the factory identity ---- */
 enum apple_key_role { APPLE_DEVICE_CA, APPLE_OTHER_CA };
@@ -47,7 +50,8 @@ const char *ota_device_id(const struct ota_attributes *attributes);
 
 /* The attributes that the setting names, separated by spaces: UDID and SERIAL in any case, each once. NULL-terminated, transfer full; POM_ERR_CONFIG. */
 char **ota_wanted_parse(const char *setting, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-#define OTA_WANTED_DEFAULT "UDID SERIAL PRODUCT VERSION OS_VERSION IMEI MEID LANGUAGE SUPPLEMENTAL_BUILD_VERSION SUPPLEMENTAL_OS_VERSION_EXTRA SOFTWARE_UPDATE_DEVICE_ID"
+/* The standard. */
+#define OTA_WANTED_DEFAULT "PRODUCT VERSION OS_VERSION IMEI MEID LANGUAGE SUPPLEMENTAL_BUILD_VERSION SUPPLEMENTAL_OS_VERSION_EXTRA SOFTWARE_UPDATE_DEVICE_ID"
 
 /* ---- the rules ---- */
 struct ota_facts {

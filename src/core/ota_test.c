@@ -172,7 +172,7 @@ static void test_wanted(void)
 {
 	static const struct { const char *setting, *wanted; } cases[] = {
 		{"", "UDID SERIAL"}, {"PRODUCT, VERSION", "UDID SERIAL PRODUCT VERSION"}, {"SERIAL UDID IMEI IMEI", "UDID SERIAL IMEI"}, {"Product", NULL}, {"A<B", NULL},
-		{OTA_WANTED_DEFAULT, OTA_WANTED_DEFAULT},
+		{OTA_WANTED_DEFAULT, "UDID SERIAL " OTA_WANTED_DEFAULT},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {

@@ -211,7 +211,7 @@ static json_t *link_new(struct server *server, const struct http_request *reques
 	if (service_link_new(server->service, &wish, &made, error)) {
 		g_autofree char *expires = pom_time_format(made.expires_ms);
 
-		reply = json_pack("{s:s, s:s, s:s, s:s}", "id", made.id, "url", made.url, "profile_url", made.profile_url, "expires", expires);
+		reply = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", made.id, "url", made.url, "profile_url", made.profile_url, "ota_url", made.ota_url, "expires", expires);
 		if (json_is_true(json_object_get(body, "qr")) && !add_qr(reply, made.url, error))
 			g_clear_pointer(&reply, json_decref);
 	}
@@ -250,8 +250,7 @@ static json_t *push_certs(struct server *server, const struct http_request *requ
 	return service_push_cert_list(server->service, error);
 }
 
-/* PEM text or base64. */
-static GBytes *file_bytes(const char *text)
+GBytes *admin_file_bytes(const char *text)
 {
 	g_autofree guchar *data = NULL;
 	gsize len;
@@ -270,7 +269,7 @@ static GPtrArray *get_files(json_t *body)
 
 	json_array_foreach(json_object_get(body, "files"), i, item)
 		if (json_is_string(item))
-			g_ptr_array_add(files, file_bytes(json_string_value(item)));
+			g_ptr_array_add(files, admin_file_bytes(json_string_value(item)));
 	return files;
 }
 
@@ -451,7 +450,7 @@ static json_t *ca_install(struct server *server, const struct http_request *requ
 		pom_fail(error, POM_ERR_BAD_REQUEST, "chain is missing: the certificate and those above it, PEM");
 		return NULL;
 	}
-	chain = file_bytes(text);
+	chain = admin_file_bytes(text);
 	return service_ca_install(server->service, actor, request->params[0], chain, error);
 }
 

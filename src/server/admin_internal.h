@@ -21,12 +21,24 @@ bool admin_check_keys(json_t *object, const char *const *known, GError **error);
 bool admin_get_text(json_t *object, const char *key, const char **ret, GError **error);
 /* Who asks, for the audit log; transfer full. */
 char *admin_actor(struct server *server, const struct http_request *request);
+/* A file that came as text, PEM or base64; transfer full, wiped when freed. */
+GBytes *admin_file_bytes(const char *text);
 /* Whether the content type is that of a property list. */
 bool admin_is_plist(const struct http_request *request);
 
 /* X(pattern, method, handler, status), and for raw handlers X(pattern, method, handler). */
 /* admin_ota.c: device CAs, over-the-air enrollment */
-#define ADMIN_OTA_TABLE(X)
+#define ADMIN_OTA_TABLE(X) \
+	X("/api/v1/links/{}", HTTP_GET, admin_link_show, 200) \
+	X("/api/v1/device-cas", HTTP_GET, admin_device_cas, 200) \
+	X("/api/v1/device-cas", HTTP_POST, admin_device_ca_add, 201) \
+	X("/api/v1/device-cas/{}", HTTP_DELETE, admin_device_ca_remove, 200) \
+	X("/api/v1/watches", HTTP_GET, admin_watches, 200)
+json_t *admin_link_show(struct server *server, const struct http_request *request, GError **error);
+json_t *admin_device_cas(struct server *server, const struct http_request *request, GError **error);
+json_t *admin_device_ca_add(struct server *server, const struct http_request *request, GError **error);
+json_t *admin_device_ca_remove(struct server *server, const struct http_request *request, GError **error);
+json_t *admin_watches(struct server *server, const struct http_request *request, GError **error);
 
 /* admin_library.c: profiles in the library, groups, attributes */
 #define ADMIN_LIBRARY_TABLE(X)

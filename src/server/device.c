@@ -4,7 +4,9 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "codec/ocsp.h"
+#include "core/ota.h"
 #include "server/server_internal.h"
+#include "service/ota.h"
 
 enum { CHECKIN_MAX = 10 << 20, REPORT_MAX = 32 << 20, SCEP_URL_MAX = 64 << 10 };
 
@@ -212,6 +214,64 @@ static struct http_response *enroll_trust(void *ctx, const struct http_request *
 	return enroll_download(server, request, &subject, profile, "trust", error);
 }
 
+/* ---- over the air ---- */
+
+static struct http_response *profile_response(GBytes *profile)
+{
+	struct http_response *response = http_response_new(200, PROFILE_TYPE, profile);
+
+	http_response_header(response, "Cache-Control", "no-store");
+	return response;
+}
+
+/* What the body claims to be says nothing: it is CMS or it is refused. */
+static struct http_response *ota(void *ctx, const struct http_request *request)
+{
+	struct server *server = ctx;
+	struct subject subject = {0};
+	struct ota_reply reply = {0};
+	g_autoptr(GError) error = NULL;
+	GBytes *document;
+
+	if (request->method == HTTP_POST) {
+		if (!service_ota_answer(server->service, request->params[0], request->body, &subject, &reply, &error))
+			return refuse(request, &subject, error);
+		pom_log(POM_LOG_INFO, "over-the-air enrollment", "sent", reply.step, "link", subject.detail, "device", subject.device, "peer", request->peer, NULL);
+		return profile_response(reply.profile);
+	}
+	document = service_ota_begin(server->service, request->params[0], request->method == HTTP_HEAD, &subject, &error);
+	if (!document)
+		return refuse(request, &subject, error);
+	pom_log(POM_LOG_INFO, "over-the-air enrollment", "sent", "service", "link", subject.detail, "peer", request->peer, NULL);
+	return profile_response(document);
+}
+
+/* Apple: error codes of a 403. The watch has its phone fetch a token for this, and comes again. */
+static struct http_response *watch_needs_token(const struct http_request *request, const struct subject *subject, const char *security_token, const GError *error)
+{
+	g_autoptr(json_t) body = json_pack("{s:s, s:{s:s}}", "code", "com.apple.watch.pairing.token.missing", "details", "security-token", security_token);
+	struct http_response *response = http_response_new(403, "application/json", json_format(body));
+
+	pom_log(POM_LOG_INFO, "a watch was sent for a pairing token", "device", subject->device, "why", error->message, "peer", request->peer, NULL);
+	http_response_header(response, "Cache-Control", "no-store");
+	return response;
+}
+
+static struct http_response *watch(void *ctx, const struct http_request *request)
+{
+	struct server *server = ctx;
+	struct subject subject = {0};
+	g_autofree char *security_token = NULL;
+	g_autoptr(GError) error = NULL;
+	GBytes *profile = NULL;
+
+	if (service_watch_answer(server->service, request->body, &subject, &profile, &security_token, &error)) {
+		pom_log(POM_LOG_INFO, "enrollment profile served to a watch", "link", subject.detail, "device", subject.device, "peer", request->peer, NULL);
+		return profile_response(profile);
+	}
+	return security_token ? watch_needs_token(request, &subject, security_token, error) : refuse(request, &subject, error);
+}
+
 /* ---- SCEP ---- */
 
 /* The profile in a path: what stands behind /scep/. transfer full. */
@@ -399,6 +459,8 @@ const struct http_route device_routes[] = {
 	{"/enroll/{}/profile", HTTP_BIT(HTTP_GET), 0, 0, enroll_profile, 0},
 	{"/enroll/{}/ota", HTTP_BIT(HTTP_GET), 0, 0, enroll_page_ota, 0},
 	{"/enroll/{}/trust", HTTP_BIT(HTTP_GET), 0, 0, enroll_trust, 0},
+	{"/ota/{}", READ, OTA_MESSAGE_MAX, 0, ota, 0},
+	{"/watch", HTTP_BIT(HTTP_POST), OTA_MESSAGE_MAX, 0, watch, 0},
 	{"/", HTTP_BIT(HTTP_GET), 0, 0, home, 0},
 	{0},
 };

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/server_internal.h"
+#include "service/ota.h"
 
 enum { TICK_S = 2, MINUTE_MS = 60 * 1000, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
 
@@ -96,6 +97,8 @@ static void hourly(struct server *server, int64_t now_ms)
 		say("superseded identities could not be revoked", g_steal_pointer(&error));
 	if (!store_scep_purge(server->store, now_ms, &error))
 		say("old challenges could not be removed", g_steal_pointer(&error));
+	if (!service_watch_purge(server->service, &error))
+		say("old pairings of watches could not be removed", g_steal_pointer(&error));
 }
 
 static void *janitor_main(void *data)

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "core/watch.h"
 #include "keys/pkcs11.h"
 #include "keys/profile_crypt.h"
 #include "server/datadir.h"
@@ -65,6 +66,8 @@ static struct service_settings service_settings(const struct settings *s)
 		.identity_source = g_strdup(settings_text(s, SETTING_IDENTITY_SOURCE) ? settings_text(s, SETTING_IDENTITY_SOURCE) : "scep"),
 		.identity_outside = g_strdup(settings_text(s, SETTING_IDENTITY_OUTSIDE) ? settings_text(s, SETTING_IDENTITY_OUTSIDE) : ""),
 		.pkcs12_modern = settings_bool(s, SETTING_IDENTITY_MODERN),
+		.device_attributes = ota_wanted_parse(settings_text(s, SETTING_ENROLL_ATTRIBUTES) ? settings_text(s, SETTING_ENROLL_ATTRIBUTES) : "", NULL),
+		.watch_policy = watch_policy_find(settings_text(s, SETTING_ENROLL_WATCH)),
 		.profile_cipher = profile_cipher_nid(settings_text(s, SETTING_ENROLL_CIPHER)),
 		.contact = g_strdup(settings_text(s, SETTING_CONTACT)),
 		.enroll_ota = !g_strcmp0(settings_text(s, SETTING_ENROLL_METHOD), "ota"),
@@ -114,6 +117,16 @@ static bool check_identity(const struct settings *s, GError **error)
 	if (source && g_str_has_prefix(source, "scep-") && !settings_text(s, SETTING_IDENTITY_OUTSIDE))
 		return pom_fail(error, POM_ERR_CONFIG, "identity.source is %s, but identity.outside does not say which outside CA", source);
 	return true;
+}
+
+static bool check_devices(const struct settings *s, GError **error)
+{
+	const char *watch = settings_text(s, SETTING_ENROLL_WATCH), *attributes = settings_text(s, SETTING_ENROLL_ATTRIBUTES);
+	g_auto(GStrv) wanted = ota_wanted_parse(attributes ? attributes : "", error);
+
+	if (!wanted)
+		return false;
+	return watch_policy_find(watch) < WATCH_POLICY_MAX || pom_fail(error, POM_ERR_CONFIG, "enroll.watch must be supervised, any or off, not \"%s\"", watch ? watch : "");
 }
 
 static bool check_profile_cipher(const struct settings *s, GError **error)
@@ -167,7 +180,8 @@ static bool check_settings(const struct settings *s, GError **error)
 		return pom_fail(error, POM_ERR_CONFIG, "enroll.key_size must be 2048 or 4096");
 	if (settings_text(s, SETTING_TLS_KEY) && !settings_text(s, SETTING_TLS_CERTIFICATE))
 		return pom_fail(error, POM_ERR_CONFIG, "tls.key is set but tls.certificate is not");
-	return check_log_level(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error) && check_profile_cipher(s, error) && check_page(s, error);
+	return check_log_level(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error) && check_profile_cipher(s, error) && check_page(s, error) &&
+	       check_devices(s, error);
 }
 
 /* Settings that lower the guard are said aloud at every start. */

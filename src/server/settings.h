@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "core/ota.h"
 
 /* X(name, "section", "key", kind, "default", "what it is, for people"). kind: TEXT, BOOL, INT. */
 #define SETTINGS_TABLE(X) \
@@ -32,6 +33,8 @@
 	X(SETTING_ENROLL_CIPHER, "enroll", "profile_cipher", TEXT, "aes256", "Cipher of profiles encrypted to a device: aes256, or aes128 or 3des for devices that read nothing better.") \
 	X(SETTING_ENROLL_METHOD, "enroll", "method", TEXT, "profile", "What the button on the page of a link does: profile (the profile at once) or ota (the over-the-air Profile Service, which asks the device who it is first).") \
 	X(SETTING_ENROLL_TRUST, "enroll", "trust_step", TEXT, "auto", "Whether that page has people trust the TLS certificate first: auto (when this machine does not know its root), always, or never (a proxy with a public certificate stands in front).") \
+	X(SETTING_ENROLL_ATTRIBUTES, "enroll", "device_attributes", TEXT, OTA_WANTED_DEFAULT, "What devices that enroll over the air are asked to say of themselves, besides UDID and SERIAL: names separated by spaces.") \
+	X(SETTING_ENROLL_WATCH, "enroll", "watch", TEXT, "supervised", "Whose Apple Watches are enrolled: supervised (of supervised phones), any (of any managed phone) or off.") \
 	X(SETTING_DEVICE_DAYS, "ca", "device_days", INT, "730", "Life of a device identity in days.") \
 	X(SETTING_CA_URL, "ca", "public_url", TEXT, "", "Base of the CRL and OCSP addresses in issued certificates, best http://. Empty: the public URL. none: no addresses.") \
 	X(SETTING_CA_GRACE, "ca", "expired_grace_days", INT, "30", "How long a device with an expired identity may still check in, only to be given a new one.") \

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "service/answer.h"
+#include "service/enroll.h"
 #include "service/service.h"
 
 enum { LIST_MAX = 1000, TOKEN_BYTES = 32, NAME_LEN = 255 };
@@ -223,7 +224,7 @@ json_t *service_command_cancel(struct service *service, const char *uuid, GError
 	return json_pack("{s:s, s:s}", "command_uuid", uuid, "status", "Canceled");
 }
 
-static const char *link_state(const struct link_row *row, int64_t now_ms)
+const char *link_state_name(const struct link_row *row, int64_t now_ms)
 {
 	return row->revoked_ms ? "revoked" : row->consumed_ms ? "used" : now_ms >= row->expires_ms ? "expired" : "open";
 }
@@ -245,7 +246,7 @@ json_t *service_link_list(struct service *service, const char *after, int64_t li
 		json_t *o = json_object();
 
 		json_set_text(o, "id", row->id);
-		json_set_text(o, "state", link_state(row, service_now_ms(service)));
+		json_set_text(o, "state", link_state_name(row, service_now_ms(service)));
 		json_set_text(o, "user", row->user_name);
 		json_set_text(o, "device", row->device_name);
 		json_object_set_new(o, "created_at", json_time(row->created_ms));

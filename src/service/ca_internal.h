@@ -57,7 +57,7 @@ struct issue_plan {
 	const struct scep_record *record;
 	GBytes *spki;
 	const uint8_t *spki_sha256;
-	const char *link_id, *challenge_id, *transaction_id, *for_enrollment_id, *renews_serial, *device_id, *actor, *action, *peer;
+	const char *link_id, *challenge_id, *transaction_id, *for_enrollment_id, *renews_serial, *device_id, *ota_link_id, *actor, *action, *peer;
 	int64_t for_epoch;
 	int days;               /* 0: the profile's */
 	bool may_enroll;

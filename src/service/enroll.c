@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/ota.h"
 #include "service/enroll.h"
 #include "service/profile_sign.h"
 
@@ -13,6 +14,7 @@ void link_made_clear(struct link_made *made)
 	g_clear_pointer(&made->id, g_free);
 	g_clear_pointer(&made->url, g_free);
 	g_clear_pointer(&made->profile_url, g_free);
+	g_clear_pointer(&made->ota_url, g_free);
 }
 
 static bool check_request(const struct link_request *request, GError **error)
@@ -28,45 +30,69 @@ static bool check_request(const struct link_request *request, GError **error)
 }
 
 /* What the settings say that profiles say for good. transfer full. */
-static char *served_now(struct service *service)
+static char *served_now(struct service *service, bool watch)
 {
 	struct enroll_served served;
 	char *text;
 
 	enroll_served_init(&served, service->settings.url, service->settings.access_rights);
+	if (watch)
+		enroll_served_drop(&served, ENROLL_CAPABILITY_TOKEN);
 	text = enroll_served_format(&served);
 	enroll_served_clear(&served);
 	return text;
 }
 
-bool service_link_new(struct service *service, const struct link_request *request, struct link_made *ret, GError **error)
+void service_link_draft(struct service *service, int64_t ttl_s, bool watch, struct link_draft *ret)
 {
-	struct pom_id id = pom_id_new(service->clock, service->random), challenge = pom_id_new(service->clock, service->random);
-	g_autofree char *token = pom_random_token(service->random, TOKEN_BYTES), *secret = pom_random_hex(service->random, SECRET_BYTES);
-	g_autofree char *common_name = enroll_common_name(id.text);
-	g_autoptr(GBytes) sealed = seal_close(&service->seal, "challenge", challenge.text, "secret", secret, strlen(secret));
-	int64_t now_ms = service_now_ms(service), ttl_s = request->ttl_s ? request->ttl_s : service->settings.link_ttl_s;
+	g_autofree char *secret = pom_random_hex(service->random, SECRET_BYTES);
+	int64_t now_ms = service_now_ms(service);
 	g_autoptr(ca_set) set = service_ca_set(service);
-	g_autofree char *served_text = served_now(service);
+	struct link_new *link = &ret->link;
 
-	if (!check_request(request, error))
-		return false;
-	struct link_new link = {
-		.id = id.text, .user_name = request->user_name, .device_name = request->device_name, .challenge_id = challenge.text, .common_name = common_name, .secret_sealed = sealed,
-		.created_ms = now_ms, .expires_ms = now_ms + ttl_s * 1000, .served = served_text,
+	*ret = (struct link_draft){
+		.id = pom_id_new(service->clock, service->random), .challenge = pom_id_new(service->clock, service->random), .token = pom_random_token(service->random, TOKEN_BYTES),
+		.served = served_now(service, watch),
+	};
+	ret->common_name = enroll_common_name(ret->id.text);
+	ret->sealed = seal_close(&service->seal, "challenge", ret->challenge.text, "secret", secret, strlen(secret));
+	*link = (struct link_new){
+		.id = ret->id.text, .challenge_id = ret->challenge.text, .common_name = ret->common_name, .secret_sealed = ret->sealed, .created_ms = now_ms, .expires_ms = now_ms + ttl_s * 1000,
+		.served = ret->served,
 		/* The roots of now are in every profile that the link will give. */
 		.anchor = service->settings.enroll_include_root ? ca_set_newest_anchor(set) : 0,
 	};
-	cert_sha256(token, strlen(token), link.token_hash);
-	cert_sha256(secret, strlen(secret), link.secret_hash);
+	cert_sha256(ret->token, strlen(ret->token), link->token_hash);
+	cert_sha256(secret, strlen(secret), link->secret_hash);
 	explicit_bzero(secret, strlen(secret));
-	if (!store_link_add(service->store, &link, error))
+}
+
+void link_draft_clear(struct link_draft *draft)
+{
+	g_clear_pointer(&draft->token, g_free);
+	g_clear_pointer(&draft->common_name, g_free);
+	g_clear_pointer(&draft->served, g_free);
+	g_clear_pointer(&draft->sealed, g_bytes_unref);
+}
+
+bool service_link_new(struct service *service, const struct link_request *request, struct link_made *ret, GError **error)
+{
+	struct link_draft draft;
+	bool ok;
+
+	if (!check_request(request, error))
 		return false;
-	*ret = (struct link_made){
-		g_strdup(id.text), g_strdup_printf("%s/enroll/%s", service->settings.url, token),
-		g_strdup_printf("%s/enroll/%s/profile", service->settings.url, token), link.expires_ms,
-	};
-	return true;
+	service_link_draft(service, request->ttl_s ? request->ttl_s : service->settings.link_ttl_s, false, &draft);
+	draft.link.user_name = request->user_name;
+	draft.link.device_name = request->device_name;
+	ok = store_link_add(service->store, &draft.link, error);
+	if (ok)
+		*ret = (struct link_made){
+			g_strdup(draft.id.text), g_strdup_printf("%s/enroll/%s", service->settings.url, draft.token), g_strdup_printf("%s/enroll/%s/profile", service->settings.url, draft.token),
+			g_strdup_printf("%s/ota/%s", service->settings.url, draft.token), draft.link.expires_ms,
+		};
+	link_draft_clear(&draft);
+	return ok;
 }
 
 bool service_link_load(struct service *service, const char *token, struct subject *subject, struct link_load *ret, GError **error)
@@ -83,14 +109,15 @@ bool service_link_load(struct service *service, const char *token, struct subjec
 	return false;
 }
 
-/* The push topic of new enrollments: that of the newest push certificate. transfer full, NULL when there is none. */
-static char *newest_topic(struct service *service)
+char *service_new_topic(struct service *service, GError **error)
 {
 	char *topic;
 
 	pthread_rwlock_rdlock(&service->topics_lock);
 	topic = g_strdup(service->topics ? service->topics[0] : NULL);
 	pthread_rwlock_unlock(&service->topics_lock);
+	if (!topic)
+		pom_fail(error, POM_ERR_NO_PUSH_CERT, "no push certificate has been imported: run \"pomona push-cert import\" first");
 	return topic;
 }
 
@@ -114,7 +141,8 @@ static const struct authority *fingerprinted(const struct ca_set *set, const str
 /* A key and certificate made here, in the container that Apple devices read; the key is not kept. */
 static bool make_pkcs12(struct service *service, const struct ca_set *set, const struct enroll_wish *wish, struct enroll_profile *profile, char **ret_password, GError **error)
 {
-	const struct outside_ca *outside = !strcmp(service->settings.identity_source, "scep-proxy") ? ca_set_outside(set, service->settings.identity_outside) : NULL;
+	bool relayed = !strcmp(service->settings.identity_source, "scep-proxy") && !wish->transport;
+	const struct outside_ca *outside = relayed ? ca_set_outside(set, service->settings.identity_outside) : NULL;
 	const struct profile_entry *entry = ca_set_profile(set, PROFILE_DEFAULT);
 	const struct generation *g = ca_set_in_state(set, entry->profile->ca, GENERATION_ACTIVE);
 	g_autoptr(signer) key = signer_generate_rsa((unsigned)service->settings.key_size, error);
@@ -124,8 +152,9 @@ static bool make_pkcs12(struct service *service, const struct ca_set *set, const
 	g_autoptr(X509) leaf = NULL;
 	uint8_t spki_sha256[32];
 	struct issue_plan plan = {
-		.generation = g, .profile = entry->profile, .spki = spki, .spki_sha256 = spki_sha256, .link_id = wish->link_id, .for_enrollment_id = wish->enrollment_id, .for_epoch = wish->epoch,
-		.transaction_id = wish->enrollment_id ? wish->enrollment_id : wish->link_id, .actor = "enroll", .action = "certificate.issue", .may_enroll = !wish->enrollment_id,
+		.generation = g, .profile = entry->profile, .spki = spki, .spki_sha256 = spki_sha256, .link_id = wish->transport ? NULL : wish->link_id, .ota_link_id = wish->transport ? wish->link_id : NULL,
+		.device_id = wish->device_id, .days = wish->transport ? OTA_IDENTITY_DAYS : 0, .for_enrollment_id = wish->enrollment_id, .for_epoch = wish->epoch,
+		.transaction_id = wish->enrollment_id ? wish->enrollment_id : wish->link_id, .actor = "enroll", .action = "certificate.issue", .may_enroll = !wish->enrollment_id && !wish->transport,
 	};
 
 	if (!key)
@@ -138,7 +167,7 @@ static bool make_pkcs12(struct service *service, const struct ca_set *set, const
 	if (!record)
 		return false;
 	plan.record = record;
-	if (!strcmp(service->settings.identity_source, "scep-proxy")) {
+	if (relayed) {
 		if (!outside)
 			return pom_fail(error, POM_ERR_CONFIG, "identity.outside names no outside CA: describe it with \"pomona outside-ca set\"");
 		if (!service_outside_identity(service, outside, &plan, key, &der, &chain, error))
@@ -189,7 +218,7 @@ plist *service_enroll_tree(struct service *service, const struct enroll_wish *wi
 	plist *tree = NULL;
 	bool ok = true;
 
-	for (guint i = 0; service->settings.enroll_include_root && i < anchors->len; i++)
+	for (guint i = 0; !wish->transport && service->settings.enroll_include_root && i < anchors->len; i++)
 		g_ptr_array_add(anchor_ders, ((const struct authority *)g_ptr_array_index(anchors, i))->der);
 	profile.anchors = (GBytes *const *)anchor_ders->pdata;
 	profile.n_anchors = anchor_ders->len;
@@ -201,10 +230,10 @@ plist *service_enroll_tree(struct service *service, const struct enroll_wish *wi
 		profile.ca_fingerprint = fingerprint = g_bytes_new(fingerprinted(set, g)->info->sha1, 20);
 	if (!strcmp(source, "pkcs12") || !strcmp(source, "scep-proxy"))
 		ok = make_pkcs12(service, set, wish, &profile, &secret, error);
-	else if (!strcmp(source, "scep-direct"))
+	else if (!strcmp(source, "scep-direct") && !wish->transport)
 		ok = point_outside(service, set, &profile, &secret, error);
 	if (ok)
-		tree = enroll_profile_build(&profile);
+		tree = wish->transport ? enroll_transport_build(&profile) : enroll_profile_build(&profile);
 	g_clear_pointer(&profile.pkcs12, g_bytes_unref);
 	if (secret)
 		explicit_bzero(secret, strlen(secret));
@@ -214,23 +243,29 @@ plist *service_enroll_tree(struct service *service, const struct enroll_wish *wi
 
 bool service_keep_served(struct service *service, GError **error)
 {
-	g_autofree char *text = served_now(service);
+	g_autofree char *text = served_now(service, false);
 
 	return store_links_serve(service->store, text, error);
 }
 
-static plist *link_tree(struct service *service, const struct link_load *link, const char *topic, GError **error)
+char *service_link_secret(struct service *service, const struct link_load *link, GError **error)
 {
 	g_autoptr(GBytes) secret = seal_open(&service->seal, "challenge", link->challenge_id, "secret", link->secret_sealed, error);
-	g_autofree char *common_name = enroll_common_name(link->facts.id), *secret_text = NULL;
-	struct enroll_served served = {0};
-	plist *tree;
 
-	if (!secret || !enroll_served_parse(link->served, &served, error))
+	return secret ? g_strndup(g_bytes_get_data(secret, NULL), g_bytes_get_size(secret)) : NULL;
+}
+
+plist *service_link_tree(struct service *service, const struct link_load *link, GError **error)
+{
+	g_autofree char *common_name = enroll_common_name(link->facts.id), *topic = service_new_topic(service, error), *secret = topic ? service_link_secret(service, link, error) : NULL;
+	struct enroll_served served = {0};
+	plist *tree = NULL;
+
+	if (!secret)
 		return NULL;
-	secret_text = g_strndup(g_bytes_get_data(secret, NULL), g_bytes_get_size(secret));
-	tree = service_enroll_tree(service, &(struct enroll_wish){.link_id = link->facts.id, .common_name = common_name, .topic = topic, .challenge = secret_text, .served = &served}, error);
-	explicit_bzero(secret_text, strlen(secret_text));
+	if (enroll_served_parse(link->served, &served, error))
+		tree = service_enroll_tree(service, &(struct enroll_wish){.link_id = link->facts.id, .common_name = common_name, .topic = topic, .challenge = secret, .served = &served, .device_id = link->device_id}, error);
+	explicit_bzero(secret, strlen(secret));
 	enroll_served_clear(&served);
 	return tree;
 }
@@ -238,15 +273,11 @@ static plist *link_tree(struct service *service, const struct link_load *link, c
 GBytes *service_enroll_profile(struct service *service, const char *token, struct subject *subject, GError **error)
 {
 	struct link_load link = {0};
-	g_autofree char *topic = newest_topic(service);
 	g_autoptr(plist) tree = NULL;
 
 	if (!service_link_load(service, token, subject, &link, error))
 		return NULL;
-	if (topic)
-		tree = link_tree(service, &link, topic, error);
-	else
-		pom_fail(error, POM_ERR_NO_PUSH_CERT, "no push certificate has been imported: run \"pomona push-cert import\" first");
+	tree = service_link_tree(service, &link, error);
 	link_load_clear(&link);
 	return tree ? service_profile_finish(service, tree, error) : NULL;
 }

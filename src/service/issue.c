@@ -74,13 +74,13 @@ GBytes *service_issue(struct service *service, const struct issue_plan *plan, ch
 	common_name = cert_subject_cn(cert);
 	struct certificate_new row = {
 		.serial = serial, .authority_id = g->issuing->id, .generation_id = g->id, .subject = common_name ? common_name : plan->record->subject, .link_id = plan->link_id, .challenge_id = plan->challenge_id,
-		.transaction_id = plan->transaction_id, .profile = plan->profile->name, .record = record, .for_enrollment_id = plan->for_enrollment_id, .renews_serial = plan->renews_serial, .device_id = plan->device_id,
+		.transaction_id = plan->transaction_id, .profile = plan->profile->name, .record = record, .for_enrollment_id = plan->for_enrollment_id, .renews_serial = plan->renews_serial, .device_id = plan->device_id, .ota_link_id = plan->ota_link_id,
 		.not_before_ms = cert_plan.not_before * 1000, .not_after_ms = cert_plan.not_after * 1000, .issued_ms = service_now_ms(service), .for_epoch = plan->for_epoch,
 		.may_enroll = plan->may_enroll,
 	};
 	memcpy(row.spki_sha256, plan->spki_sha256, sizeof(row.spki_sha256));
 	struct audit_entry audit = {plan->actor, plan->action, serial,
-	                            audit_detail("generation", g->id, "profile", plan->profile->name, "subject", plan->record->subject, "challenge", plan->challenge_id, "link", plan->link_id,
+	                            audit_detail("generation", g->id, "profile", plan->profile->name, "subject", plan->record->subject, "challenge", plan->challenge_id, "link", plan->link_id, "ota_link", plan->ota_link_id,
 	                                         "transaction", plan->transaction_id, "renews", plan->renews_serial, "request", plan->right.request_id, "peer", plan->peer, NULL)};
 	right.audit = &audit;
 	if (!store_certificate_reserve(service->store, &row, &right, error) || !signer_sign_cert(g->issuing->signer, cert, error))
@@ -127,7 +127,7 @@ bool service_adopt(struct service *service, const struct outside_ca *outside, X5
 	serial = service_outside_serial(outside->name, info);
 	generation = g_strconcat("outside:", outside->name, NULL);
 	struct certificate_import import = {
-		.serial = serial, .generation_id = generation, .subject = cn, .link_id = challenge.link_id, .for_enrollment_id = challenge.for_enrollment_id, .der = der,
+		.serial = serial, .generation_id = generation, .subject = cn, .link_id = challenge.link_id, .for_enrollment_id = challenge.for_enrollment_id, .device_id = challenge.device_id, .der = der,
 		.not_before_ms = info->not_before * 1000, .not_after_ms = info->not_after * 1000, .issued_ms = now_ms, .for_epoch = for_epoch, .may_enroll = challenge.may_enroll != 0,
 	};
 	memcpy(import.spki_sha256, info->spki_sha256, sizeof(import.spki_sha256));

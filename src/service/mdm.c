@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "core/renewal.h"
+#include "service/ota.h"
 #include "service/renewal.h"
 
 enum { CONFLICT_TRIES = 8 };
@@ -124,6 +125,8 @@ static bool checkin_once(struct service *service, const uint8_t sha256[32], cons
 	}
 	if (ok && plan.action == CHECKIN_DO_GET_BOOTSTRAP)
 		ok = answer_bootstrap_token(service, load.facts.device.id, plan.epoch, ret, error);
+	if (ok && plan.action == CHECKIN_DO_GET_TOKEN)
+		ok = service_watch_grant(service, m, load.facts.device.id, &ret->body, error);
 	if (ok && *subject->enrollment)
 		store_seen(service->store, subject->enrollment, now_ms);
 	checkin_load_clear(&load);

@@ -112,7 +112,7 @@ static bool take_in(struct service *service, const struct outside_ca *outside, c
 	if (!info)
 		return false;
 	struct certificate_import row = {
-		.serial = serial, .generation_id = generation, .subject = cn ? cn : info->subject, .link_id = plan->link_id, .for_enrollment_id = plan->for_enrollment_id, .der = der,
+		.serial = serial, .generation_id = generation, .subject = cn ? cn : info->subject, .link_id = plan->link_id, .for_enrollment_id = plan->for_enrollment_id, .device_id = plan->device_id, .der = der,
 		.not_before_ms = info->not_before * 1000, .not_after_ms = info->not_after * 1000, .issued_ms = service_now_ms(service), .for_epoch = plan->for_epoch, .may_enroll = plan->may_enroll,
 		.profile = plan->profile->name,
 	};
@@ -134,7 +134,7 @@ GBytes *service_relay(struct service *service, const struct outside_ca *outside,
 	struct certificate_new row = {
 		.serial = serial, .authority_id = generation, .generation_id = generation, .subject = cn, .link_id = plan->link_id, .challenge_id = plan->challenge_id,
 		.transaction_id = plan->transaction_id, .profile = plan->profile->name, .record = record, .for_enrollment_id = plan->for_enrollment_id, .renews_serial = plan->renews_serial,
-		.issued_ms = service_now_ms(service), .for_epoch = plan->for_epoch, .may_enroll = plan->may_enroll,
+		.issued_ms = service_now_ms(service), .for_epoch = plan->for_epoch, .may_enroll = plan->may_enroll, .device_id = plan->device_id,
 	};
 
 	memcpy(row.spki_sha256, plan->spki_sha256, sizeof(row.spki_sha256));

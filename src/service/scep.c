@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "core/ota.h"
 #include "service/ca_internal.h"
 #include "service/relay.h"
 #include "service/webhook.h"
@@ -271,6 +272,7 @@ static GBytes *relay(struct run *run, const struct wish *wish, const struct issu
 static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan *plan, GError **error)
 {
 	struct pom_id id = pom_id_new(run->service->clock, run->service->random);
+	bool relayed = *run->profile->relay && !plan->ota_link_id;
 
 	plan->generation = run->generation;
 	plan->profile = run->profile;
@@ -279,8 +281,8 @@ static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan
 	plan->transaction_id = run->request->transaction_id;
 	plan->actor = "scep";
 	plan->peer = run->call->peer;
-	/* An outside CA may take the names as they stand in the request. */
-	if (run->profile->strict_names || *run->profile->relay) {
+	/* An outside CA may take the names as they stand in the request. What fetches a profile over the air is made here in any case: who issued it tells what it is. */
+	if (run->profile->strict_names || relayed) {
 		GError *inner = NULL;
 
 		if (!scep_check_names(wish->csr, plan->record, &inner)) {
@@ -290,7 +292,7 @@ static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan
 			return NULL;
 		}
 	}
-	if (*run->profile->relay)
+	if (relayed)
 		return relay(run, wish, plan, id.text, error);
 	return service_issue(run->service, plan, NULL, error);
 }
@@ -410,14 +412,14 @@ static GBytes *by_challenge(struct run *run, const struct wish *wish, struct sce
 	record = load->record ? scep_record_parse(load->record, error) : make_record(run, wish, load->common_name, load->challenge.link_id ? load->challenge.link_id : load->challenge.id, load->device_id, error);
 	if (!record)
 		return NULL;
-	/* A device that is being renewed was approved when it enrolled. */
-	if (run->profile->manual && !load->for_enrollment_id && !ask_person(run, wish, load->challenge.id, record->subject, &request_id, &der, error))
+	/* A device that is being renewed was approved when it enrolled; one that only fetches its profile will be asked about with that. */
+	if (run->profile->manual && !load->for_enrollment_id && !load->ota_link_id && !ask_person(run, wish, load->challenge.id, record->subject, &request_id, &der, error))
 		return NULL;
 	if (der)
 		return der;
 	struct issue_plan issue_plan = {
 		.record = record, .link_id = load->challenge.link_id, .challenge_id = load->challenge.id, .for_enrollment_id = load->for_enrollment_id, .for_epoch = load->for_epoch,
-		.device_id = load->device_id, .may_enroll = load->may_enroll, .action = "certificate.issue", .right = {.challenge_version = load->version, .request_id = request_id},
+		.device_id = load->device_id, .ota_link_id = load->ota_link_id, .days = load->ota_link_id ? OTA_IDENTITY_DAYS : 0, .may_enroll = load->may_enroll, .action = "certificate.issue", .right = {.challenge_version = load->version, .request_id = request_id},
 	};
 	run->what = "issued";
 	return issue(run, wish, &issue_plan, error);
@@ -447,6 +449,10 @@ static GBytes *by_renewal(struct run *run, const struct wish *wish, GError **err
 	GError *inner = NULL;
 	bool found;
 
+	if (wish->old_row.ota_link_id) {
+		refuse(run, SCEP_BAD_REQUEST, POM_ERR_SCEP_RENEWAL, error, "the certificate was given to fetch a profile over the air: it is not renewed");
+		return NULL;
+	}
 	scep_decide_renewal(&wish->old, run->profile, service_now_ms(run->service), &plan, &inner);
 	if (plan.action == SCEP_DO_REFUSE) {
 		run->refused = true;

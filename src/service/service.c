@@ -28,6 +28,7 @@ void service_settings_clear(struct service_settings *settings)
 	g_free(settings->identity_source);
 	g_free(settings->identity_outside);
 	g_free(settings->contact);
+	g_strfreev(settings->device_attributes);
 	scep_profile_free(settings->profile);
 	*settings = (struct service_settings){0};
 }

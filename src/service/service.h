@@ -28,6 +28,8 @@ struct service_settings {
 	char *identity_source;     /* of enrollments: "scep", "pkcs12", "scep-proxy", "scep-direct" */
 	char *identity_outside;    /* name of the outside CA for the last two */
 	bool pkcs12_modern;
+	char **device_attributes;  /* asked of devices that enroll over the air, NULL-terminated; NULL: the standard */
+	int watch_policy;          /* enum watch_policy */
 	int profile_cipher;        /* NID of the cipher of profiles encrypted to a device */
 	char *contact;             /* whom people ask who enroll: text, mail address, telephone number or URL; NULL: nobody is named */
 	bool enroll_ota;           /* the button of a link's page starts the over-the-air way */
@@ -136,7 +138,7 @@ json_t *service_device_renew(struct service *service, const char *id, GError **e
 
 /* ---- enrollment links ---- */
 struct link_request { const char *user_name, *device_name; int64_t ttl_s; }; /* ttl 0: the setting */
-struct link_made { char *id, *url, *profile_url; int64_t expires_ms; };
+struct link_made { char *id, *url, *profile_url, *ota_url; int64_t expires_ms; };
 void link_made_clear(struct link_made *made);
 bool service_link_new(struct service *service, const struct link_request *request, struct link_made *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Links of the first schema do not say what they serve: it was what the settings say at the first start after it, so that is kept. At each start. */
