@@ -110,6 +110,7 @@ static bool bind_once(const struct answer *a, const char *expected, const struct
 	struct service *service = a->service;
 	const struct ota_attributes *attributes = &a->message->attributes;
 	g_autofree char *json = ota_attributes_format(a->message->tree), *event = NULL;
+	struct audit_entry audit = {.actor = "device", .action = "ota.bind", .object = a->link->facts.id};
 	struct ota_load load = {0};
 	GError *inner = NULL;
 	bool again = false, ok;
@@ -123,8 +124,10 @@ static bool bind_once(const struct answer *a, const char *expected, const struct
 		.event = event, .now_ms = service_now_ms(service),
 	};
 	ok = ota_decide_identify(attributes, expected, a->message->signer->spki_sha256, &load.facts, &again, error);
-	if (ok && !again)
-		identified.audit = AUDIT("device", "ota.bind", a->link->facts.id, audit_detail("udid", attributes->udid, "serial", attributes->serial, "factory_ca", a->factory_ca, NULL));
+	if (ok && !again) {
+		audit.detail = audit_detail("udid", attributes->udid, "serial", attributes->serial, "factory_ca", a->factory_ca, NULL);
+		identified.audit = &audit;
+	}
 	if (ok && !store_ota_identify(service->store, &identified, again ? load.facts.version : 0, &inner)) {
 		*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
 		g_propagate_error(error, inner);

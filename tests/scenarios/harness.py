@@ -675,6 +675,71 @@ class Scep:
         return self.ask(make_csr(key or rsa_key(), subject=subject), identity, message_type=message_type, **options)
 
 
+# ---------------------------------------------------------------- the factory
+
+PROFILE = "application/x-apple-aspen-config"
+
+
+class Factory:
+    """A CA that gives devices the identity that they leave the factory with: like Apple's small, signing with SHA-1, and over. ISSUER: the factory above it."""
+
+    def __init__(self, name="Test Device CA", issuer=None, bits=1024, digest=hashes.SHA1, ca=True, ended=True):
+        self.key = rsa.generate_private_key(65537, bits)
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Test Factory"), x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        self.digest, self.issuer, self.ended = digest, issuer, ended
+        self.cert = (issuer or self).certify(self.name, self.key, ca)
+
+    def certify(self, name, key, ca=False, days=(-4000, -400)):
+        """A certificate of this CA; DAYS: from now, when it begins and ends."""
+        now = datetime.datetime.utcnow()
+        start, end = days if self.ended else (-10, 1000)
+        return (x509.CertificateBuilder().subject_name(name).issuer_name(self.name).public_key(key.public_key()).serial_number(x509.random_serial_number())
+                .not_valid_before(now + datetime.timedelta(days=start)).not_valid_after(now + datetime.timedelta(days=end))
+                .add_extension(x509.BasicConstraints(ca, None), True).sign(self.key, self.digest()))
+
+    @property
+    def pem(self):
+        return self.cert.public_bytes(serialization.Encoding.PEM)
+
+    def identity(self, name="device", **options):
+        """(key, certificate, what is sent with it)"""
+        key = rsa.generate_private_key(65537, 1024)
+        above, ca = [], self
+        while ca:
+            above.append(ca.cert)
+            ca = ca.issuer
+        return key, self.certify(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]), key, **options), above
+
+    def add_to(self, server, *args):
+        path = os.path.join(server.root, f"ca-{secrets.token_hex(4)}.pem")
+        pathlib.Path(path).write_bytes(self.pem)
+        return server.cli("device-ca", "add", path, *args)
+
+
+def attached_signature(identity, content, digest="sha1", attributes=None, detached=False):
+    """What a device POSTs: CONTENT signed with IDENTITY (key, certificate, certificates above)."""
+    key, cert, above = identity
+    return signed_data(key, cert, content, digest, HASHES[digest], attributes, detached, certificates=[cert, *above])
+
+
+def indefinite(message):
+    """SignedData as Apple devices write it: BER with indefinite lengths, the content in pieces."""
+    def part(tag, *parts):
+        return bytes([tag, 0x80]) + b"".join(parts) + b"\0\0"
+    body = cms.ContentInfo.load(message)["content"]
+    content = body["encap_content_info"]["content"].native
+    pieces = [tlv(0x04, content[i:i + 100]) for i in range(0, len(content), 100)]
+    return part(0x30, oid(ID_SIGNED), part(0xa0, part(0x30, body["version"].dump(), body["digest_algorithms"].dump(), part(
+        0x30, oid(ID_DATA), part(0xa0, part(0x24, *pieces))), body["certificates"].dump(), body["signer_infos"].dump())))
+
+
+def without_certificates(message):
+    info = cms.ContentInfo.load(message)
+    body = info["content"]
+    return cms.ContentInfo({"content_type": "signed_data", "content": cms.SignedData({
+        "version": "v1", "digest_algorithms": body["digest_algorithms"], "encap_content_info": body["encap_content_info"], "signer_infos": body["signer_infos"]})}).dump()
+
+
 # ---------------------------------------------------------------- the device
 
 def payloads_of(profile):
