@@ -23,6 +23,8 @@ static json_t *link_wish(const struct cli *cli, GError **error)
 			return NULL;
 		json_object_set_new(body, "ttl_seconds", json_integer(ttl));
 	}
+	if (cli_flag(cli, "ota"))
+		json_object_set_new(body, "ota", json_true());
 	return g_steal_pointer(&body);
 }
 

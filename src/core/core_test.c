@@ -539,11 +539,11 @@ static void test_profile_anchors(void)
 	struct enroll_served served = served_at("https://mdm.example.org");
 	struct enroll_profile p = {.link_id = "01890000-0000-7000-8000-AABBCCDDEEFF", .organization = "Org", .served = &served, .topic = "t", .common_name = "n", .anchors = anchors, .n_anchors = 2,
 	                           .pkcs12 = p12, .pkcs12_password = "pw"};
-	g_autoptr(plist) tree = enroll_profile_build(&p), roots = enroll_anchors_build(&p);
+	g_autoptr(plist) tree = enroll_profile_build(&p), roots = enroll_anchors_build(&p), trust = enroll_trust_build(&p);
 	const plist *payloads = plist_dict_get(tree, "PayloadContent");
 	g_autoptr(GError) error = NULL;
 
-	g_assert_true(mobileconfig_check(tree, &error) && mobileconfig_check(roots, &error));
+	g_assert_true(mobileconfig_check(tree, &error) && mobileconfig_check(roots, &error) && mobileconfig_check(trust, &error));
 	g_assert_cmpuint(plist_count(payloads), ==, 4);
 	g_assert_cmpstr(plist_get_string(plist_dict_get(plist_child(payloads, 1), "PayloadIdentifier")), ==, "org.example.mdm.enroll.root");
 	g_assert_cmpstr(plist_get_string(plist_dict_get(plist_child(payloads, 0), "PayloadIdentifier")), ==, "org.example.mdm.enroll.root2");
@@ -552,6 +552,8 @@ static void test_profile_anchors(void)
 	g_assert_cmpstr(plist_get_string(plist_dict_get(plist_child(payloads, 3), "IdentityCertificateUUID")), ==, plist_get_string(plist_dict_get(plist_child(payloads, 2), "PayloadUUID")));
 	g_assert_cmpuint(plist_count(plist_dict_get(roots, "PayloadContent")), ==, 2);
 	g_assert_cmpstr(plist_get_string(plist_dict_get(roots, "PayloadIdentifier")), ==, "org.example.mdm.anchors");
+	g_assert_cmpuint(plist_count(plist_dict_get(trust, "PayloadContent")), ==, 2);
+	g_assert_cmpstr(plist_get_string(plist_dict_get(trust, "PayloadIdentifier")), ==, "org.example.mdm.trust");
 	enroll_served_clear(&served);
 }
 

@@ -257,7 +257,7 @@ plist *enroll_trust_build(const struct enroll_profile *profile)
 		"Configuration", identifier, uuid, name, "Lets this device trust your organization's device management server.", profile->organization});
 
 	plist_dict_set_string(tree, "PayloadScope", "System");
-	add_anchors(tree, profile, base, "trust");
+	add_anchors(tree, profile, base, "root");
 	return tree;
 }
 

@@ -181,6 +181,17 @@ static json_t *links(struct server *server, const struct http_request *request, 
 	return service_link_list(server->service, after, admin_limit(request), error);
 }
 
+/* *RET is false when KEY is absent. POM_ERR_JSON. */
+static bool get_flag(json_t *object, const char *key, bool *ret, GError **error)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (value && !json_is_boolean(value))
+		return pom_fail(error, POM_ERR_JSON, "%s must be true or false", key);
+	*ret = json_is_true(value);
+	return true;
+}
+
 static bool add_qr(json_t *reply, const char *url, GError **error)
 {
 	g_autoptr(qr) code = qr_new(url, error);
@@ -191,10 +202,11 @@ static bool add_qr(json_t *reply, const char *url, GError **error)
 
 static json_t *link_new(struct server *server, const struct http_request *request, GError **error)
 {
-	static const char *const keys[] = {"user", "device", "ttl_seconds", "qr", NULL};
+	static const char *const keys[] = {"user", "device", "ttl_seconds", "ota", "qr", NULL};
 	g_autoptr(json_t) body = admin_body(request, error);
 	struct link_request wish = {0};
 	struct link_made made = {0};
+	bool qr = false;
 	json_t *reply = NULL;
 
 	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "user", &wish.user_name, error) || !admin_get_text(body, "device", &wish.device_name, error))
@@ -203,16 +215,14 @@ static json_t *link_new(struct server *server, const struct http_request *reques
 		pom_fail(error, POM_ERR_JSON, "ttl_seconds must be a whole number");
 		return NULL;
 	}
-	if (json_object_get(body, "qr") && !json_is_boolean(json_object_get(body, "qr"))) {
-		pom_fail(error, POM_ERR_JSON, "qr must be true or false");
+	if (!get_flag(body, "ota", &wish.ota, error) || !get_flag(body, "qr", &qr, error))
 		return NULL;
-	}
 	wish.ttl_s = json_integer_value(json_object_get(body, "ttl_seconds"));
 	if (service_link_new(server->service, &wish, &made, error)) {
 		g_autofree char *expires = pom_time_format(made.expires_ms);
 
 		reply = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", made.id, "url", made.url, "profile_url", made.profile_url, "ota_url", made.ota_url, "expires", expires);
-		if (json_is_true(json_object_get(body, "qr")) && !add_qr(reply, made.url, error))
+		if (qr && !add_qr(reply, made.url, error))
 			g_clear_pointer(&reply, json_decref);
 	}
 	link_made_clear(&made);

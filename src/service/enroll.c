@@ -88,7 +88,7 @@ bool service_link_new(struct service *service, const struct link_request *reques
 	ok = store_link_add(service->store, &draft.link, error);
 	if (ok)
 		*ret = (struct link_made){
-			g_strdup(draft.id.text), g_strdup_printf("%s/enroll/%s", service->settings.url, draft.token), g_strdup_printf("%s/enroll/%s/profile", service->settings.url, draft.token),
+			g_strdup(draft.id.text), g_strdup_printf("%s/enroll/%s%s", service->settings.url, draft.token, request->ota ? "/ota" : ""), g_strdup_printf("%s/enroll/%s/profile", service->settings.url, draft.token),
 			g_strdup_printf("%s/ota/%s", service->settings.url, draft.token), draft.link.expires_ms,
 		};
 	link_draft_clear(&draft);

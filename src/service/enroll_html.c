@@ -97,6 +97,19 @@ static bool is_phone(const char *text)
 	return *text == '+' && text[1] && strspn(text + 1, "0123456789 -()") == strlen(text + 1);
 }
 
+/* RFC 3966: digits alone are dialed. */
+static void add_phone(GString *html, const char *contact)
+{
+	g_autofree char *number = g_strdup(contact);
+	size_t n = 0;
+
+	for (const char *p = contact; *p; p++)
+		if (g_ascii_isdigit(*p) || *p == '+')
+			number[n++] = *p;
+	number[n] = '\0';
+	add(html, "<a href=\"tel:%s\">%s</a>", number, contact);
+}
+
 /* Whom to ask, within a sentence. */
 static void add_contact(GString *html, const char *contact)
 {
@@ -107,7 +120,7 @@ static void add_contact(GString *html, const char *contact)
 	else if (is_mail(contact))
 		add(html, "<a href=\"mailto:%s\">%s</a>", contact, contact);
 	else if (is_phone(contact))
-		add(html, "<a href=\"tel:%s\">%s</a>", contact, contact);
+		add_phone(html, contact);
 	else
 		add(html, "<bdi>%s</bdi>", contact);
 }

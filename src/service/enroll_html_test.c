@@ -93,7 +93,7 @@ static void test_contact(void)
 		{"help@example.org?bcc=x@example.net", "Ask <bdi>help@example.org?bcc=x@example.net</bdi>.</footer>"},
 		{"Ann (ann@example.org)", "Ask <bdi>Ann (ann@example.org)</bdi>.</footer>"},
 		{"@example.org", "Ask <bdi>@example.org</bdi>.</footer>"},
-		{"+49 30 (0) 123-45", "Ask <a href=\"tel:+49 30 (0) 123-45\">+49 30 (0) 123-45</a>.</footer>"},
+		{"+49 30 (0) 123-45", "Ask <a href=\"tel:+4930012345\">+49 30 (0) 123-45</a>.</footer>"},
 		{"+", "Ask <bdi>+</bdi>.</footer>"},
 		{"https://example.org/help?a=1&b=2", "Ask <a href=\"https://example.org/help?a=1&amp;b=2\">https://example.org/help?a=1&amp;b=2</a>.</footer>"},
 		{"javascript:alert(1)", "Ask <bdi>javascript:alert(1)</bdi>.</footer>"},

@@ -1,4 +1,6 @@
 """The page that a person sees, and the QR code that leads there: read by programs that share nothing with Pomona."""
+import html.parser
+import ipaddress
 import pty
 import re
 import xml.etree.ElementTree
@@ -18,6 +20,69 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def page_path(link):
     return urllib.parse.urlsplit(link["url"]).path
+
+
+class Page(html.parser.HTMLParser):
+    """A page as elements and text, read by Python's parser; tags must be closed in order."""
+    VOID = {"meta", "br"}
+
+    def __init__(self, body):
+        super().__init__()
+        self.elements, self.open, self.text, self.links = [], [], "", []
+        self.feed(body.decode())
+        self.close()
+        equal(self.open, [], "elements that are not closed")
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        expect(not any(a.startswith("on") or a == "style" for a in attributes), f"{tag}: {attributes}")
+        self.elements.append((tag, attributes))
+        if tag == "a":
+            self.links.append(attributes["href"])
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        equal(self.open.pop(), tag, "the element that is closed")
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+
+def open_page(s, path, agent="iphone", status=200):
+    got, body, headers = s.request("GET", path, headers={"User-Agent": AGENTS[agent], "Accept": "text/html,application/xhtml+xml"})
+    equal(got, status, path)
+    equal((headers["content-type"], headers["cache-control"], headers["referrer-policy"], headers["x-content-type-options"], headers["x-frame-options"]),
+          ("text/html; charset=utf-8", "no-store", "no-referrer", "nosniff", "DENY"), path)
+    expect(len(body) < 20000, f"{len(body)} bytes")
+    policy = headers["content-security-policy"]
+    style = re.search(rb"<style>(.*)</style>", body, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
+    equal(policy, f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+    return Page(body)
+
+
+def make_tls(s, with_root=True, name="Private Root"):
+    """A server certificate of a CA of somebody else: (file with the chain, key, root)."""
+    now = datetime.datetime.utcnow()
+    root_key, key = rsa_key(), rsa_key()
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+    def begin(subject_name, public_key, days):
+        return (x509.CertificateBuilder().subject_name(subject_name).issuer_name(subject).public_key(public_key).serial_number(x509.random_serial_number())
+                .not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=days)))
+    root = begin(subject, root_key.public_key(), 90).add_extension(x509.BasicConstraints(True, None), True).sign(root_key, hashes.SHA256())
+    leaf = (begin(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")]), key.public_key(), 30)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False).sign(root_key, hashes.SHA256()))
+    pem = [c.public_bytes(serialization.Encoding.PEM) for c in (leaf, root)]
+    files = [os.path.join(s.root, f) for f in ("tls.pem", "tls.key", "tls-root.pem")]
+    for path, data in zip(files, (b"".join(pem if with_root else pem[:1]), pem_key(key), pem[1])):
+        pathlib.Path(path).write_bytes(data)
+    return files, root
 
 
 def decode(image, suffix):
@@ -104,6 +169,176 @@ def looked_at_in_a_browser():
             expect(name == "printed" or found["passed"] > 15, f"{name}: axe-core looked at {found.get('passed')} rules only")
             equal(found["status"], {"unknown": 404, "used": 410, "revoked": 410, "expired": 410}.get(name.split("-")[0], 200), name)
         expect(s.cli("enroll", "list")[0]["state"] == "open", "looking does not use a link")
+
+
+@case
+def says_what_the_link_means():
+    with Server("--set", "server.contact=help@example.org", "--set", "enroll.access_rights=19") as s:
+        link = s.link("--user", "Ann Example", "--device", "Ann's phone", "--ttl", "3d")
+        page = open_page(s, page_path(link))
+        for text in ("Test Org asks to manage this device", "Ann Example", "Ann's phone", "install, change and remove settings", "serial number", "which settings and limits", "your photos", "days from now"):
+            expect(text in page.text, f"the page lacks {text!r}")
+        for text in ("erase the device", "lock the device", "which apps", "phone number", "roaming"):
+            expect(text not in page.text, f"the page has {text!r}, but the link's profile does not give that right")
+        until = [a["datetime"] for tag, a in page.elements if tag == "time"]
+        equal(until, [link["expires"][:19] + "Z"])
+        equal([l for l in page.links if l.startswith("/enroll")], [page_path(link) + "/trust", page_path(link) + "/profile"])
+        expect("mailto:help@example.org" in page.links, "contact")
+        # What a link says is what its profile holds, whatever the settings become.
+        s.restart("--set", "enroll.access_rights=8191")
+        expect("erase the device" not in open_page(s, page_path(link)).text, "the rights of now")
+        expect("erase the device" in open_page(s, page_path(s.link())).text, "the rights of a new link")
+        # On something else than the device there is a code for it.
+        expect("svg" not in [e[0] for e in page.elements], "a code on the telephone itself")
+        other = s.request("GET", page_path(link), headers={"User-Agent": AGENTS["other"]})[1].decode()
+        equal(decode_svg(other[other.index("<svg"):other.index("</svg>") + 6]), link["url"])
+        # The body that HEAD does not send is the one that GET sends, and neither uses the link.
+        get = s.request("GET", page_path(link))
+        head = s.request("HEAD", page_path(link))
+        equal((head[0], head[1], head[2]["content-length"], head[2]["content-security-policy"]), (200, b"", str(len(get[1])), get[2]["content-security-policy"]))
+        equal(s.request("POST", page_path(link), b"x")[0], 405)
+        equal([e["state"] for e in s.cli("enroll", "list")], ["open"] * 2)
+
+
+@case
+def values_are_text():
+    evil = "<script>alert(1)</script> & \"Co\" '\u05d0\u202e"
+    with Server(env={"POMONA_SERVER_CONTACT": evil, "POMONA_SERVER_ORGANIZATION": evil}) as s:
+        made = s.api("POST", "/api/v1/links", {"user": evil, "device": evil})[1]
+        page = open_page(s, page_path(made), agent="other")
+        equal({tag for tag, _ in page.elements} & {"script", "b", "img"}, set())
+        expect(page.text.count(evil) > 8, f"{page.text.count(evil)} times as it is")
+        expect(evil in open_page(s, "/enroll/nonsense", status=404).text, "on the page of a refusal")
+
+
+@case
+def links_that_cannot_be_used_say_so():
+    with Server("--set", "server.contact=Ms Example, room 5") as s:
+        used, revoked, short, none = s.link("--user", "Secret Person"), s.link(), s.link("--ttl", "1s"), {"url": s.url + "/enroll/nonsense"}
+        Device(s).enroll(used)
+        s.cli("enroll", "revoke", revoked["id"])
+        wait_for("the link expires", lambda: s.request("GET", page_path(short))[0] == 410)
+        rows = [(used, 410, "This link has been used", "POM-E5003"), (revoked, 410, "This link has been withdrawn", "POM-E5004"), (short, 410, "This link has expired", "POM-E5002"),
+                (none, 404, "This link does not exist", "POM-E5001")]
+        for link, status, text, code in rows:
+            path = page_path(link)
+            for tail in ("", "/ota", "/profile", "/trust"):
+                page = open_page(s, path + tail, status=status)
+                expect(text in page.text and code in page.text and "Ms Example, room 5" in page.text, f"{path}{tail}: {page.text}")
+                expect("Secret Person" not in page.text and not page.links, "what only the holder of a good link is told")
+            # Whatever is no browser gets a line.
+            got, body, headers = s.request("GET", path + "/profile", headers={"Accept": "*/*"})
+            equal((got, headers["content-type"].split(";")[0], body.split()[0].decode()), (status, "text/plain", code))
+
+
+@case
+def not_ready_without_a_push_certificate():
+    with Server(push_cert=False) as s:
+        link = s.link()
+        for tail in ("", "/profile"):
+            page = open_page(s, page_path(link) + tail, status=503)
+            expect("not ready yet" in page.text and "POM-E5005" in page.text, page.text)
+        expect(s.request("GET", page_path(link))[2].get("retry-after"), "Retry-After")
+        s.import_push_cert()
+        open_page(s, page_path(link))
+
+
+def shown_roots(page):
+    """Names and fingerprints on the page."""
+    return re.findall(r"((?:[0-9A-F]{2} ){31}[0-9A-F]{2})", page.text)
+
+
+def check_trust_profile(s, link, root):
+    """The profile of the first step holds ROOT and nothing else, and is signed."""
+    status, body, headers = s.request("GET", page_path(link) + "/trust")
+    equal((status, headers["content-type"], headers["cache-control"], headers["content-disposition"]),
+          (200, "application/x-apple-aspen-config", "no-store", 'attachment; filename="trust.mobileconfig"'))
+    with tempfile.NamedTemporaryFile() as f:
+        f.write(body)
+        f.flush()
+        plain = openssl("cms", "-verify", "-inform", "DER", "-in", f.name, "-CAfile", s.root_ca, "-purpose", "any")
+    profile = plistlib.loads(plain)
+    equal((profile["PayloadType"], profile["PayloadScope"], [p["PayloadType"] for p in profile["PayloadContent"]], [p["PayloadContent"] for p in profile["PayloadContent"]]),
+          ("Configuration", "System", ["com.apple.security.root"], [der(root)]))
+    expect(profile["PayloadIdentifier"].endswith(".trust"), "an identifier of its own: " + profile["PayloadIdentifier"])
+    return profile
+
+
+def fingerprint(cert):
+    return cert.fingerprint(hashes.SHA256()).hex(" ").upper()
+
+
+@case
+def trust_in_our_own_ca_comes_first():
+    with Server() as s:
+        link, other = s.link(), s.link()
+        root = load_pem(open(s.root_ca).read())
+        page = open_page(s, page_path(link))
+        expect("Step 1: trust this server" in page.text and "Certificate Trust Settings" in page.text, page.text)
+        expect(root.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value in page.text, "the name in Settings")
+        equal(shown_roots(page), [fingerprint(root)])
+        profile = check_trust_profile(s, link, root)
+        equal(check_trust_profile(s, other, root), profile, "one profile for all links")
+        s.restart("--set", "enroll.trust_step=never")
+        page = open_page(s, page_path(other))
+        expect("Step 1" not in page.text and not shown_roots(page) and page_path(other) + "/trust" not in page.links, page.text)
+        open_page(s, page_path(other) + "/trust", status=404)
+
+
+@case
+def trust_in_certificates_from_files():
+    with Server() as s:
+        link = s.link()
+        (pem, key, root_file), root = make_tls(s)
+        files = ("--set", f"tls.certificate={pem}", "--set", f"tls.key={key}")
+        s.tls = lambda: ssl.create_default_context(cafile=root_file)
+        # Nobody knows this CA, but its root is in the file.
+        s.restart(*files)
+        page = open_page(s, page_path(link))
+        equal(shown_roots(page), [fingerprint(root)])
+        expect("Private Root" in page.text, "its name")
+        check_trust_profile(s, link, root)
+        # The root is not in the file: only the administrator can help.
+        (_, _, _), root = make_tls(s, with_root=False)
+        s.process.send_signal(signal.SIGHUP)
+        page = wait_for("the file is read again", lambda: (lambda p: p if "for the root certificate" in p.text else None)(open_page(s, page_path(link))) if tls_works(s) else None)
+        expect("Step 1: trust this server" in page.text and not shown_roots(page) and page_path(link) + "/trust" not in page.links, page.text)
+        open_page(s, page_path(link) + "/trust", status=404)
+        # This machine knows the CA: as with a public one there is nothing to trust.
+        s.env["SSL_CERT_FILE"] = root_file
+        s.restart(*files)
+        page = open_page(s, page_path(link))
+        expect("Step 1" not in page.text and not shown_roots(page), page.text)
+        open_page(s, page_path(link) + "/trust", status=404)
+        # Unless the administrator says otherwise.
+        s.restart(*files, "--set", "enroll.trust_step=always")
+        expect("Step 1" in open_page(s, page_path(link)).text, "always")
+
+
+def tls_works(s):
+    with contextlib.suppress(ssl.SSLError):
+        return s.request("GET", "/")[0] == 200
+    return False
+
+
+@case
+def the_button_follows_the_way_of_enrolling():
+    with Server() as s:
+        link, over_the_air = s.link(), s.link("--ota")
+        token = page_path(link).split("/")[2]
+        equal((link["ota_url"], over_the_air["url"]), (f"{s.url}/ota/{token}", over_the_air["profile_url"].replace("/profile", "/ota")))
+
+        def button(path):
+            return [l for l in open_page(s, path).links if l.startswith(("/enroll", "/ota")) and not l.endswith("/trust")]
+        equal(button(page_path(link)), [f"/enroll/{token}/profile"])
+        equal(button(page_path(over_the_air)), [urllib.parse.urlsplit(over_the_air["ota_url"]).path])
+        s.restart("--set", "enroll.method=ota")
+        equal(button(page_path(link)), [f"/ota/{token}"])
+        s.stop()
+        for setting, text in (("enroll.method=mail", "enroll.method must be"), ("enroll.trust_step=maybe", "enroll.trust_step must be")):
+            p = subprocess.run([POMONA, "serve", "--data", s.data, "--set", setting], capture_output=True, text=True, timeout=30)
+            expect(p.returncode != 0 and text in p.stderr, p.stderr)
+        s.start()
 
 
 @case
