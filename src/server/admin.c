@@ -219,9 +219,11 @@ static json_t *link_new(struct server *server, const struct http_request *reques
 		return NULL;
 	wish.ttl_s = json_integer_value(json_object_get(body, "ttl_seconds"));
 	if (service_link_new(server->service, &wish, &made, error)) {
-		g_autofree char *expires = pom_time_format(made.expires_ms);
+		g_autofree char *expires = pom_time_format(made.expires_ms), *fingerprints = service_trust_fingerprints(server->service);
 
 		reply = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", made.id, "url", made.url, "profile_url", made.profile_url, "ota_url", made.ota_url, "expires", expires);
+		if (fingerprints)
+			json_object_set_new(reply, "root_sha256", json_string(fingerprints));
 		if (qr && !add_qr(reply, made.url, error))
 			g_clear_pointer(&reply, json_decref);
 	}

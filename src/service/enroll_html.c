@@ -208,12 +208,20 @@ static void end_steps(GString *html)
 	add(html, "</ol></details>\n");
 }
 
+char *page_root_fingerprint(const struct page_root *root)
+{
+	GString *text = g_string_new(NULL);
+
+	for (unsigned i = 0; i < sizeof(root->sha256); i++)
+		g_string_append_printf(text, "%s%02X", i ? " " : "", root->sha256[i]);
+	return g_string_free(text, FALSE);
+}
+
 static void add_fingerprint(GString *html, const struct page_root *root)
 {
-	add(html, "<p><bdi>%s</bdi><br><code>", root->name);
-	for (int i = 0; i < 32; i++)
-		add(html, "%s%02X", i ? " " : "", root->sha256[i]);
-	add(html, "</code></p>");
+	g_autofree char *fingerprint = page_root_fingerprint(root);
+
+	add(html, "<p><bdi>%s</bdi><br><code>%s</code></p>", root->name, fingerprint);
 }
 
 static void add_trust_steps(GString *html, const struct enroll_page *page)

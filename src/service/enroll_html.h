@@ -29,6 +29,8 @@ struct enroll_page {
 	const struct page_root *roots;               /* for TLS_TRUST_ROOT; else none */
 	size_t n_roots;
 };
+/* "AB CD 01 …": as Settings shows a fingerprint. transfer full. */
+char *page_root_fingerprint(const struct page_root *root);
 /* The page with the button. transfer full. */
 GBytes *enroll_page_format(const struct enroll_page *page);
 /* The page that says why a link cannot be used, or what is not ready, and what to do. Names nobody but the organization and its contact. transfer full. */

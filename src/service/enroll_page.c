@@ -60,6 +60,21 @@ static GArray *name_roots(GPtrArray *roots)
 	return named;
 }
 
+char *service_trust_fingerprints(struct service *service)
+{
+	enum tls_trust trust;
+	g_autoptr(GPtrArray) roots = trust_roots(service, &trust);
+	g_autoptr(GArray) named = name_roots(roots);
+	g_autoptr(GString) text = g_string_new(NULL);
+
+	for (guint i = 0; i < named->len; i++) {
+		g_autofree char *fingerprint = page_root_fingerprint(&g_array_index(named, struct page_root, i));
+
+		g_string_append_printf(text, "%s%s", i ? ", " : "", fingerprint);
+	}
+	return text->len ? g_strdup(text->str) : NULL;
+}
+
 static bool is_ready(struct service *service, GError **error)
 {
 	bool ready;
