@@ -125,14 +125,6 @@ static void add_contact(GString *html, const char *contact)
 		add(html, "<bdi>%s</bdi>", contact);
 }
 
-static GBytes *end(GString *html, const char *contact)
-{
-	add(html, "</main>\n<footer>Questions? Ask ");
-	add_contact(html, contact);
-	add(html, ".</footer></body></html>\n");
-	return g_string_free_to_bytes(html);
-}
-
 /* "3 November 2026, 14:05 UTC", which machines read too, and how long that is from now. */
 static void add_time(GString *html, int64_t unix_ms, int64_t now_ms)
 {
@@ -339,14 +331,17 @@ GBytes *enroll_page_format(const struct enroll_page *page)
 	add_install(html, page);
 	add(html, "</div>");
 	add_later(html, page);
-	return end(html, page->contact);
+	add(html, "</main>\n<footer>Questions? Ask ");
+	add_contact(html, page->contact);
+	add(html, ".</footer></body></html>\n");
+	return g_string_free_to_bytes(html);
 }
 
 static const struct refusal { enum pom_error reason; const char *title, *text; bool ask_for_link; } refusals[] = {
 	{POM_ERR_LINK_UNKNOWN, "This link does not exist", "Was the whole address copied? A piece may be missing at its end. If you have a QR code, scan it again.", true},
 	{POM_ERR_LINK_EXPIRED, "This link has expired", "Links work for a limited time, and this one’s is over. Nothing has changed on your device.", true},
 	{POM_ERR_LINK_USED, "This link has been used", "A link is for one device, and one has enrolled with it. If it was this one, you are done: the profile is listed in Settings, General, "
-	 "VPN & Device Management (on a Mac: System Settings, General, Device Management). If it was not you, say so.", true},
+	 "VPN & Device Management (on a Mac: System Settings, General, Device Management). If it was no device of yours, somebody else has your link: say so.", true},
 	{POM_ERR_LINK_REVOKED, "This link has been withdrawn", "It cannot be used any more. Nothing has changed on your device.", true},
 	{POM_ERR_NO_PUSH_CERT, "The server is not ready yet", "It cannot take on devices now. That is not your fault, and the link stays good.", false},
 };
@@ -362,6 +357,6 @@ GBytes *enroll_refusal_format(const char *organization, const char *contact, con
 	html = begin(organization, refusal.title);
 	add(html, "<p>%s</p><p>%s ", refusal.text, refusal.ask_for_link ? "For a new link, ask" : "If it stays so, tell");
 	add_contact(html, contact);
-	add(html, ".</p><p>Code: %s</p>\n", reason->id);
-	return end(html, contact);
+	add(html, ".</p></main>\n<footer>Code: %s</footer></body></html>\n", reason->id);
+	return g_string_free_to_bytes(html);
 }

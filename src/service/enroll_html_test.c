@@ -198,7 +198,7 @@ static void test_refusals(void)
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
 		g_autofree char *html = text_of(enroll_refusal_format("Test", NULL, pom_error_info((int)rows[i].reason)));
-		g_autofree char *title = g_strdup_printf("<h1>%s</h1>", rows[i].title), *code = g_strdup_printf("<p>Code: %s</p>", pom_error_info((int)rows[i].reason)->id);
+		g_autofree char *title = g_strdup_printf("<h1>%s</h1>", rows[i].title), *code = g_strdup_printf("<footer>Code: %s</footer>", pom_error_info((int)rows[i].reason)->id);
 
 		check_has(html, title, true);
 		check_has(html, rows[i].advice, true);

@@ -64,9 +64,13 @@ async function unseenFocus(page) {
 }
 
 const browser = await chromium.launch({ executablePath: process.argv[2], args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-prefers-reduced-motion"] });
+const wishes = JSON.parse(readFileSync(0, "utf8"));
 const findings = [];
+let next = 0;
+// Each worker takes the next wish; a browser waits much, so they hardly get into each other's way.
+const worker = async () => { while (next < wishes.length) { const i = next++; findings[i] = await look(browser, wishes[i]); } };
 try {
-	for (const wish of JSON.parse(readFileSync(0, "utf8"))) findings.push(await look(browser, wish));
+	await Promise.all([worker(), worker(), worker()]);
 } finally {
 	await browser.close();
 }

@@ -156,8 +156,9 @@ def looked_at_in_a_browser():
             wish(f"narrow-{scheme}", link["url"], scheme=scheme, width=320, open=True)
             wish(f"mac-{scheme}", link["url"], agent="mac", scheme=scheme, width=1200)
             wish(f"other-{scheme}", link["url"], agent="other", scheme=scheme, width=360, open=True)
-            for name, refused in (("used", used), ("revoked", revoked), ("expired", short), ("unknown", {"url": s.url + "/enroll/nonsense"})):
-                wish(f"{name}-{scheme}", refused["url"], scheme=scheme, width=360)
+            wish(f"used-{scheme}", used["url"], scheme=scheme, width=360)
+        for name, refused in (("revoked", revoked), ("expired", short), ("unknown", {"url": s.url + "/enroll/nonsense"})):
+            wish(name, refused["url"], width=360)
         wish("letters-twice", link["url"], width=360, text=2, open=True)
         wish("printed", link["url"], agent="other", width=700, media="print", open=True)
         wait_for("the link expires", lambda: s.request("GET", page_path(short))[0] == 410)
