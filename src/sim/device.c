@@ -141,9 +141,12 @@ bool device_take_profile(struct device *d, GBytes *bytes, GError **error)
 {
 	g_autoptr(sim_certs) roots = read_roots(d->options, error);
 	g_autoptr(GPtrArray) identities = device_identities(d);
+	sim_profile *profile = roots ? sim_profile_parse(bytes, roots, identities, error) : NULL;
 
-	if (!roots || !(d->profile = sim_profile_parse(bytes, roots, identities, error)))
+	if (!profile)
 		return false;
+	sim_profile_free(d->profile);
+	d->profile = profile;
 	trust(d, roots);
 	device_say(d, "profile", json_pack("{s:s, s:s?, s:b, s:s, s:b}", "url", d->url, "signer", d->profile->signer, "trusted", d->profile->signer_trusted, "topic", d->profile->topic,
 	           "encrypted", d->profile->form->encrypted), "fetched the profile from %s (%s%s%s%s)", d->url, d->profile->signer ? "signed by " : "unsigned",

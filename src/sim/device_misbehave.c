@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/face.h"
-#include "sim/device_internal.h"
+#include "sim/device_misbehave.h"
 
 enum { COMMAND_WAIT_S = 30, SLOW_BYTES = 30, HUGE_CHECKIN = 11 << 20, WEAK_BITS = 1024 };
 
@@ -38,12 +38,27 @@ enum { COMMAND_WAIT_S = 30, SLOW_BYTES = 30, HUGE_CHECKIN = 11 << 20, WEAK_BITS 
 	X("used-challenge", "enrolls, then asks for a certificate for another key with the same SCEP challenge: must fail", 1, used_challenge) \
 	X("weak-key", "asks for a certificate for an RSA key of 1024 bits: must fail", 1, weak_key) \
 	X("foreign-csr", "asks for a certificate for a key that it does not have: must fail", 1, foreign_csr) \
-	X("broken-scep", "sends a pkiMessage that is none: must be refused with 400", 1, broken_scep)
+	X("broken-scep", "sends a pkiMessage that is none: must be refused with 400", 1, broken_scep) \
+	X("ota-skip", "(over the air) sends phase 3 without phase 2: must be refused with 403", 1, ota_skip) \
+	X("ota-other-link", "(over the air, takes two links) answers with the challenge of the other link: must be refused with 403", 2, ota_other_link) \
+	X("ota-foreign-identity", "(over the air, takes two links) sends phase 3 with the identity of the other device: must be refused with 403", 2, ota_foreign_identity) \
+	X("ota-wrong-challenge", "(over the air) answers with a guessed challenge and with none: must be refused with 403", 1, ota_wrong_challenge) \
+	X("ota-foreign-factory", "(over the air) is of a factory with the right name and another key: must be refused with 403", 1, ota_foreign_factory) \
+	X("ota-factory-leaf", "(over the air) signs with a factory identity that is a CA, and with one that another device has issued: must be refused with 403", 1, ota_factory_leaf) \
+	X("ota-no-certificates", "(over the air) signs without sending its certificate: must be refused with 400", 1, ota_no_certificates) \
+	X("ota-second-device", "(over the air) another device answers on the same link: must be refused with 403, and the first goes on", 1, ota_second_device) \
+	X("ota-repeat", "(over the air) does phases 2 and 3 twice, as people press Install twice: must work", 1, ota_repeat) \
+	X("ota-minimal", "(over the air) tells only what every device has: must work", 1, ota_minimal) \
+	X("ota-maximal", "(over the air) tells all that Apple's client knows: must work", 1, ota_maximal) \
+	X("ota-modern", "(over the air) signs with SHA-256 and signed attributes: must work", 1, ota_modern) \
+	X("watch-replay", "(a watch, takes two links: its MDM's and that of its phone) shows its pairing token twice: must be refused with 403", 2, watch_replay) \
+	X("watch-foreign-token", "(a watch, takes two links: its MDM's and that of its phone) shows the pairing token of another watch: must be refused with 403", 2, watch_foreign_token) \
+	X("watch-wrong-phone", "(a watch, takes two links: its MDM's and that of its phone) the phone asks for another phone, another watch and with a guessed token: must be refused with 403", 2, \
+	  watch_wrong_phone)
 
 /* ---- what they have in common ---- */
 
-/* Says what came, and whether it is what must come. */
-static bool check(const struct device *d, const char *what, int status, int wanted, GError **error)
+bool misbehavior_check(const struct device *d, const char *what, int status, int wanted, GError **error)
 {
 	device_say(d, "misbehavior", json_pack("{s:s, s:s, s:i, s:i}", "name", d->options->misbehave, "did", what, "status", status, "wanted", wanted),
 	           "%s: the server answered %d%s", what, status, status == wanted ? ", as it must" : "");
@@ -54,17 +69,17 @@ static bool put(struct device *d, enum device_channel channel, GBytes *body, con
 {
 	g_auto(sim_reply) reply = {0};
 
-	return device_put(d, channel, body, signature, &reply, error) && check(d, what, reply.status, wanted, error);
+	return device_put(d, channel, body, signature, &reply, error) && misbehavior_check(d, what, reply.status, wanted, error);
 }
 
 static bool tell(struct device *d, enum device_channel channel, const plist *message, const char *what, int wanted, GError **error)
 {
 	g_auto(sim_reply) reply = {0};
 
-	return device_tell(d, channel, message, &reply, error) && check(d, what, reply.status, wanted, error);
+	return device_tell(d, channel, message, &reply, error) && misbehavior_check(d, what, reply.status, wanted, error);
 }
 
-static bool idle(struct device *d, const char *what, int wanted, GError **error)
+bool misbehavior_idle(struct device *d, const char *what, int wanted, GError **error)
 {
 	g_autoptr(plist) message = device_report_message(d, "Idle", NULL);
 
@@ -91,7 +106,7 @@ static bool ask(struct device *d, const plist *message, const char *what, plist 
 {
 	g_auto(sim_reply) reply = {0};
 
-	return device_tell(d, DEVICE_REPORT, message, &reply, error) && check(d, what, reply.status, 200, error) && read_command(&reply, ret, error);
+	return device_tell(d, DEVICE_REPORT, message, &reply, error) && misbehavior_check(d, what, reply.status, 200, error) && read_command(&reply, ret, error);
 }
 
 static const char *uuid_of(const plist *command)
@@ -167,7 +182,7 @@ static bool bad_signature(struct device *d, struct device *other, GError **error
 	if (!device_enroll(d, error))
 		return false;
 	signature = sim_mdm_signature(d->key, d->cert, signed_body, false);
-	return put(d, DEVICE_REPORT, body, signature, "an Idle signed over other bytes", 400, error) && idle(d, "a right Idle", 200, error);
+	return put(d, DEVICE_REPORT, body, signature, "an Idle signed over other bytes", 400, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool no_signature(struct device *d, struct device *other, GError **error)
@@ -175,7 +190,7 @@ static bool no_signature(struct device *d, struct device *other, GError **error)
 	g_autoptr(plist) message = device_report_message(d, "Idle", NULL);
 	g_autoptr(GBytes) body = device_format(message);
 
-	return device_enroll(d, error) && put(d, DEVICE_REPORT, body, NULL, "an Idle without Mdm-Signature", 400, error) && idle(d, "a right Idle", 200, error);
+	return device_enroll(d, error) && put(d, DEVICE_REPORT, body, NULL, "an Idle without Mdm-Signature", 400, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool broken_signature(struct device *d, struct device *other, GError **error)
@@ -189,13 +204,13 @@ static bool broken_signature(struct device *d, struct device *other, GError **er
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		if (!put(d, DEVICE_REPORT, body, texts[i], "an Idle with a broken Mdm-Signature", 400, error))
 			return false;
-	return idle(d, "a right Idle", 200, error);
+	return misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool modern_signature(struct device *d, struct device *other, GError **error)
 {
 	d->modern_signature = true;
-	return device_enroll(d, error) && idle(d, "an Idle signed with SHA-256 and attributes", 200, error);
+	return device_enroll(d, error) && misbehavior_idle(d, "an Idle signed with SHA-256 and attributes", 200, error);
 }
 
 static bool foreign_certificate(struct device *d, struct device *other, GError **error)
@@ -214,7 +229,7 @@ static bool foreign_certificate(struct device *d, struct device *other, GError *
 		return pom_fail(error, POM_ERR_INTERNAL, "a look-alike certificate cannot be made");
 	twin_signature = sim_mdm_signature(key, twin, body, false);
 	return put(d, DEVICE_REPORT, body, own_signature, "an Idle signed with a self-made certificate", 403, error) &&
-	       put(d, DEVICE_REPORT, body, twin_signature, "an Idle signed with a look-alike of the certificate", 403, error) && idle(d, "a right Idle", 200, error);
+	       put(d, DEVICE_REPORT, body, twin_signature, "an Idle signed with a look-alike of the certificate", 403, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 /* ---- whose message, whose command ---- */
@@ -231,7 +246,7 @@ static bool tell_as(struct device *d, const struct device *victim, GError **erro
 
 static bool others_certificate(struct device *d, struct device *other, GError **error)
 {
-	return device_enroll(d, error) && device_enroll(other, error) && tell_as(d, other, error) && idle(other, "a right Idle of the other device", 200, error) && idle(d, "a right Idle", 200, error);
+	return device_enroll(d, error) && device_enroll(other, error) && tell_as(d, other, error) && misbehavior_idle(other, "a right Idle of the other device", 200, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool others_command(struct device *d, struct device *other, GError **error)
@@ -250,7 +265,7 @@ static bool re_enroll(struct device *d, struct device *other, GError **error)
 		return false;
 	g_free(other->udid);
 	other->udid = g_strdup(d->udid);
-	return device_enroll(other, error) && idle(d, "an Idle with the old certificate", 403, error) && idle(other, "an Idle with the new certificate", 200, error);
+	return device_enroll(other, error) && misbehavior_idle(d, "an Idle with the old certificate", 403, error) && misbehavior_idle(other, "an Idle with the new certificate", 200, error);
 }
 
 /* ---- again ---- */
@@ -258,7 +273,7 @@ static bool re_enroll(struct device *d, struct device *other, GError **error)
 static bool repeat(struct device *d, struct device *other, GError **error)
 {
 	return get_identity(d, error) && device_authenticate(d, error) && device_authenticate(d, error) && device_update_token(d, error) && device_update_token(d, error) &&
-	       idle(d, "an Idle after everything twice", 200, error);
+	       misbehavior_idle(d, "an Idle after everything twice", 200, error);
 }
 
 static bool replay(struct device *d, struct device *other, GError **error)
@@ -319,7 +334,7 @@ static bool unknown_command(struct device *d, struct device *other, GError **err
 	g_autoptr(plist) report = device_report_message(d, "Acknowledged", uuid), not_now_report = device_report_message(d, "NotNow", uuid);
 
 	return device_enroll(d, error) && tell(d, DEVICE_REPORT, report, "a report of an unknown command", 200, error) &&
-	       tell(d, DEVICE_REPORT, not_now_report, "NotNow for an unknown command", 200, error) && idle(d, "a right Idle", 200, error);
+	       tell(d, DEVICE_REPORT, not_now_report, "NotNow for an unknown command", 200, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 /* ---- the wrong message ---- */
@@ -332,8 +347,8 @@ static bool wrong_order(struct device *d, struct device *other, GError **error)
 		return false;
 	token = device_token_update_message(d);
 	leave = device_message(d, "CheckOut");
-	return idle(d, "an Idle before Authenticate", 403, error) && tell(d, DEVICE_CHECKIN, token, "a TokenUpdate before Authenticate", 403, error) &&
-	       tell(d, DEVICE_CHECKIN, leave, "a CheckOut before Authenticate", 403, error) && device_authenticate(d, error) && device_update_token(d, error) && idle(d, "a right Idle", 200, error);
+	return misbehavior_idle(d, "an Idle before Authenticate", 403, error) && tell(d, DEVICE_CHECKIN, token, "a TokenUpdate before Authenticate", 403, error) &&
+	       tell(d, DEVICE_CHECKIN, leave, "a CheckOut before Authenticate", 403, error) && device_authenticate(d, error) && device_update_token(d, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool wrong_topic(struct device *d, struct device *other, GError **error)
@@ -348,7 +363,7 @@ static bool wrong_topic(struct device *d, struct device *other, GError **error)
 	plist_dict_set_string(authenticate, "Topic", topic);
 	plist_dict_set_string(token, "Topic", topic);
 	return tell(d, DEVICE_CHECKIN, authenticate, "an Authenticate for another topic", 400, error) && device_authenticate(d, error) &&
-	       tell(d, DEVICE_CHECKIN, token, "a TokenUpdate for another topic", 400, error) && device_update_token(d, error) && idle(d, "a right Idle", 200, error);
+	       tell(d, DEVICE_CHECKIN, token, "a TokenUpdate for another topic", 400, error) && device_update_token(d, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool missing_status(struct device *d, struct device *other, GError **error)
@@ -357,7 +372,7 @@ static bool missing_status(struct device *d, struct device *other, GError **erro
 
 	plist_dict_remove(none, "Status");
 	return device_enroll(d, error) && tell(d, DEVICE_REPORT, none, "a report without Status", 400, error) && tell(d, DEVICE_REPORT, made_up, "a report with Status Later", 400, error) &&
-	       tell(d, DEVICE_REPORT, no_uuid, "a report Acknowledged without CommandUUID", 400, error) && idle(d, "a right Idle", 200, error);
+	       tell(d, DEVICE_REPORT, no_uuid, "a report Acknowledged without CommandUUID", 400, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool missing_udid(struct device *d, struct device *other, GError **error)
@@ -370,7 +385,7 @@ static bool missing_udid(struct device *d, struct device *other, GError **error)
 	plist_dict_remove(report, "UDID");
 	plist_dict_remove(authenticate, "UDID");
 	return tell(d, DEVICE_CHECKIN, authenticate, "an Authenticate without UDID", 400, error) && device_authenticate(d, error) && device_update_token(d, error) &&
-	       tell(d, DEVICE_REPORT, report, "an Idle without UDID", 400, error) && idle(d, "a right Idle", 200, error);
+	       tell(d, DEVICE_REPORT, report, "an Idle without UDID", 400, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 #define PLIST_START "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
@@ -396,7 +411,7 @@ static bool broken_plist(struct device *d, struct device *other, GError **error)
 		if (!put(d, DEVICE_REPORT, body, signature, bodies[i].what, 400, error) || !put(d, DEVICE_CHECKIN, body, signature, bodies[i].what, 400, error))
 			return false;
 	}
-	return idle(d, "a right Idle", 200, error);
+	return misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 /* ---- the wire ---- */
@@ -410,7 +425,7 @@ static bool huge(struct device *d, struct device *other, GError **error)
 		return false;
 	message = device_token_update_message(d);
 	plist_dict_set_data(message, "Padding", padding, HUGE_CHECKIN);
-	return tell(d, DEVICE_CHECKIN, message, "a TokenUpdate of 15 MB", 413, error) && idle(d, "a right Idle", 200, error);
+	return tell(d, DEVICE_CHECKIN, message, "a TokenUpdate of 15 MB", 413, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool send_idle(struct device *d, size_t n_slow_bytes, size_t cut_after, struct sim_reply *ret, GError **error)
@@ -430,7 +445,7 @@ static bool slow(struct device *d, struct device *other, GError **error)
 {
 	g_auto(sim_reply) reply = {0};
 
-	return device_enroll(d, error) && send_idle(d, SLOW_BYTES, 0, &reply, error) && check(d, "an Idle that took three seconds", reply.status, 200, error);
+	return device_enroll(d, error) && send_idle(d, SLOW_BYTES, 0, &reply, error) && misbehavior_check(d, "an Idle that took three seconds", reply.status, 200, error);
 }
 
 static bool cut_off(struct device *d, struct device *other, GError **error)
@@ -445,13 +460,13 @@ static bool cut_off(struct device *d, struct device *other, GError **error)
 		if (send_idle(d, 0, n, &reply, &broken))
 			return pom_fail(error, POM_ERR_CONFLICT, "cut-off: a message of %zu bytes without its end was answered with %d", n, reply.status);
 	}
-	return idle(d, "a right Idle after three broken connections", 200, error);
+	return misbehavior_idle(d, "a right Idle after three broken connections", 200, error);
 }
 
 static bool minimal(struct device *d, struct device *other, GError **error)
 {
 	d->minimal = true;
-	return device_enroll(d, error) && idle(d, "a right Idle", 200, error);
+	return device_enroll(d, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool check_out(struct device *d, struct device *other, GError **error)
@@ -463,7 +478,7 @@ static bool check_out(struct device *d, struct device *other, GError **error)
 	message = device_message(d, "CheckOut");
 	token = device_token_update_message(d);
 	return tell(d, DEVICE_CHECKIN, message, "CheckOut", 200, error) && tell(d, DEVICE_CHECKIN, message, "CheckOut again, as its answer could be lost", 200, error) &&
-	       idle(d, "an Idle after CheckOut", 403, error) && tell(d, DEVICE_CHECKIN, token, "a TokenUpdate after CheckOut", 403, error);
+	       misbehavior_idle(d, "an Idle after CheckOut", 403, error) && tell(d, DEVICE_CHECKIN, token, "a TokenUpdate after CheckOut", 403, error);
 }
 
 /* ---- SCEP ---- */
@@ -480,7 +495,7 @@ static bool scep_fails(struct device *d, EVP_PKEY *key, const struct sim_scep_qu
 	refused = outcome.status == SIM_SCEP_FAILURE;
 	status = outcome.http_status;
 	sim_scep_outcome_clear(&outcome);
-	if (!check(d, what, status, http_wanted, error))
+	if (!misbehavior_check(d, what, status, http_wanted, error))
 		return false;
 	return refused || pom_fail(error, POM_ERR_CONFLICT, "%s: %s got a certificate", d->options->misbehave, what);
 }
@@ -498,7 +513,7 @@ static bool used_challenge(struct device *d, struct device *other, GError **erro
 {
 	g_autoptr(EVP_PKEY) key = sim_key_new();
 
-	return device_enroll(d, error) && scep_fails(d, key, NULL, "a certificate request with the used challenge and another key", 200, error) && idle(d, "a right Idle", 200, error);
+	return device_enroll(d, error) && scep_fails(d, key, NULL, "a certificate request with the used challenge and another key", 200, error) && misbehavior_idle(d, "a right Idle", 200, error);
 }
 
 static bool weak_key(struct device *d, struct device *other, GError **error)
@@ -574,6 +589,11 @@ int misbehavior_n_devices(const struct misbehavior *m)
 
 void misbehavior_prepare(const struct misbehavior *m, struct device *d, struct device *other)
 {
+	if (!g_str_has_prefix(m->name, "watch-"))
+		return;
+	device_become(d, SIM_WATCH);
+	device_become(other, SIM_IPHONE);
+	other->supervised = true;
 }
 
 bool misbehavior_run(const struct misbehavior *m, struct device *d, struct device *other, GError **error)
