@@ -44,7 +44,7 @@ enum { COMMAND_WAIT_S = 30, SLOW_BYTES = 30, HUGE_CHECKIN = 11 << 20, WEAK_BITS 
 	X("ota-foreign-identity", "(over the air, takes two links) sends phase 3 with the identity of the other device: must be refused with 403", 2, ota_foreign_identity) \
 	X("ota-wrong-challenge", "(over the air) answers with a guessed challenge and with none: must be refused with 403", 1, ota_wrong_challenge) \
 	X("ota-foreign-factory", "(over the air) is of a factory with the right name and another key: must be refused with 403", 1, ota_foreign_factory) \
-	X("ota-factory-leaf", "(over the air) signs with a factory identity that is a CA, and with one that another device has issued: must be refused with 403", 1, ota_factory_leaf) \
+	X("ota-factory-leaf", "(over the air) signs with what another factory identity has issued, and with one that is a CA: must be refused with 403", 1, ota_factory_leaf) \
 	X("ota-no-certificates", "(over the air) signs without sending its certificate: must be refused with 400", 1, ota_no_certificates) \
 	X("ota-second-device", "(over the air) another device answers on the same link: must be refused with 403, and the first goes on", 1, ota_second_device) \
 	X("ota-repeat", "(over the air) does phases 2 and 3 twice, as people press Install twice: must work", 1, ota_repeat) \

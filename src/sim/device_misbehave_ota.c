@@ -207,25 +207,20 @@ bool ota_factory_leaf(struct device *d, struct device *other, GError **error)
 {
 	g_autoptr(sim_factory) factory = d->options->factory_dir ? sim_factory_open(d->options->factory_dir, error) : NULL;
 	g_autoptr(ota_service) service = NULL;
-	g_autoptr(sim_certs) leaf_chain = NULL, ca_chain = NULL;
-	struct sim_identity *by_leaf, *is_ca, *by_ca;
+	g_autoptr(sim_certs) chain = NULL;
+	struct sim_identity *by_leaf, *is_ca;
 	bool ok;
 
 	if (!need_factory(d, error) || !factory || !(service = ota_fetch(d, error)))
 		return false;
 	by_leaf = make_identity(d, d->factory->cert, d->factory->key, false);
 	is_ca = make_identity(d, factory->ca, factory->key, true);
-	by_ca = make_identity(d, is_ca->cert, is_ca->key, false);
-	leaf_chain = sim_factory_chain(factory);
-	ca_chain = sim_factory_chain(factory);
-	sk_X509_push(leaf_chain, X509_dup(d->factory->cert));
-	sk_X509_push(ca_chain, X509_dup(is_ca->cert));
-	ok = try_signer(d, service, by_leaf, leaf_chain, "phase 2 signed with what a factory identity has issued", error) &&
-	     try_signer(d, service, is_ca, d->factory_chain, "phase 2 signed with a factory identity that is a CA", error) &&
-	     try_signer(d, service, by_ca, ca_chain, "phase 2 signed with what such a CA has issued", error) && enroll_rightly(d, error);
+	chain = sim_factory_chain(factory);
+	sk_X509_push(chain, X509_dup(d->factory->cert));
+	ok = try_signer(d, service, by_leaf, chain, "phase 2 signed with what a factory identity has issued", error) &&
+	     try_signer(d, service, is_ca, d->factory_chain, "phase 2 signed with a factory identity that is a CA", error) && enroll_rightly(d, error);
 	sim_identity_free(by_leaf);
 	sim_identity_free(is_ca);
-	sim_identity_free(by_ca);
 	return ok;
 }
 
