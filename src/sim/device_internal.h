@@ -52,6 +52,7 @@ struct device {
 	bool minimal;                     /* sends required keys only */
 	bool modern_signature;
 	bool gone;                        /* un-enrolled, checked out or erased */
+	unsigned n_answered;              /* commands so far */
 	bool erase_next, check_out_next;  /* what the command just answered leads to */
 	int last_status;                  /* HTTP status of the server's last answer; 0: none */
 };

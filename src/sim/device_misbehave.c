@@ -51,9 +51,9 @@ enum { COMMAND_WAIT_S = 30, SLOW_BYTES = 30, HUGE_CHECKIN = 11 << 20, WEAK_BITS 
 	X("ota-minimal", "(over the air) tells only what every device has: must work", 1, ota_minimal) \
 	X("ota-maximal", "(over the air) tells all that Apple's client knows: must work", 1, ota_maximal) \
 	X("ota-modern", "(over the air) signs with SHA-256 and signed attributes: must work", 1, ota_modern) \
-	X("watch-replay", "(a watch, takes two links: its MDM's and that of its phone) shows its pairing token twice: must be refused with 403", 2, watch_replay) \
-	X("watch-foreign-token", "(a watch, takes two links: its MDM's and that of its phone) shows the pairing token of another watch: must be refused with 403", 2, watch_foreign_token) \
-	X("watch-wrong-phone", "(a watch, takes two links: its MDM's and that of its phone) the phone asks for another phone, another watch and with a guessed token: must be refused with 403", 2, \
+	X("watch-replay", "(a watch, takes two links: its MDM's and that of its phone, and DeviceInformation for the phone) shows its pairing token twice: must be refused with 403", 2, watch_replay) \
+	X("watch-foreign-token", "(a watch, takes two links: its MDM's and that of its phone, and DeviceInformation for the phone) shows the pairing token of another watch: must be refused with 403", 2, watch_foreign_token) \
+	X("watch-wrong-phone", "(a watch, takes two links: its MDM's and that of its phone, and DeviceInformation for the phone) the phone asks for another phone, another watch and with a guessed token: must be refused with 403", 2, \
 	  watch_wrong_phone)
 
 /* ---- what they have in common ---- */

@@ -7,6 +7,8 @@
 
 #define RIGHT "the right way after that"
 
+enum { COMMAND_WAIT_S = 30 };
+
 /* ---- what they have in common ---- */
 
 static bool post(struct device *d, const ota_service *service, const struct ota_step *step, const char *what, int wanted, struct sim_reply *ret, GError **error)
@@ -238,10 +240,21 @@ bool ota_no_certificates(struct device *d, struct device *other, GError **error)
 
 /* ---- watches: OTHER is the phone ---- */
 
-/* The phone enrolls, and tells what it is asked, as only a supervised phone may bring a watch. */
+/* The phone enrolls, and waits until it has been asked whether it is supervised: a server need not believe it before. */
 static bool prepare_phone(struct device *phone, GError **error)
 {
-	return device_enroll(phone, error) && device_connect(phone, error);
+	if (!device_enroll(phone, error))
+		return false;
+	device_say(phone, "misbehavior", json_pack("{s:s}", "name", phone->options->misbehave), "waits for a command: send it DeviceInformation");
+	for (int i = 0; i < COMMAND_WAIT_S; i++) {
+		if (!device_connect(phone, error))
+			return false;
+		if (phone->n_answered)
+			return true;
+		if (!sim_sleep_ms(phone->options->stop, 1000))
+			break;
+	}
+	return pom_fail(error, POM_ERR_CONFLICT, "%s needs a command: DeviceInformation with the query IsSupervised was not queued for the phone in %d seconds", phone->options->misbehave, COMMAND_WAIT_S);
 }
 
 static bool ask(struct device *watch, GBytes *token, const char *what, int wanted, struct sim_reply *ret, GError **error)

@@ -328,6 +328,7 @@ plist *device_answer(struct device *d, const plist *command)
 	const char *status;
 
 	make_answer(d, inner, type, reply);
+	d->n_answered++;
 	status = plist_get_string(plist_dict_get(reply, "Status"));
 	device_say(d, "command", json_pack("{s:s, s:s?, s:s}", "request_type", type ? type : "", "command_uuid", uuid, "status", status), "answers %s%s%s",
 	           type ? type : "a command without RequestType", strcmp(status, "Acknowledged") ? " with " : "", strcmp(status, "Acknowledged") ? status : "");
