@@ -1,0 +1,302 @@
+#include "codec/lint.h"
+
+#include <string.h>
+
+#include "codec/mobileconfig_cases.h"
+#include "codec/payload_table.h"
+#include "codec/testkit.h"
+
+#define NOW 1800000000
+#define U(n) "00000000-0000-4000-8000-00000000000" n
+#define GOOD_HEAD(type, id, n) HEAD(type, id, U(n))
+#define TOP(more) "<plist><dict>" GOOD_HEAD("Configuration", "org.example", "0") more "</dict></plist>"
+#define ONE(payload) TOP(CONTENT(payload))
+#define P(type, n, more) "<dict>" GOOD_HEAD(type, "org.example." n, n) more "</dict>"
+#define K(key, value) "<key>" key "</key>" value
+#define S(text) "<string>" text "</string>"
+#define I(n) "<integer>" n "</integer>"
+#define SCEP_GOOD K("URL", S("https://a/scep")) K("Keysize", I("2048"))
+#define SCEP_P(more) P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" SCEP_GOOD more "</dict>"))
+#define MDM_P(more) P("com.apple.mdm", "2", K("IdentityCertificateUUID", S(U("1"))) K("Topic", S("com.apple.mgmt.x")) K("ServerURL", S("https://a/mdm")) more)
+#define RIGHTS K("AccessRights", I("8191"))
+#define YES "<true/>"
+
+/* The only finding but that nothing is signed; PATH NULL: none. */
+static const struct {
+	const char *text;
+	char severity; /* E error, F error that can be repaired, W warning, D error, with a warning that the key is not known */
+	const char *path, *what;
+} cases[] = {
+	{ONE(SCEP_P("") MDM_P(RIGHTS)), 0, NULL, NULL},
+	{ONE(SCEP_P(K("CAFingerprint", "<data>AAECAwQFBgcICQoLDA0ODxAREhM=</data>") K("Key Type", S("RSA")) K("Key Usage", I("5"))) MDM_P(RIGHTS)), 0, NULL, NULL},
+	{TOP(K("EncryptedPayloadContent", "<data>AAEC</data>")), 0, NULL, NULL},
+	/* the four keys */
+	{"<plist><dict>" K("PayloadType", S("Configuration")) K("PayloadVersion", I("1")) K("PayloadUUID", S(U("0"))) CONTENT(SCEP_P("")) "</dict></plist>", 'F', "PayloadIdentifier", "missing"},
+	{"<plist><dict>" K("PayloadType", S("Configuration")) K("PayloadVersion", I("1")) K("PayloadIdentifier", S("")) K("PayloadUUID", S(U("0"))) CONTENT(SCEP_P("")) "</dict></plist>", 'F', "PayloadIdentifier", "empty"},
+	{"<plist><dict>" K("PayloadType", S("Configuration")) K("PayloadVersion", I("1")) K("PayloadIdentifier", S("a")) CONTENT(SCEP_P("")) "</dict></plist>", 'F', "PayloadUUID", "missing"},
+	{"<plist><dict>" K("PayloadVersion", I("1")) K("PayloadIdentifier", S("a")) K("PayloadUUID", S(U("0"))) CONTENT(SCEP_P("")) "</dict></plist>", 'F', "PayloadType", "missing"},
+	{"<plist><dict>" K("PayloadType", S("Configuration")) K("PayloadIdentifier", S("a")) K("PayloadUUID", S(U("0"))) CONTENT(SCEP_P("")) "</dict></plist>", 'F', "PayloadVersion", "missing"},
+	{"<plist><dict>" K("PayloadType", S("Configuration")) K("PayloadVersion", S("1")) K("PayloadIdentifier", S("a")) K("PayloadUUID", S(U("0"))) CONTENT(SCEP_P("")) "</dict></plist>", 'F', "PayloadVersion", "string"},
+	{"<plist><dict>" K("PayloadType", S("Configuration")) K("PayloadVersion", S("2")) K("PayloadIdentifier", S("a")) K("PayloadUUID", S(U("0"))) CONTENT(SCEP_P("")) "</dict></plist>", 'E', "PayloadVersion", "string"},
+	{"<plist><dict>" K("PayloadType", S("Configuration")) K("PayloadVersion", I("2")) K("PayloadIdentifier", S("a")) K("PayloadUUID", S(U("0"))) CONTENT(SCEP_P("")) "</dict></plist>", 'E', "PayloadVersion", "is 2"},
+	{"<plist><dict>" K("PayloadType", S("Configuration")) K("PayloadVersion", I("1")) K("PayloadIdentifier", I("7")) K("PayloadUUID", S(U("0"))) CONTENT(SCEP_P("")) "</dict></plist>", 'E', "PayloadIdentifier", "must be a string"},
+	{"<plist><dict>" HEAD("Configuration", "a", "P") CONTENT(SCEP_P("")) "</dict></plist>", 'W', "PayloadUUID", "form of a UUID"},
+	{ONE(P("com.apple.dock", "1", "") "<dict>" HEAD("com.apple.finder", "b", U("1")) "</dict>"), 'E', "PayloadContent[1].PayloadUUID", "1007"},
+	{ONE(P("com.apple.dock", "1", "") "<dict>" HEAD("com.apple.finder", "org.example.1", U("2")) "</dict>"), 'E', "PayloadContent[1].PayloadIdentifier", "1008"},
+	{ONE("<dict>" K("PayloadType", S("com.apple.dock")) K("PayloadVersion", I("1")) K("PayloadUUID", S(U("1"))) "</dict>"), 'F', "PayloadContent[0].PayloadIdentifier", "missing"},
+	{ONE("<dict>" K("PayloadVersion", I("1")) K("PayloadIdentifier", S("b")) K("PayloadUUID", S(U("1"))) "</dict>"), 'E', "PayloadContent[0].PayloadType", "missing"},
+	/* the profile */
+	{TOP(""), 'E', "PayloadContent", "missing"},
+	{TOP(K("PayloadContent", "<dict/>")), 'E', "PayloadContent", "is a dictionary, must be an array"},
+	{ONE(""), 'W', "PayloadContent", "empty"},
+	{ONE("<string>x</string>"), 'E', "PayloadContent[0]", "must be a dictionary"},
+	{TOP(CONTENT(SCEP_P("")) K("PayloadScope", S("system"))), 'E', "PayloadScope", "System|User"},
+	{TOP(CONTENT(SCEP_P("")) K("TargetDeviceType", I("7"))), 'E', "TargetDeviceType", "0|1|2"},
+	{TOP(CONTENT(SCEP_P("")) K("TargetDeviceType", S("1"))), 'E', "TargetDeviceType", "is a string, must be an integer"},
+	{TOP(CONTENT(SCEP_P("")) K("RemovalDate", "<date>2020-01-01T00:00:00Z</date>")), 'E', "RemovalDate", "past"},
+	{TOP(CONTENT(SCEP_P("")) K("RemovalDate", "<date>2040-01-01T00:00:00Z</date>")), 0, NULL, NULL},
+	{TOP(CONTENT(SCEP_P("")) K("RemovalDate", S("2040-01-01"))), 'E', "RemovalDate", "must be a date"},
+	{TOP(CONTENT(SCEP_P("")) K("DurationUntilRemoval", I("3600"))), 0, NULL, NULL},
+	{TOP(CONTENT(SCEP_P("")) K("DurationUntilRemoval", "<real>-1</real>")), 'E', "DurationUntilRemoval", "more than 0"},
+	{TOP(CONTENT(SCEP_P("")) K("DurationUntilRemoval", I("9")) K("RemovalDate", "<date>2040-01-01T00:00:00Z</date>")), 'W', "DurationUntilRemoval", "earlier"},
+	{TOP(CONTENT(SCEP_P("")) K("PayloadRemovalDisalowed", YES)), 'W', "PayloadRemovalDisalowed", "not known"},
+	{TOP(CONTENT(SCEP_P("")) K("ConsentText", "<dict>" K("default", S("Hi")) "</dict>")), 0, NULL, NULL},
+	/* types and keys */
+	{ONE(P("com.apple.wifi.manged", "1", "")), 'W', "PayloadContent[0].PayloadType", "not known"},
+	{ONE(P("com.apple.wifi.managed", "1", K("SSID_STR", S("x")) K("HIDDEN_NETWORK", S("true")))), 'E', "PayloadContent[0].HIDDEN_NETWORK", "must be a boolean"},
+	{ONE(P("com.apple.wifi.managed", "1", K("HIDDEN_NETWORK", I("1")))), 'W', "PayloadContent[0].HIDDEN_NETWORK", "must be a boolean"},
+	{ONE(P("com.apple.wifi.managed", "1", K("SSID-STR", S("x")))), 'W', "PayloadContent[0].SSID-STR", "not known"},
+	{ONE(P("com.apple.wifi.managed", "1", K("EncryptionType", S("WPA4")))), 'W', "PayloadContent[0].EncryptionType", "WPA3"},
+	{ONE(P("com.apple.wifi.managed", "1", K("ProxyServerPort", I("70000")))), 'W', "PayloadContent[0].ProxyServerPort", "0..65535"},
+	{ONE(P("com.apple.wifi.managed", "1", K("PayloadCertificateUUID", S(U("9"))))), 'E', "PayloadContent[0].PayloadCertificateUUID", "names no payload"},
+	{ONE(P("com.apple.wifi.managed", "1", K("PayloadCertificateUUID", S(U("0"))))), 'E', "PayloadContent[0].PayloadCertificateUUID", "names no payload"},
+	{ONE(P("com.apple.wifi.managed", "2", K("EAPClientConfiguration", "<dict>" K("AcceptEAPTypes", "<array>" I("13") "</array>") K("PayloadCertificateAnchorUUID", "<array>" S(U("9")) "</array>") "</dict>"))), 'E',
+	 "PayloadContent[0].EAPClientConfiguration.PayloadCertificateAnchorUUID[0]", "names no payload"},
+	{ONE(P("com.apple.wifi.managed", "1", K("EAPClientConfiguration", "<dict/>"))), 'W', "PayloadContent[0].EAPClientConfiguration.AcceptEAPTypes", "required"},
+	{ONE(P("com.apple.font", "1", K("Font", S("AAEC")))), 'F', "PayloadContent[0].Font", "must be data"},
+	{ONE(P("com.apple.font", "1", K("Font", S("A!")))), 'E', "PayloadContent[0].Font", "must be data"},
+	{ONE(P("com.apple.app.lock", "1", K("App", "<dict>" K("Identifier", S("a")) "</dict>")) P("com.apple.app.lock", "2", K("App", "<dict>" K("Identifier", S("a")) "</dict>"))), 'W', "PayloadContent[1].PayloadType",
+	 "several"},
+	{ONE(P("com.apple.dock", "1", K("PayloadEnabled", YES) K("PayloadDisplayName", S("Dock")))), 0, NULL, NULL},
+	/* MDM */
+	{ONE(P("com.apple.mdm", "2", K("IdentityCertificateUUID", S(U("9"))) K("Topic", S("com.apple.mgmt.x")) K("ServerURL", S("https://a")) RIGHTS)), 'E', "PayloadContent[0].IdentityCertificateUUID", "names no payload"},
+	{ONE(P("com.apple.dock", "1", "") MDM_P(RIGHTS)), 'E', "PayloadContent[1].IdentityCertificateUUID", "no identity"},
+	{ONE(SCEP_P("") P("com.apple.mdm", "2", K("Topic", S("com.apple.mgmt.x")) K("ServerURL", S("https://a")) RIGHTS)), 'E', "PayloadContent[1].IdentityCertificateUUID", "required"},
+	{ONE(SCEP_P("") P("com.apple.mdm", "2", K("IdentityCertificateUUID", S(U("1"))) K("Topic", S("com.example.x")) K("ServerURL", S("https://a")) RIGHTS)), 'E', "PayloadContent[1].Topic", "com.apple.mgmt."},
+	{ONE(SCEP_P("") P("com.apple.mdm", "2", K("IdentityCertificateUUID", S(U("1"))) K("Topic", S("com.apple.mgmt.x")) K("ServerURL", S("http://a")) RIGHTS)), 'E', "PayloadContent[1].ServerURL", "https://"},
+	{ONE(SCEP_P("") MDM_P(RIGHTS K("CheckInURL", S("http://a")))), 'E', "PayloadContent[1].CheckInURL", "https://"},
+	{ONE(SCEP_P("") MDM_P(RIGHTS K("EnrollmentMode", S("BYOD")))), 'E', "PayloadContent[1].AccessRights", "BYOD"},
+	{ONE(SCEP_P("") MDM_P("")), 'W', "PayloadContent[1].AccessRights", "missing"},
+	{ONE(SCEP_P("") MDM_P(K("AccessRights", I("0")))), 'E', "PayloadContent[1].AccessRights", "from 1 to 8191"},
+	{ONE(SCEP_P("") MDM_P(K("AccessRights", I("2")))), 'W', "PayloadContent[1].AccessRights", "2 needs 1"},
+	{ONE(SCEP_P("") MDM_P(RIGHTS K("UseDevelopmentAPNS", YES))), 'W', "PayloadContent[1].UseDevelopmentAPNS", "do not work"},
+	{ONE(SCEP_P("") MDM_P(RIGHTS K("ServerURLPinningCertificateUUIDs", "<array>" S(U("9")) "</array>"))), 'E', "PayloadContent[1].ServerURLPinningCertificateUUIDs[0]", "names no payload"},
+	{ONE(SCEP_P("") MDM_P(RIGHTS K("ServerCapabilities", "<array>" S("com.apple.mdm.tokens") "</array>"))), 'W', "PayloadContent[1].ServerCapabilities[0]", "com.apple.mdm.token"},
+	{ONE(SCEP_P("") MDM_P(RIGHTS K("SignMesage", YES))), 'W', "PayloadContent[1].SignMesage", "not known"},
+	/* SCEP */
+	{ONE(P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" K("URL", S("https://a")) "</dict>"))), 'W', "PayloadContent[0].PayloadContent.Keysize", "1024"},
+	{ONE(P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" K("URL", S("https://a")) K("Keysize", I("1024")) "</dict>"))), 'W', "PayloadContent[0].PayloadContent.Keysize", "too weak"},
+	{ONE(P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" K("URL", S("https://a")) K("KeySize", I("2048")) "</dict>"))), 'F', "PayloadContent[0].PayloadContent.KeySize", "\"Keysize\""},
+	{ONE(SCEP_P(K("KeyType", S("RSA")))), 'F', "PayloadContent[0].PayloadContent.KeyType", "\"Key Type\""},
+	{ONE(SCEP_P(K("KeyUsage", I("5")))), 'F', "PayloadContent[0].PayloadContent.KeyUsage", "\"Key Usage\""},
+	{ONE(SCEP_P(K("KeySize", I("4096")))), 'D', "PayloadContent[0].PayloadContent.KeySize", "there as well"},
+	{ONE(SCEP_P(K("Key Type", S("EC")))), 'E', "PayloadContent[0].PayloadContent.Key Type", "RSA keys only"},
+	{ONE(SCEP_P(K("Key Usage", I("8")))), 'W', "PayloadContent[0].PayloadContent.Key Usage", "known are"},
+	{ONE(P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" K("URL", S("https://a")) "</dict>") K("Keysize", I("2048")))), 'F', "PayloadContent[0].Keysize", "beside PayloadContent"},
+	{ONE(P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" SCEP_GOOD "</dict>") K("URL", S("https://b")))), 'D', "PayloadContent[0].URL", "beside PayloadContent"},
+	{ONE(SCEP_P(K("CAFingerprint", "<data>AAEC</data>"))), 'E', "PayloadContent[0].PayloadContent.CAFingerprint", "3 bytes"},
+	{ONE(SCEP_P(K("CAFingerprint", "<data>AAECAwQFBgcICQoLDA0ODw==</data>"))), 'W', "PayloadContent[0].PayloadContent.CAFingerprint", "MD5"},
+	{ONE(SCEP_P(K("CAFingerprint", "<data>AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=</data>"))), 'E', "PayloadContent[0].PayloadContent.CAFingerprint", "SHA-256"},
+	{ONE(SCEP_P(K("CAFingerprint", S("00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13")))), 'F', "PayloadContent[0].PayloadContent.CAFingerprint", "must be data"},
+	{ONE(SCEP_P(K("CAFingerprint", S("AAECAwQFBgcICQoLDA0ODxAREhM=")))), 'F', "PayloadContent[0].PayloadContent.CAFingerprint", "must be data"},
+	{ONE(SCEP_P(K("SubjectAltName", "<dict>" K("dNSName", "<array>" S("a") "</array>") "</dict>"))), 0, NULL, NULL},
+	{ONE(P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" K("URL", S("ftp://a")) K("Keysize", I("2048")) "</dict>"))), 'E', "PayloadContent[0].PayloadContent.URL", "http"},
+	{ONE(P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" K("Keysize", I("2048")) "</dict>"))), 'E', "PayloadContent[0].PayloadContent.URL", "required"},
+	{ONE(P("com.apple.security.scep", "1", "")), 'E', "PayloadContent[0].PayloadContent", "required"},
+	/* certificates */
+	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", S("MAEC")))), 'F', "PayloadContent[0].PayloadContent", "must be data"},
+	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>AAEC</data>"))), 'E', "PayloadContent[0].PayloadContent", "no PKCS#12"},
+	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MAEC</data>"))), 0, NULL, NULL},
+	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MAEC</data>") K("Password", S("wrong")))), 'E', "PayloadContent[0].PayloadContent", "with its Password"},
+	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MAEC</data>") K("Password", S("right")))), 0, NULL, NULL},
+	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MAEC</data>") K("Password", S("old")))), 'W', "PayloadContent[0].PayloadContent", "expired"},
+	{ONE(P("com.apple.security.root", "1", K("PayloadContent", "<data>MAEC</data>"))), 'E', "PayloadContent[0].PayloadContent", "no certificate"},
+	/* no profile at all */
+	{"<plist><array/></plist>", 'E', "", "must be a dictionary"},
+	{"hello", 'E', "", "line 1"},
+	{"0", 'E', "", "signed, but it is broken"},
+};
+
+static bool open_pkcs12(const void *data, size_t len, const char *password, int64_t *ret_not_after, GError **error)
+{
+	*ret_not_after = !strcmp(password, "old") ? NOW - 1 : NOW + 1;
+	return strcmp(password, "wrong") || pom_fail(error, POM_ERR_PASSWORD, "no");
+}
+
+static const struct lint_facts facts = {.now_s = NOW, .open_pkcs12 = open_pkcs12};
+
+static void print(const struct lint_report *report)
+{
+	g_autoptr(json_t) json = lint_format(report);
+	g_autoptr(GBytes) text = json_format(json);
+
+	g_test_message("%.*s", (int)g_bytes_get_size(text), (const char *)g_bytes_get_data(text, NULL));
+}
+
+/* The finding, but that it is not signed. */
+static const struct lint_finding *only_finding(const struct lint_report *report, bool may_be_double)
+{
+	const struct lint_finding *found = NULL;
+
+	for (guint i = 0; i < report->findings->len; i++) {
+		const struct lint_finding *f = report->findings->pdata[i];
+
+		if (strstr(f->what, "not signed") || (may_be_double && found))
+			continue;
+		if (found)
+			return NULL;
+		found = f;
+	}
+	return found;
+}
+
+static void test_cases(void)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(lint_report) report = lint_file(cases[i].text, strlen(cases[i].text), &facts);
+		const struct lint_finding *f = only_finding(report, cases[i].severity == 'D');
+
+		if (!cases[i].path) {
+			print(report);
+			g_assert_cmpuint(report->n_errors, ==, 0);
+			g_assert_cmpuint(report->n_warnings, ==, 1);
+			continue;
+		}
+		if (!f || strcmp(f->path, cases[i].path) || !strstr(f->what, cases[i].what) || f->is_error != (cases[i].severity != 'W') || f->is_fixable != (cases[i].severity == 'F')) {
+			print(report);
+			g_error("%s", cases[i].text);
+		}
+	}
+}
+
+/* What can be repaired is repaired, once and for all; what cannot stays as it is. */
+static void test_fix(void)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(lint_report) left = NULL;
+		g_autoptr(GError) error = NULL;
+		g_autoptr(GBytes) fixed = lint_fix(cases[i].text, strlen(cases[i].text), &facts, &left, &error);
+		g_autoptr(plist) tree = fixed ? plist_parse(g_bytes_get_data(fixed, NULL), g_bytes_get_size(fixed), NULL, NULL) : NULL;
+
+		if (!fixed)
+			continue;
+		g_assert_nonnull(tree);
+		if (cases[i].severity == 'F') {
+			print(left);
+			g_assert_cmpuint(left->n_errors, ==, 0);
+			g_assert_true(mobileconfig_check(tree, NULL));
+		} else {
+			g_autoptr(plist) before = plist_parse(cases[i].text, strlen(cases[i].text), NULL, NULL);
+
+			g_assert_true(plist_equal(before, tree));
+		}
+	}
+}
+
+static void test_fixed_values(void)
+{
+	static const char text[] = "<plist><dict>" CONTENT("<dict>" K("PayloadType", S("com.apple.security.scep")) K("URL", S("https://a")) K("KeySize", I("2048")) K("CAFingerprint", S("000102030405060708090A0B0C0D0E0F10111213"))
+	                                                   "</dict><dict>" K("PayloadType", S("com.apple.security.pkcs12")) K("PayloadContent", S("MAEC")) "</dict>") "</dict></plist>";
+	g_autoptr(lint_report) left = NULL, again_left = NULL;
+	g_autoptr(GBytes) fixed = lint_fix(text, strlen(text), &facts, &left, NULL), again = lint_fix(text, strlen(text), &facts, &again_left, NULL);
+	g_autoptr(plist) tree = plist_parse(g_bytes_get_data(fixed, NULL), g_bytes_get_size(fixed), NULL, NULL);
+	const plist *scep = plist_child(plist_dict_get(tree, "PayloadContent"), 0), *inside = plist_dict_get(scep, "PayloadContent"), *p12 = plist_child(plist_dict_get(tree, "PayloadContent"), 1);
+	int64_t size = 0;
+	size_t len = 0;
+
+	g_assert_cmpuint(left->n_errors, ==, 0);
+	g_assert_true(g_bytes_equal(fixed, again));
+	g_assert_true(plist_get_integer(plist_dict_get(inside, "Keysize"), &size) && size == 2048);
+	g_assert_nonnull(plist_get_data(plist_dict_get(inside, "CAFingerprint"), &len));
+	g_assert_cmpuint(len, ==, 20);
+	g_assert_null(plist_dict_get(scep, "URL"));
+	g_assert_nonnull(plist_get_data(plist_dict_get(p12, "PayloadContent"), &len));
+	g_assert_cmpuint(len, ==, 3);
+	g_assert_cmpstr(plist_get_string(plist_dict_get(tree, "PayloadType")), ==, "Configuration");
+	g_assert_cmpstr(plist_get_string(plist_dict_get(scep, "PayloadUUID")), !=, plist_get_string(plist_dict_get(p12, "PayloadUUID")));
+	g_assert_true(g_str_has_prefix(plist_get_string(plist_dict_get(scep, "PayloadIdentifier")), plist_get_string(plist_dict_get(tree, "PayloadIdentifier"))));
+}
+
+/* Whatever the strict check refuses is an error here; what it takes need not be without one. */
+static void test_agreement(void)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(profiles); i++) {
+		g_autoptr(lint_report) report = lint_file(profiles[i].text, strlen(profiles[i].text), &facts);
+
+		if (profiles[i].code && !report->n_errors)
+			g_error("no error found: %s", profiles[i].text);
+	}
+}
+
+static void test_signed(void)
+{
+	static const char text[] = ONE(SCEP_P("") MDM_P(RIGHTS)), bad[] = ONE("");
+	g_autoptr(X509) cert = testkit_cert(testkit_ec("P-256"), "signer", 1, NULL, NULL);
+	g_autoptr(GBytes) good = testkit_sign(cert, testkit_ec("P-256"), EVP_sha256(), 0, text), broken = testkit_replace(good, "org.example", "org.Example", 11),
+	                  empty = testkit_sign(cert, testkit_ec("P-256"), EVP_sha256(), 0, bad);
+	struct { GBytes *bytes; unsigned n_errors, n_warnings; } files[] = {{good, 0, 0}, {broken, 1, 0}, {empty, 0, 1}};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
+		g_autoptr(lint_report) report = lint_file(g_bytes_get_data(files[i].bytes, NULL), g_bytes_get_size(files[i].bytes), &facts), left = NULL;
+		g_autoptr(GError) error = NULL;
+
+		print(report);
+		g_assert_true(report->is_signed);
+		g_assert_cmpuint(report->n_errors, ==, files[i].n_errors);
+		g_assert_cmpuint(report->n_warnings, ==, files[i].n_warnings);
+		g_assert_null(lint_fix(g_bytes_get_data(files[i].bytes, NULL), g_bytes_get_size(files[i].bytes), &facts, &left, &error));
+		g_assert_error(error, POM_ERROR, POM_ERR_CONFLICT);
+	}
+}
+
+static void test_many(void)
+{
+	g_autoptr(GString) text = g_string_new("<plist><dict>" HEAD("Configuration", "org.example", "P") "<key>PayloadContent</key><array><dict>" HEAD("com.apple.dock", "d", "D"));
+
+	for (int i = 0; i < 5000; i++)
+		g_string_append_printf(text, "<key>unknown%d</key><true/>", i);
+	g_string_append(text, "</dict></array></dict></plist>");
+	g_autoptr(lint_report) report = lint_file(text->str, text->len, &facts);
+
+	g_assert_cmpuint(report->findings->len, ==, LINT_FINDINGS_MAX);
+	g_assert_cmpuint(report->n_warnings, ==, 5003);
+}
+
+static void test_names(void)
+{
+	static const struct { const char *typed, *known; bool near; } names[] = {
+		{"com.apple.wifi.manged", "com.apple.wifi.managed", true}, {"SSID-STR", "SSID_STR", true}, {"PayloadRemovalDisalowed", "PayloadRemovalDisallowed", true}, {"URl", "URL", true},
+		{"com.example.other", "com.apple.wifi.managed", false}, {"Nmae", "Name", true}, {"xyz", "URL", false},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+		g_assert_cmpint(payload_name_is_near(names[i].typed, names[i].known), ==, names[i].near);
+	g_assert_cmpstr(payload_type_nearest("com.apple.security.scpe"), ==, "com.apple.security.scep");
+	g_assert_null(payload_type_nearest("org.example.nothing"));
+	g_assert_nonnull(payload_type_find(".GlobalPreferences"));
+	const struct payload_type *dots = payload_type_find(".GlobalPreferences");
+	g_assert_nonnull(payload_key_find(dots->first, dots->n_keys, "com.apple.autologout.AutoLogOutDelay"));
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/lint/cases", test_cases);
+	g_test_add_func("/lint/fix", test_fix);
+	g_test_add_func("/lint/fixed_values", test_fixed_values);
+	g_test_add_func("/lint/agreement", test_agreement);
+	g_test_add_func("/lint/signed", test_signed);
+	g_test_add_func("/lint/many", test_many);
+	g_test_add_func("/lint/names", test_names);
+	return g_test_run();
+}
