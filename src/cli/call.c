@@ -60,23 +60,19 @@ static char *read_token(const struct cli *cli, GError **error)
 	return g_strstrip(text);
 }
 
-/* What the server said: JSON, or the error of its problem document. */
-static json_t *read_reply(const struct http_client_reply *reply, GError **error)
+/* The error of a problem document. */
+static void read_problem(const struct http_client_reply *reply, GError **error)
 {
 	gsize len;
 	const void *data = g_bytes_get_data(reply->body, &len);
-	json_t *json = json_parse(data, len, reply->status < 400 ? error : NULL);
+	g_autoptr(json_t) json = json_parse(data, len, NULL);
 	const char *detail = json_string_value(json_object_get(json, "detail")), *code = json_string_value(json_object_get(json, "code"));
 	enum pom_error known = code ? pom_error_find(code) : POM_ERR_MAX;
 
-	if (reply->status < 400)
-		return json;
 	pom_fail(error, known < POM_ERR_MAX ? known : POM_ERR_INTERNAL, "%s", detail ? detail : "the server answered with an error");
-	json_decref(json);
-	return NULL;
 }
 
-json_t *cli_call(const struct cli *cli, const char *method, const char *path, const char *content_type, GBytes *body, GError **error)
+GBytes *cli_call_raw(const struct cli *cli, const char *method, const char *path, const char *content_type, GBytes *body, GError **error)
 {
 	const char *server = cli_value(cli, "server");
 	g_autofree char *socket_path = datadir_path(cli_data(cli), DATADIR_SOCKET);
@@ -86,7 +82,7 @@ json_t *cli_call(const struct cli *cli, const char *method, const char *path, co
 	g_autoptr(GError) inner = NULL;
 	gsize len = 0;
 	const void *data = body ? g_bytes_get_data(body, &len) : NULL;
-	json_t *json = NULL;
+	GBytes *answer = NULL;
 	int n = 0;
 
 	if (server && !(token = read_token(cli, error)))
@@ -95,14 +91,25 @@ json_t *cli_call(const struct cli *cli, const char *method, const char *path, co
 		headers[n++] = authorization = g_strconcat("Authorization: Bearer ", token, NULL);
 	if (content_type)
 		headers[n++] = type = g_strconcat("Content-Type: ", content_type, NULL);
-	if (http_client_run(&(struct http_client_call){.method = method, .url = url, .unix_path = server ? NULL : socket_path, .headers = headers, .body = data, .body_len = len}, &reply, &inner))
-		json = read_reply(&reply, error);
-	else if (server)
-		pom_fail(error, POM_ERR_UNREACHABLE, "%s", inner->message);
-	else
-		pom_fail(error, POM_ERR_UNREACHABLE, "no server answers at %s: is \"pomona serve --data %s\" running? (%s)", socket_path, cli_data(cli), inner->message);
+	if (!http_client_run(&(struct http_client_call){.method = method, .url = url, .unix_path = server ? NULL : socket_path, .headers = headers, .body = data, .body_len = len}, &reply, &inner)) {
+		if (server)
+			pom_fail(error, POM_ERR_UNREACHABLE, "%s", inner->message);
+		else
+			pom_fail(error, POM_ERR_UNREACHABLE, "no server answers at %s: is \"pomona serve --data %s\" running? (%s)", socket_path, cli_data(cli), inner->message);
+	} else if (reply.status >= 400) {
+		read_problem(&reply, error);
+	} else {
+		answer = g_bytes_ref(reply.body);
+	}
 	http_client_reply_clear(&reply);
-	return json;
+	return answer;
+}
+
+json_t *cli_call(const struct cli *cli, const char *method, const char *path, const char *content_type, GBytes *body, GError **error)
+{
+	g_autoptr(GBytes) answer = cli_call_raw(cli, method, path, content_type, body, error);
+
+	return answer ? json_parse(g_bytes_get_data(answer, NULL), g_bytes_get_size(answer), error) : NULL;
 }
 
 json_t *cli_call_json(const struct cli *cli, const char *method, const char *path, json_t *body, GError **error)

@@ -15,6 +15,7 @@ struct cli_option {
 	enum cli_kind kind;   /* CLI_VALUES may be given several times */
 	const char *argument; /* "DIR"; NULL for flags */
 	const char *text;     /* one sentence */
+	char short_name;      /* "-o"; 0: none */
 };
 
 enum { CLI_OPTIONS_MAX = 40 };
@@ -59,6 +60,9 @@ void cli_print_json(const json_t *json);
 json_t *cli_call(const struct cli *cli, const char *method, const char *path, const char *content_type, GBytes *body, GError **error);
 /* The same with a JSON body (transfer full). */
 json_t *cli_call_json(const struct cli *cli, const char *method, const char *path, json_t *body, GError **error);
+
+/* The same for calls that answer a file: its bytes, transfer full. */
+GBytes *cli_call_raw(const struct cli *cli, const char *method, const char *path, const char *content_type, GBytes *body, GError **error);
 
 /* A table for people: columns are keys of the items. */
 struct cli_column { const char *title, *key; };
@@ -145,4 +149,9 @@ int cmd_scep_profile_remove(const struct cli *cli);
 int cmd_outside_ca_list(const struct cli *cli);
 int cmd_outside_ca_set(const struct cli *cli);
 int cmd_outside_ca_remove(const struct cli *cli);
+int cmd_profile_sign(const struct cli *cli);
+int cmd_profile_verify(const struct cli *cli);
+int cmd_profile_encrypt(const struct cli *cli);
+int cmd_profile_decrypt(const struct cli *cli);
+int cmd_profile_lint(const struct cli *cli);
 int cmd_device_renew(const struct cli *cli);

@@ -140,7 +140,7 @@ static void fill_entries(struct cli *cli, GOptionEntry *entries)
 	size_t n = cli_all_options(cli->verb, options);
 
 	for (size_t i = 0; i < n; i++) {
-		entries[i] = (GOptionEntry){.long_name = options[i].name, .description = options[i].text, .arg_description = options[i].argument};
+		entries[i] = (GOptionEntry){.long_name = options[i].name, .short_name = options[i].short_name, .description = options[i].text, .arg_description = options[i].argument};
 		switch (options[i].kind) {
 		case CLI_FLAG:
 			entries[i].arg = G_OPTION_ARG_NONE;

@@ -5,6 +5,12 @@
 
 #include "server/settings.h"
 
+/* -o is the only short form. */
+static const char *short_form(const struct cli_option *option)
+{
+	return option->short_name == 'o' ? "-o, " : "";
+}
+
 void man_print_help(const struct cli_verb *verb)
 {
 	struct cli_option options[CLI_OPTIONS_MAX];
@@ -12,7 +18,7 @@ void man_print_help(const struct cli_verb *verb)
 
 	printf("pomona %s: %s\n\nUsage: pomona %s%s%s [options]\n\n%s\n\nOptions:\n", verb->words, verb->summary, verb->words, *verb->args ? " " : "", verb->args, verb->text);
 	for (size_t i = 0; i < n; i++) {
-		g_autofree char *left = g_strdup_printf("--%s%s%s", options[i].name, options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
+		g_autofree char *left = g_strdup_printf("%s--%s%s%s", short_form(&options[i]), options[i].name, options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
 
 		printf("  %-26s %s%s\n", left, options[i].text, options[i].kind == CLI_VALUES ? " (may be repeated)" : "");
 	}
@@ -63,7 +69,7 @@ static void put_options(FILE *out, const struct cli_verb *verb)
 
 	fputs(".SH OPTIONS\n", out);
 	for (size_t i = 0; i < n; i++) {
-		fprintf(out, ".TP\n\\fB\\-\\-%s\\fR%s\\fI%s\\fR\n", options[i].name, options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
+		fprintf(out, ".TP\n\\fB%s\\-\\-%s\\fR%s\\fI%s\\fR\n", short_form(&options[i]), options[i].name, options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
 		put_roff(out, options[i].text);
 	}
 }

@@ -44,7 +44,15 @@ json_t *admin_watches(struct server *server, const struct http_request *request,
 #define ADMIN_LIBRARY_TABLE(X)
 
 /* admin_profile.c: signing, encrypting, linting of files; QR codes */
-#define ADMIN_PROFILE_TABLE(X)
+#define ADMIN_PROFILE_TABLE(X) \
+	X("/api/v1/profile-tools/verify", HTTP_POST, admin_profile_verify, 200) \
+	X("/api/v1/profile-tools/lint", HTTP_POST, admin_profile_lint, 200)
 #define ADMIN_PROFILE_RAW_TABLE(X) \
-	X("/api/v1/profile-tools/sign", HTTP_POST, admin_profile_sign)
+	X("/api/v1/profile-tools/sign", HTTP_POST, admin_profile_sign) \
+	X("/api/v1/profile-tools/encrypt", HTTP_POST, admin_profile_encrypt) \
+	X("/api/v1/profile-tools/decrypt", HTTP_POST, admin_profile_decrypt)
+json_t *admin_profile_verify(struct server *server, const struct http_request *request, GError **error);
+json_t *admin_profile_lint(struct server *server, const struct http_request *request, GError **error);
 struct http_response *admin_profile_sign(struct server *server, const struct http_request *request, GError **error);
+struct http_response *admin_profile_encrypt(struct server *server, const struct http_request *request, GError **error);
+struct http_response *admin_profile_decrypt(struct server *server, const struct http_request *request, GError **error);

@@ -149,6 +149,17 @@ static bool check_page(const struct settings *s, GError **error)
 	return true;
 }
 
+static bool check_signer(const struct settings *s, GError **error)
+{
+	const char *signer = settings_text(s, SETTING_PROFILES_SIGNER);
+
+	if (g_strcmp0(signer, "own") && g_strcmp0(signer, "tls"))
+		return pom_fail(error, POM_ERR_CONFIG, "profiles.signer must be own or tls, not \"%s\"", signer ? signer : "");
+	if (!strcmp(signer, "tls") && (!settings_text(s, SETTING_TLS_CERTIFICATE) || !settings_text(s, SETTING_TLS_KEY)))
+		return pom_fail(error, POM_ERR_CONFIG, "profiles.signer is tls, but tls.certificate and tls.key do not name your own certificate: the one that Pomona's CA makes for TLS has a new key each time");
+	return true;
+}
+
 /* It stands in certificates. */
 static bool check_ca_url(const struct settings *s, GError **error)
 {
@@ -181,7 +192,7 @@ static bool check_settings(const struct settings *s, GError **error)
 	if (settings_text(s, SETTING_TLS_KEY) && !settings_text(s, SETTING_TLS_CERTIFICATE))
 		return pom_fail(error, POM_ERR_CONFIG, "tls.key is set but tls.certificate is not");
 	return check_log_level(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error) && check_profile_cipher(s, error) && check_page(s, error) &&
-	       check_devices(s, error);
+	       check_devices(s, error) && check_signer(s, error);
 }
 
 /* Settings that lower the guard are said aloud at every start. */
@@ -373,10 +384,12 @@ static void wait_for_end(struct server *server, const sigset_t *signals)
 			return;
 		if (number != SIGHUP)
 			continue;
-		if (server_tls_load(server, &error))
-			pom_log(POM_LOG_NOTICE, "TLS certificate read again", NULL);
-		else
+		if (!server_tls_load(server, &error))
 			pom_log(POM_LOG_ERROR, "TLS certificate not changed", "why", error->message, NULL);
+		else if (!server_profile_signer_load(server, &error))
+			pom_log(POM_LOG_ERROR, "TLS certificate read again, but the signer of profiles not changed", "why", error->message, NULL);
+		else
+			pom_log(POM_LOG_NOTICE, "TLS certificate read again", NULL);
 	}
 }
 
@@ -442,7 +455,7 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	raise_limits();
 	pthread_mutex_init(&server.tls_lock, NULL);
-	ok = open_service(&server, error) && write_roots(&server, error) && server_tls_load(&server, error) && open_http(&server, error) && open_pusher(&server, error) && announce(&server, error);
+	ok = open_service(&server, error) && write_roots(&server, error) && server_tls_load(&server, error) && server_profile_signer_load(&server, error) && open_http(&server, error) && open_pusher(&server, error) && announce(&server, error);
 	if (ok) {
 		server_janitor_start(&server);
 		http_server_start(server.http);

@@ -45,6 +45,9 @@ SSL_CTX *server_tls_get(void *ctx);
 /* Makes the context from the files of the settings, or from our own CA, and puts it in place. */
 bool server_tls_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Lets profiles be signed as the settings say: POM_ERR_CONFIG when the TLS certificate must not. */
+bool server_profile_signer_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 void server_janitor_start(struct server *server);
 void server_janitor_stop(struct server *server);
 /* Lets it do at once what it does each minute. Any thread. */

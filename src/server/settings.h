@@ -43,6 +43,7 @@
 	X(SETTING_IDENTITY_SOURCE, "identity", "source", TEXT, "scep", "How devices get their identity: scep, pkcs12 (made here), scep-proxy (made by an outside CA, delivered by us) or scep-direct (the device asks the outside CA).") \
 	X(SETTING_IDENTITY_OUTSIDE, "identity", "outside", TEXT, "", "Name of the outside CA for scep-proxy and scep-direct.") \
 	X(SETTING_IDENTITY_MODERN, "identity", "pkcs12_modern", BOOL, "false", "Make PKCS#12 with AES and SHA-256, which Apple devices up to now cannot read.") \
+	X(SETTING_PROFILES_SIGNER, "profiles", "signer", TEXT, "own", "Who signs profiles: own (Pomona's profile-signing key, which is stable) or tls (tls.certificate with tls.key: devices may refuse updates when its key changes).") \
 	X(SETTING_SCEP_LEGACY, "scep", "legacy", BOOL, "true", "Accept SHA-1 and 3DES, which Apple devices still use.") \
 	X(SETTING_SCEP_DES, "scep", "legacy_des", BOOL, "false", "Accept and answer single DES, which RFC 8894 §2.9 forbids, for micromdm-family clients.") \
 	X(SETTING_APNS_URL, "apns", "url", TEXT, "https://api.push.apple.com:443", "Where pushes go.") \

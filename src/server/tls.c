@@ -5,6 +5,8 @@
 #include "base/metric.h"
 #include "core/ca.h"
 #include "server/server_internal.h"
+#include "server/system_roots.h"
+#include "service/profile_sign.h"
 
 SSL_CTX *server_tls_get(void *ctx)
 {
@@ -172,4 +174,67 @@ bool server_tls_load(struct server *server, GError **error)
 	tell_trust(server, certs);
 	pom_metric_set(POM_METRIC_CERT_EXPIRY, "tls", not_after);
 	return true;
+}
+
+static GBytes *read_file(const char *path, GError **error)
+{
+	g_autofree char *text = NULL;
+	gsize len;
+	GBytes *bytes;
+
+	if (!g_file_get_contents(path, &text, &len, error))
+		return NULL;
+	bytes = secret_bytes_new(text, len);
+	explicit_bzero(text, len);
+	return bytes;
+}
+
+static bool is_public(const struct profile_signer *signer, GPtrArray *roots, int64_t now_s)
+{
+	g_autoptr(GPtrArray) certs = g_ptr_array_new_with_free_func((GDestroyNotify)X509_free), near = g_ptr_array_new();
+
+	for (guint i = 0; i < signer->chain->len; i++) {
+		GBytes *der = signer->chain->pdata[i];
+		X509 *cert = cert_parse_der(g_bytes_get_data(der, NULL), g_bytes_get_size(der), NULL);
+
+		for (guint k = 0; cert && k < roots->len && near->len < CERT_CHAIN_MAX; k++)
+			if (cert_is_issued_by(cert, roots->pdata[k]))
+				g_ptr_array_add(near, roots->pdata[k]);
+		if (cert)
+			g_ptr_array_add(certs, cert);
+	}
+	return near->len && cert_chain_verify(signer->cert, (X509 *const *)certs->pdata, certs->len, (X509 *const *)near->pdata, near->len, now_s, false, NULL);
+}
+
+static struct profile_signer *signer_from_files(struct server *server, GError **error)
+{
+	g_autoptr(GBytes) certificate = read_file(settings_text(server->settings, SETTING_TLS_CERTIFICATE), error), key = certificate ? read_file(settings_text(server->settings, SETTING_TLS_KEY), error) : NULL;
+	g_autoptr(GPtrArray) roots = system_roots_load();
+	int64_t now_s = service_now_ms(server->service) / 1000;
+	struct profile_signer *signer = key ? profile_signer_load(certificate, key, NULL, roots, now_s, error) : NULL;
+
+	if (!signer)
+		return NULL;
+	pom_log(POM_LOG_WARNING, "profiles are signed with the TLS certificate (profiles.signer): keep its key when you renew it, or devices may refuse updates of installed profiles", "signer", signer->info->subject, NULL);
+	if (signer->missing)
+		pom_log(POM_LOG_WARNING, "tls.certificate lacks an intermediate certificate: devices will show profiles as not verified", "missing", signer->missing, NULL);
+	else if (!is_public(signer, roots, now_s))
+		pom_log(POM_LOG_WARNING, "tls.certificate leads to no public root: devices will show profiles as not verified unless they were given its root", "signer", signer->info->subject, NULL);
+	return signer;
+}
+
+bool server_profile_signer_load(struct server *server, GError **error)
+{
+	bool is_tls = !g_strcmp0(settings_text(server->settings, SETTING_PROFILES_SIGNER), "tls");
+	g_autoptr(GError) why = NULL;
+	struct profile_signer *signer = is_tls ? signer_from_files(server, &why) : NULL;
+
+	if (is_tls && !signer)
+		return pom_fail(error, POM_ERR_CONFIG, "profiles.signer is tls, but the TLS certificate cannot sign profiles: %s", why->message);
+	if (service_profile_signer_set(server->service, signer, &why))
+		return true;
+	if (g_error_matches(why, POM_ERROR, POM_ERR_PROFILE_SIGNER))
+		return pom_fail(error, POM_ERR_CONFIG, "profiles.signer is tls, but the TLS certificate cannot sign profiles: %s", why->message);
+	g_propagate_error(error, g_steal_pointer(&why));
+	return false;
 }

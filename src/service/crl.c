@@ -6,6 +6,7 @@
 #include "codec/ocsp.h"
 #include "keys/ca_make.h"
 #include "service/ca_internal.h"
+#include "service/profile_sign.h"
 
 /* A revocation is stored with the time at which it was decided, and becomes visible a little later: what lies within this of a list's making is looked at again. */
 enum { COMMIT_MARGIN_MS = 10000, SCAN_PAGE = 1000, SCAN_MAX = 100000, PUBLISH_TRIES = 8 };
@@ -507,6 +508,7 @@ json_t *service_held_list(struct service *service, GError **error)
 {
 	g_autoptr(ca_set) set = service_ca_set(service);
 	g_autoptr(store_load) load = NULL, authority_load = NULL;
+	g_autoptr(profile_signer) tls_signer = service_profile_signer(service);
 	g_autoptr(GArray) push = store_push_certificate_list(service->store, &load, error), rows = push ? store_authority_list(service->store, &authority_load, error) : NULL;
 	int64_t now_s = service_now_ms(service) / 1000, tls_end;
 	json_t *items;
@@ -521,6 +523,8 @@ json_t *service_held_list(struct service *service, GError **error)
 
 		add_held(items, name, "push", row->topic, row->not_after_ms / 1000, now_s);
 	}
+	if (tls_signer)
+		add_held(items, "profile_signing/tls", "signer", tls_signer->info->subject, tls_signer->info->not_after, now_s);
 	/* The TLS certificate is the server's: it says its end in the metric when it takes one. */
 	tls_end = pom_metric_get(POM_METRIC_CERT_EXPIRY, "tls");
 	if (tls_end)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "service/ca_internal.h"
+#include "service/profile_sign.h"
 
 int64_t service_now_ms(const struct service *service)
 {
@@ -46,6 +47,7 @@ struct service *service_new(struct store *store, const struct seal *seal, struct
 	service->identities = identity_cache_new();
 	pthread_mutex_init(&service->load_lock, NULL);
 	pthread_mutex_init(&service->crl_lock, NULL);
+	pthread_mutex_init(&service->signer_lock, NULL);
 	pthread_rwlock_init(&service->topics_lock, NULL);
 	pthread_rwlock_init(&service->ca_lock, NULL);
 	pthread_mutex_init(&service->trust_lock, NULL);
@@ -71,6 +73,8 @@ void service_free(struct service *service)
 	g_clear_pointer(&service->tls_root, g_bytes_unref);
 	pthread_mutex_destroy(&service->trust_lock);
 	pthread_mutex_destroy(&service->crl_lock);
+	pthread_mutex_destroy(&service->signer_lock);
+	profile_signer_unref(service->profile_signer);
 	pthread_mutex_destroy(&service->load_lock);
 	explicit_bzero(&service->seal, sizeof(service->seal));
 	g_free(service);

@@ -43,6 +43,7 @@ enum tls_trust {
 void service_settings_clear(struct service_settings *settings);
 
 struct identity_cache;
+struct profile_signer;
 
 struct service {
 	struct store *store;
@@ -56,6 +57,8 @@ struct service {
 	struct scep_limits *limits;
 	const struct outbound *outbound; /* NULL: nothing outside is asked */
 	pthread_mutex_t load_lock;  /* one loads topics or CAs at a time, so that an older state never replaces a newer one; taken before the others */
+	pthread_mutex_t signer_lock; /* of the pointer alone */
+	struct profile_signer *profile_signer; /* who signs profiles instead of our own key: see service_profile_signer; NULL: nobody */
 	pthread_mutex_t crl_lock;   /* one makes CRLs or seals the audit log at a time */
 	int64_t warned_ms;          /* when service_warn_expiry last ran; the janitor's */
 	pthread_rwlock_t topics_lock;
