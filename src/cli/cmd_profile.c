@@ -58,18 +58,17 @@ static void forget(char *password)
 	g_free(password);
 }
 
-/* To the file of --out, else to standard output; PROFILE transfer full, NULL: ERROR is said. The exit code. */
-static int write_profile(const struct cli *cli, GBytes *profile, GError *error)
+/* To the file of --out, else to standard output; NULL: ERROR is said. The exit code. */
+static int write_profile(const struct cli *cli, GBytes *profile, const GError *error)
 {
-	g_autoptr(GBytes) owned = profile;
 	g_autoptr(GError) inner = NULL;
 	const char *out = cli_value(cli, "out");
 	gsize len;
 	const void *data;
 
-	if (!owned)
+	if (!profile)
 		return cli_fail(error);
-	data = g_bytes_get_data(owned, &len);
+	data = g_bytes_get_data(profile, &len);
 	if (out && strcmp(out, "-"))
 		return datadir_write_file(out, data, len, 0600, &inner) ? CLI_OK : cli_fail(inner);
 	if (fwrite(data, 1, len, stdout) == len && !fflush(stdout))
@@ -118,8 +117,7 @@ static GBytes *sign_there(const struct cli *cli, GBytes *file, bool force, GErro
 int cmd_profile_sign(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GBytes) file = read_file(cli->args[0], &error);
-	GBytes *made = NULL;
+	g_autoptr(GBytes) file = read_file(cli->args[0], &error), made = NULL;
 
 	if (file)
 		made = cli_value(cli, "cert") || cli_value(cli, "key") ? sign_here(cli, file, &error) : sign_there(cli, file, cli_flag(cli, "force"), &error);
@@ -247,7 +245,7 @@ int cmd_profile_encrypt(const struct cli *cli)
 {
 	const char *cipher = cli_value(cli, "cipher");
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GBytes) file = NULL;
+	g_autoptr(GBytes) file = NULL, made = NULL;
 
 	if (!cli_value(cli, "to") == !cli_value(cli, "device"))
 		pom_fail(&error, POM_ERR_USAGE, "say for whom: --device ID or --to CERTIFICATE, one of them");
@@ -255,15 +253,16 @@ int cmd_profile_encrypt(const struct cli *cli)
 		pom_fail(&error, POM_ERR_USAGE, "--cipher must be aes256, aes128 or 3des, not \"%s\"", cipher);
 	else
 		file = read_file(cli->args[0], &error);
-	return write_profile(cli, file ? encrypt_any(cli, file, &error) : NULL, error);
+	if (file)
+		made = encrypt_any(cli, file, &error);
+	return write_profile(cli, made, error);
 }
 
 int cmd_profile_decrypt(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GBytes) file = NULL, key = NULL, cert = NULL;
+	g_autoptr(GBytes) file = NULL, key = NULL, cert = NULL, made = NULL;
 	char *password = NULL;
-	GBytes *made = NULL;
 
 	if (!cli_value(cli, "key"))
 		pom_fail(&error, POM_ERR_USAGE, "--key is missing: the private key of the identity that the profile is encrypted to");

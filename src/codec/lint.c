@@ -473,14 +473,15 @@ static void check_content(struct lint *lint, plist *profile)
 
 static void check_ends(struct lint *lint, const plist *profile)
 {
-	int64_t date;
+	const plist *duration = plist_dict_get(profile, "DurationUntilRemoval");
+	int64_t date, whole;
 	double seconds;
 
 	if (plist_get_date(plist_dict_get(profile, "RemovalDate"), &date) && date <= lint->facts->now_s)
 		lint_add(lint, LINT_ERROR, "RemovalDate", NULL, "is in the past: devices refuse the profile (MCInstallationErrorDomain 4006)");
-	if (plist_get_real(plist_dict_get(profile, "DurationUntilRemoval"), &seconds) && !(seconds > 0))
+	if ((plist_get_real(duration, &seconds) && !(seconds > 0)) || (plist_get_integer(duration, &whole) && whole <= 0))
 		lint_add(lint, LINT_ERROR, "DurationUntilRemoval", NULL, "must be more than 0 seconds");
-	if (plist_dict_get(profile, "DurationUntilRemoval") && plist_dict_get(profile, "RemovalDate"))
+	if (duration && plist_dict_get(profile, "RemovalDate"))
 		lint_add(lint, LINT_WARNING, "DurationUntilRemoval", NULL, "stands beside RemovalDate: the earlier of the two counts");
 }
 

@@ -194,30 +194,40 @@ static cms_signed *fail_signed(GError **error, int code, const char *what, const
 	return NULL;
 }
 
-static bool has_certificate(const void *data, size_t len)
+/* What a message that was refused lacks, in words; NULL: it is broken in another way. */
+static const char *what_is_missing(const void *data, size_t len, int *ret_code)
 {
-	CMS_ContentInfo *cms = asn1_parse(data, len, ASN1_ITEM_rptr(CMS_ContentInfo));
+	CMS_ContentInfo *cms = cms_check(data, len, CMS_KIND_SIGNED, PROFILE_MAX, NULL) ? asn1_parse(data, len, ASN1_ITEM_rptr(CMS_ContentInfo)) : NULL;
+	ASN1_OCTET_STRING **content = cms ? CMS_get0_content(cms) : NULL;
 	STACK_OF(X509) *certs = cms ? CMS_get1_certs(cms) : NULL;
-	bool has = sk_X509_num(certs) > 0;
+	const char *what = NULL;
 
+	*ret_code = POM_ERR_PROFILE;
+	if (content && !*content) {
+		what = "the message holds no profile: the signature is detached";
+	} else if (content && sk_X509_num(certs) <= 0) {
+		what = "no certificate is in it, so that nobody can verify it: sign it again, with the certificate of the signer and its chain";
+		*ret_code = POM_ERR_PROFILE_NO_CERTIFICATE;
+	}
 	sk_X509_pop_free(certs, X509_free);
 	CMS_ContentInfo_free(cms);
 	ERR_clear_error();
-	return has;
+	return what;
 }
 
 static cms_signed *open_signed(const void *data, size_t len, GError **error)
 {
 	g_autoptr(GError) cause = NULL;
 	g_autoptr(cms_signed) message = cms_signed_parse(data, len, NULL, 0, PROFILE_MAX, &cause);
+	const char *missing;
+	int code;
 
-	if (message && !message->content)
-		return fail_signed(error, POM_ERR_PROFILE, "the message holds no profile: the signature is detached", "");
-	if (message)
+	if (message && message->content)
 		return g_steal_pointer(&message);
-	if (g_error_matches(cause, POM_ERROR, POM_ERR_CMS_MALFORMED) && cms_check(data, len, CMS_KIND_SIGNED, PROFILE_MAX, NULL) && !has_certificate(data, len))
-		return fail_signed(error, POM_ERR_PROFILE_NO_CERTIFICATE, "no certificate is in it, so that nobody can verify it: sign it again, with the certificate of the signer and its chain", "");
-	return fail_signed(error, cause->code, "it is broken: ", cause->message);
+	missing = what_is_missing(data, len, &code);
+	if (missing)
+		return fail_signed(error, code, missing, "");
+	return fail_signed(error, cause ? cause->code : POM_ERR_PROFILE, "it is broken: ", cause ? cause->message : "it holds nothing");
 }
 
 bool mobileconfig_is_signed(const void *data, size_t len)
