@@ -276,6 +276,7 @@ int cmd_profile_decrypt(const struct cli *cli)
 
 static void print_findings(const json_t *report, const char *path)
 {
+	int errors = (int)json_integer_value(json_object_get(report, "errors")), warnings = (int)json_integer_value(json_object_get(report, "warnings"));
 	const json_t *item;
 	size_t i;
 
@@ -284,7 +285,7 @@ static void print_findings(const json_t *report, const char *path)
 
 		printf("%-8s %s%s%s%s%s%s\n", text_of(item, "severity"), where, *where ? " " : "", text_of(item, "what"), mend ? ": " : "", mend ? mend : "", json_is_true(json_object_get(item, "fixable")) ? " [--fix]" : "");
 	}
-	printf("%s: %" JSON_INTEGER_FORMAT " errors, %" JSON_INTEGER_FORMAT " warnings%s\n", path, json_integer_value(json_object_get(report, "errors")), json_integer_value(json_object_get(report, "warnings")),
+	printf("%s: %d error%s, %d warning%s%s\n", path, errors, errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s",
 	       json_is_true(json_object_get(report, "encrypted")) ? " (the content is encrypted, and was not looked at)" : "");
 }
 

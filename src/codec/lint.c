@@ -246,7 +246,7 @@ static void say_unknown(struct lint *lint, const char *key, const char *where, s
 	if (lint->report->findings->len < LINT_FINDINGS_MAX && scope.has_head)
 		find_nearest(key, common->first, common->n_keys, &nearest, &least);
 	mend = nearest ? g_strdup_printf("did you mean \"%s\"?", nearest) : NULL;
-	lint_add(lint, LINT_WARNING, where, mend, "this key is not known here: devices pass it over");
+	lint_add(lint, LINT_WARNING, where, mend, "this key is not known here: devices may pass it over");
 }
 
 static bool is_one_of(const char *value, const char *values)

@@ -548,7 +548,16 @@ def lint_finds_the_mistakes():
     equal(lint(good())["findings"][0]["what"][:26], "the profile is not signed:", "unsigned")
     equal(lint(openssl_sign(good(), LEAF))["findings"], [], "signed")
     code, out, _ = tool("lint", keep("l", xml(mistakes()[3][0])))
-    expect(code == 1 and b"error    PayloadIdentifier is missing: one can be made [--fix]" in out and b"1 errors, 1 warnings" in out, out.decode())
+    expect(code == 1 and b"error    PayloadIdentifier is missing: one can be made [--fix]" in out and b"1 error, 1 warning" in out, out.decode())
+
+
+@case
+def what_is_served_has_no_mistakes():
+    s = server()
+    served = s.profile(s.link())
+    report = lint(served)
+    equal((report["findings"], report["signed"]), ([], True), "enrollment profile")
+    equal(verify(served, *here())["ok"], True, "enrollment profile")
 
 
 @case
