@@ -290,3 +290,10 @@ plist *enroll_transport_build(const struct enroll_profile *profile)
 	mobileconfig_add(tree, identity_payload(profile, base, "transport"));
 	return tree;
 }
+
+bool enroll_is_own_identifier(const char *url, const char *identifier, bool enrollment)
+{
+	g_autofree char *base = enroll_base_identifier(url), *enroll = g_strconcat(base, ".enroll", NULL), *anchors = g_strconcat(base, ".anchors", NULL), *below = g_strconcat(enroll, ".", NULL);
+
+	return !g_ascii_strcasecmp(identifier, enroll) || (!enrollment && (!g_ascii_strcasecmp(identifier, anchors) || !g_ascii_strncasecmp(identifier, below, strlen(below))));
+}

@@ -11,3 +11,18 @@ char *note_anchor_new(int64_t number)
 {
 	return g_strdup_printf(NOTE_ANCHOR "%" G_GINT64_FORMAT, number);
 }
+
+const char *note_profile(const char *note, bool *ret_removes)
+{
+	*ret_removes = note && g_str_has_prefix(note, NOTE_REMOVE);
+	if (*ret_removes)
+		return note + strlen(NOTE_REMOVE);
+	return note && g_str_has_prefix(note, NOTE_INSTALL) ? note + strlen(NOTE_INSTALL) : NULL;
+}
+
+bool note_is_library(const char *note)
+{
+	bool removes;
+
+	return note && (!strcmp(note, NOTE_PROFILES) || note_profile(note, &removes));
+}

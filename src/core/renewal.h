@@ -1,4 +1,4 @@
-/* Commands of the server itself: new identities and new roots for enrolled devices. Such a command is queued with a note and without content; its content is made when the
+/* Commands of the server itself: new identities and new roots for enrolled devices, and profiles of the library. Such a command is queued with a note and without content; its content is made when the
  * device fetches it, so that no secret waits in the queue and a challenge begins to live when it is given. */
 #pragma once
 
@@ -9,8 +9,16 @@
 #define NOTE_RENEWAL "renewal"
 #define NOTE_ANCHOR "anchor:" /* and the newest generation whose root is in it */
 
+#define NOTE_INSTALL "install:" /* and the name of a profile in the library */
+#define NOTE_REMOVE "remove:"
+#define NOTE_PROFILES "profiles" /* which profiles has it? */
+
 enum { RENEWAL_RETRY_MS = 24 * 3600 * 1000, RENEWAL_CHALLENGE_TTL_MS = 24 * 3600 * 1000, RENEWAL_AT_ONCE = 200 };
 
 /* "anchor:3" → 3; 0: another note, or none. */
 int64_t note_anchor(const char *note);
 char *note_anchor_new(int64_t number);
+/* The profile that a note is about, borrowed from it, and whether it goes; NULL: another note, or none. */
+const char *note_profile(const char *note, bool *ret_removes);
+/* Whether the library queued it. */
+bool note_is_library(const char *note);

@@ -41,7 +41,30 @@ json_t *admin_device_ca_remove(struct server *server, const struct http_request 
 json_t *admin_watches(struct server *server, const struct http_request *request, GError **error);
 
 /* admin_library.c: profiles in the library, groups, attributes */
-#define ADMIN_LIBRARY_TABLE(X)
+#define ADMIN_LIBRARY_TABLE(X) \
+	X("/api/v1/profiles", HTTP_GET, admin_library_list, 200) \
+	X("/api/v1/profiles", HTTP_POST, admin_library_add, 201) \
+	X("/api/v1/profiles/{}", HTTP_GET, admin_library_show, 200) \
+	X("/api/v1/profiles/{}", HTTP_DELETE, admin_library_remove, 200) \
+	X("/api/v1/profiles/{}/versions", HTTP_GET, admin_library_versions, 200) \
+	X("/api/v1/profiles/{}/versions/{}", HTTP_GET, admin_library_get, 200) \
+	X("/api/v1/profiles/{}/assign", HTTP_POST, admin_library_assign, 200) \
+	X("/api/v1/profiles/{}/unassign", HTTP_POST, admin_library_unassign, 200) \
+	X("/api/v1/profiles/{}/devices", HTTP_GET, admin_library_status, 200) \
+	X("/api/v1/profiles/{}/devices/{}/resend", HTTP_POST, admin_library_resend, 202) \
+	X("/api/v1/groups", HTTP_GET, admin_group_list, 200) \
+	X("/api/v1/groups", HTTP_POST, admin_group_new, 201) \
+	X("/api/v1/groups/{}", HTTP_GET, admin_group_show, 200) \
+	X("/api/v1/groups/{}", HTTP_DELETE, admin_group_remove, 200) \
+	X("/api/v1/groups/{}/members", HTTP_GET, admin_group_members, 200) \
+	X("/api/v1/groups/{}/members", HTTP_POST, admin_group_change, 200) \
+	X("/api/v1/devices/{}/profiles", HTTP_GET, admin_device_profiles, 200) \
+	X("/api/v1/devices/{}/attributes", HTTP_GET, admin_device_attributes, 200) \
+	X("/api/v1/devices/{}/attributes", HTTP_POST, admin_device_set, 200) \
+	X("/api/v1/devices/{}/facts", HTTP_GET, admin_device_facts, 200)
+#define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
+ADMIN_LIBRARY_TABLE(X)
+#undef X
 
 /* admin_profile.c: signing, encrypting, linting of files; QR codes */
 #define ADMIN_PROFILE_TABLE(X) \

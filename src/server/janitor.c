@@ -1,8 +1,9 @@
-/* One thread for what time alone makes due: last-seen times, our TLS certificate, CRLs, audit chain, renewal of identities, expiry warnings. */
+/* One thread for what time alone makes due: last-seen times, our TLS certificate, CRLs, audit chain, renewal of identities, expiry warnings, profiles on their way. */
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/server_internal.h"
 #include "service/ota.h"
+#include "service/library.h"
 
 enum { TICK_S = 2, MINUTE_MS = 60 * 1000, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
 
@@ -61,17 +62,21 @@ static void say(const char *what, GError *error)
 	g_clear_error(&error);
 }
 
-/* What must be seen soon after it was decided. */
-static void often(struct server *server)
+/* What must be seen soon after it was decided. True: some of it is left. */
+static bool often(struct server *server)
 {
 	GError *error = NULL;
+	bool more = false;
 
 	if (!service_audit_seal(server->service, &error))
 		say("the audit log could not be sealed", g_steal_pointer(&error));
 	if (!service_crl_refresh(server->service, &error))
 		say("a CRL could not be made", g_steal_pointer(&error));
+	if (!service_library_work(server->service, &more, &error))
+		say("profiles could not be brought to devices", g_steal_pointer(&error));
 	if (tls_generation_is_due(server))
 		renew_tls(server, service_now_ms(server->service));
+	return more;
 }
 
 static void each_minute(struct server *server)
@@ -81,6 +86,8 @@ static void each_minute(struct server *server)
 
 	if (!service_renewal_scan(server->service, &n, &error))
 		say("identities could not be looked at for renewal", g_steal_pointer(&error));
+	if (!service_library_minute(server->service, &error))
+		say("profiles that wait could not be looked at", g_steal_pointer(&error));
 	if (!service_renew_own(server->service, &error))
 		say("a certificate of the CA could not be renewed", g_steal_pointer(&error));
 	if (service_has_closed_token(server->service) && !service_ca_reload(server->service, &error))
@@ -109,10 +116,10 @@ static void *janitor_main(void *data)
 
 	pthread_mutex_lock(&server->janitor_lock);
 	while (!server->stopping) {
-		bool hurry = server->hurry;
+		bool hurry = server->hurry, more;
 		int64_t now_ms;
 
-		server->hurry = false;
+		server->hurry = server->nudged = false;
 		pthread_mutex_unlock(&server->janitor_lock);
 		now_ms = service_now_ms(server->service);
 		flush(server);
@@ -124,13 +131,13 @@ static void *janitor_main(void *data)
 			each_minute(server);
 			next_minute = now_ms + MINUTE_MS;
 		}
-		often(server);
+		more = often(server);
 		if (tls_is_due(server, now_ms))
 			renew_tls(server, now_ms);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += TICK_S;
 		pthread_mutex_lock(&server->janitor_lock);
-		if (!server->stopping && !server->hurry)
+		if (!server->stopping && !server->hurry && !server->nudged && !more)
 			pthread_cond_timedwait(&server->janitor_wake, &server->janitor_lock, &until);
 	}
 	pthread_mutex_unlock(&server->janitor_lock);
@@ -153,6 +160,14 @@ void server_janitor_hurry(struct server *server)
 {
 	pthread_mutex_lock(&server->janitor_lock);
 	server->hurry = true;
+	pthread_cond_signal(&server->janitor_wake);
+	pthread_mutex_unlock(&server->janitor_lock);
+}
+
+void server_janitor_nudge(struct server *server)
+{
+	pthread_mutex_lock(&server->janitor_lock);
+	server->nudged = true;
 	pthread_cond_signal(&server->janitor_wake);
 	pthread_mutex_unlock(&server->janitor_lock);
 }

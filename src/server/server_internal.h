@@ -24,7 +24,7 @@ struct server {
 
 	pthread_mutex_t janitor_lock;
 	pthread_cond_t janitor_wake;
-	bool stopping, hurry;
+	bool stopping, hurry, nudged;
 	pthread_t janitor;
 };
 
@@ -52,3 +52,5 @@ void server_janitor_start(struct server *server);
 void server_janitor_stop(struct server *server);
 /* Lets it do at once what it does each minute. Any thread. */
 void server_janitor_hurry(struct server *server);
+/* Lets it do at once what must be seen soon. Any thread. */
+void server_janitor_nudge(struct server *server);

@@ -1,8 +1,11 @@
 /* What administrators ask for, as JSON. */
 #include <string.h>
 
+#include "codec/cms.h"
+#include "core/renewal.h"
 #include "service/answer.h"
 #include "service/enroll.h"
+#include "service/library_device.h"
 #include "service/service.h"
 
 enum { LIST_MAX = 1000, TOKEN_BYTES = 32, NAME_LEN = 255 };
@@ -78,6 +81,10 @@ json_t *service_device_show(struct service *service, const char *id, GError **er
 	json_object_set_new(o, "awaiting_configuration", json_boolean(epoch.awaiting_configuration));
 	json_object_set_new(o, "has_unlock_token", json_boolean(epoch.has_unlock_token));
 	json_object_set_new(o, "has_bootstrap_token", json_boolean(epoch.has_bootstrap_token));
+	if (!service_device_more(service, row.id, o, error)) {
+		json_decref(o);
+		return NULL;
+	}
 	return o;
 }
 
@@ -147,18 +154,85 @@ static plist *parse_command(GBytes *body, bool is_plist, char **ret_uuid, GError
 	return json ? plist_from_json(json, "command", error) : NULL;
 }
 
+/* Whether IDENTIFIER is that of the profile that the device is managed by: of this server's address, or of the one that it was enrolled with. */
+static bool is_enrollment(struct service *service, const struct enrollment_row *row, const char *identifier)
+{
+	g_autoptr(store_load) load = NULL;
+	struct renewal_facts facts;
+	struct enroll_served served = {0};
+	bool is = enroll_is_own_identifier(service->settings.url, identifier, true);
+
+	if (!is && row->active_epoch && store_renewal_facts(service->store, row->id, row->active_epoch, &facts, &load, NULL) && facts.served && enroll_served_parse(facts.served, &served, NULL))
+		is = enroll_is_own_identifier(served.url, identifier, true);
+	enroll_served_clear(&served);
+	return is;
+}
+
+/* The property list in Command.Payload, whoever signed it; transfer full. */
+static plist *payload_tree(const void *data, size_t len, GError **error)
+{
+	g_autoptr(cms_signed) message = NULL;
+
+	if (!len || *(const uint8_t *)data != 0x30)
+		return plist_parse(data, len, NULL, error);
+	message = cms_signed_parse(data, len, NULL, 0, COMMAND_BODY_MAX, error);
+	if (!message)
+		return NULL;
+	if (!message->content) {
+		pom_fail(error, POM_ERR_PROFILE, "the signed message holds no profile");
+		return NULL;
+	}
+	return plist_parse(g_bytes_get_data(message->content, NULL), g_bytes_get_size(message->content), NULL, error);
+}
+
+static bool check_install(const plist *inner, GError **error)
+{
+	size_t len;
+	const void *data = plist_get_data(plist_dict_get(inner, "Payload"), &len);
+	g_autoptr(GError) cause = NULL;
+	g_autoptr(plist) tree = NULL;
+	const plist *content;
+
+	if (!data)
+		return pom_fail(error, POM_ERR_COMMAND_INVALID, "Command.Payload is missing or no data: it must be the bytes of a configuration profile");
+	tree = payload_tree(data, len, &cause);
+	content = plist_dict_get(tree, "PayloadContent");
+	for (size_t i = 0; plist_get_type(content) == PLIST_ARRAY && i < plist_count(content); i++)
+		if (!g_strcmp0(plist_get_string(plist_dict_get(plist_child(content, i), "PayloadType")), "com.apple.mdm"))
+			return pom_fail(error, POM_ERR_COMMAND_ENROLLMENT, "Command.Payload holds a com.apple.mdm payload (PayloadContent[%zu]): it would replace the enrollment. A new identity is sent with \"pomona device renew\"", i);
+	if (!tree || !mobileconfig_check(tree, &cause))
+		return pom_fail(error, POM_ERR_COMMAND_INVALID, "Command.Payload is no profile that a device takes: %s", cause->message);
+	return true;
+}
+
+/* What would take the device away from us, or can only fail. */
+static bool check_command(struct service *service, const struct enrollment_row *row, const plist *inner, GError **error)
+{
+	const char *type = plist_get_string(plist_dict_get(inner, "RequestType")), *identifier = plist_get_string(plist_dict_get(inner, "Identifier"));
+
+	if (!g_strcmp0(type, "InstallProfile"))
+		return check_install(inner, error);
+	if (!g_strcmp0(type, "RemoveProfile") && identifier && is_enrollment(service, row, identifier))
+		return pom_fail(error, POM_ERR_COMMAND_ENROLLMENT, "%s is the profile that this device is managed by: without it the device is not managed any more. It is removed on the device itself (Settings, General,"
+		                " VPN & Device Management), or the device is erased (EraseDevice)", identifier);
+	return true;
+}
+
 json_t *service_command_send(struct service *service, const char *id, GBytes *body, bool is_plist, GError **error)
 {
 	struct pom_id fresh = pom_id_new(service->clock, service->random);
-	g_autofree char *row_id = resolve(service, id, error), *own_uuid = NULL;
+	g_autofree char *own_uuid = NULL;
+	g_autoptr(store_load) load = NULL;
 	g_auto(command_auto) command = {0};
-	plist *inner = row_id ? parse_command(body, is_plist, &own_uuid, error) : NULL;
+	struct enrollment_row row;
+	g_autoptr(plist) inner = store_enrollment_get(service->store, id, &row, &load, error) ? parse_command(body, is_plist, &own_uuid, error) : NULL;
 	const char *uuid = own_uuid ? own_uuid : fresh.text;
 
-	if (!inner || !command_build(inner, uuid, &command, error) || !store_command_add(service->store, row_id, uuid, &command, NULL, service_now_ms(service), error))
+	if (!inner || !check_command(service, &row, inner, error) || !command_build(g_steal_pointer(&inner), uuid, &command, error) ||
+	    !store_command_add(service->store, row.id, uuid, &command, NULL, service_now_ms(service), error))
 		return NULL;
 	wake(service);
-	return json_pack("{s:s, s:s, s:s}", "command_uuid", uuid, "id", row_id, "request_type", command.request_type);
+	return json_pack("{s:s, s:s, s:s}", "command_uuid", uuid, "id", row.id, "request_type", command.request_type);
 }
 
 static json_t *command_json(const struct command_row *c)
@@ -219,7 +293,15 @@ json_t *service_command_show(struct service *service, const char *uuid, GError *
 
 json_t *service_command_cancel(struct service *service, const char *uuid, GError **error)
 {
-	if (!store_command_cancel(service->store, uuid, service_now_ms(service), error))
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GBytes) result = NULL;
+	struct command_row row;
+	bool removes;
+
+	if (!store_command_get(service->store, uuid, &row, &result, &load, error) || !store_command_cancel(service->store, uuid, service_now_ms(service), error))
+		return NULL;
+	if (note_profile(row.note, &removes) &&
+	    !service_library_happen(service, &(struct library_happening){.enrollment_id = row.enrollment_id, .profile = note_profile(row.note, &removes), .event = LIBRARY_CANCELED, .command_uuid = uuid}, NULL, error))
 		return NULL;
 	return json_pack("{s:s, s:s}", "command_uuid", uuid, "status", "Canceled");
 }

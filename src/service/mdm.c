@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "core/renewal.h"
 #include "service/ota.h"
+#include "service/library_device.h"
 #include "service/renewal.h"
 
 enum { CONFLICT_TRIES = 8 };
@@ -160,17 +161,21 @@ bool service_checkin(struct service *service, const struct device_proof *proof, 
 }
 
 /* Writes what the report says of its command. */
-static bool apply_report(struct service *service, const struct report *report, const struct report_load *load, const struct report_plan *plan, GBytes *body, int64_t now_ms, GError **error)
+static bool apply_report(struct service *service, const struct report *report, const plist *tree, const struct report_load *load, const struct report_plan *plan, GBytes *body, int64_t now_ms, GError **error)
 {
 	gsize len;
 	const void *data = g_bytes_get_data(body, &len);
 
 	switch (plan->action) {
 	case REPORT_DO_FINISH:
-		if (load->command.note && !service_noted_report(service, &load->command, report->status, error))
+		/* First what follows from it: when this process ends between the two, the device says it again. */
+		if ((load->command.note && !service_noted_report(service, &load->command, report, error)) ||
+		    (report->status == REPORT_ACKNOWLEDGED && !service_library_learn(service, &load->command, tree, error)))
 			return false;
 		return store_command_finish(service->store, &load->command, report_status_name(report->status), data, len, now_ms, error);
 	case REPORT_DO_DEFER:
+		if (note_is_library(load->command.note) && !service_library_report(service, &load->command, report, error))
+			return false;
 		return store_command_defer(service->store, &load->command, now_ms, plan->push_again_ms, error);
 	case REPORT_DO_NOTHING:
 		break;
@@ -218,30 +223,34 @@ static bool try_command(struct service *service, const char *id, int64_t epoch, 
 {
 	struct command_next next = {0};
 	GError *inner = NULL;
+	bool ok = true;
 
 	*ret_canceled = false;
 	if (!store_command_next(service->store, id, epoch, plan->with_deferred, report->command_uuid, expired ? NOTE_RENEWAL : NULL, &next, error))
 		return false;
 	if (next.note) {
 		*ret_body = service_noted_command(service, id, epoch, &next, &inner);
-		/* What the server wants for itself must not keep a device from the commands of people. */
-		if (!*ret_body) {
+		/* A profile of the library is not given up for what may pass: the device comes again. */
+		if (!*ret_body && note_is_library(next.note) && pom_error_info_of(inner)->retry && inner->code != POM_ERR_INTERNAL) {
+			g_propagate_error(error, inner);
+			ok = false;
+		} else if (!*ret_body) {
+			/* What the server wants for itself must not keep a device from the commands of people. */
 			pom_log(POM_LOG_ERROR, "a profile for a device could not be made", "enrollment", id, "what", next.note, "why", inner->message, NULL);
-			g_clear_error(&inner);
-			*ret_canceled = store_command_cancel(service->store, next.uuid, service_now_ms(service), &inner);
+			ok = service_noted_unmade(service, id, &next, inner, ret_canceled, error);
 			g_clear_error(&inner);
 		}
 	} else {
 		*ret_body = g_steal_pointer(&next.body);
 	}
 	command_next_clear(&next);
-	return true;
+	return ok;
 }
 
 static bool next_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, bool expired, GBytes **ret_body, GError **error)
 {
-	/* The server queues a renewal and a new root at most. */
-	enum { OWN_MAX = 2 };
+	/* More than these in one request only when a library is full of what cannot be made. */
+	enum { OWN_MAX = 64 };
 	bool canceled = true;
 
 	/* An expired identity is served nothing but a new one. */
@@ -276,7 +285,7 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 	set_subject(subject, &report.who, load.facts.device.id);
 	ok = check_channel(&report, &load, now_ms, &id, &epoch, &serves, error) &&
 	     report_decide(&report, load.where, load.command.n_not_now, now_ms, &plan, error) &&
-	     apply_report(service, &report, &load, &plan, body, now_ms, error) &&
+	     apply_report(service, &report, tree, &load, &plan, body, now_ms, error) &&
 	     (!serves || next_command(service, id, epoch, &report, &plan, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
 	if (ok) {
 		if (plan.unknown_command)

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "service/enroll.h"
+#include "service/library_device.h"
 #include "service/renewal.h"
 
 enum { SECRET_BYTES = 24 };
@@ -193,7 +194,7 @@ static plist *anchors_tree(struct service *service, const char *enrollment_id, G
 	return tree;
 }
 
-GBytes *service_noted_command(struct service *service, const char *enrollment_id, int64_t epoch, const struct command_next *next, GError **error)
+static GBytes *own_command(struct service *service, const char *enrollment_id, int64_t epoch, const struct command_next *next, GError **error)
 {
 	g_autoptr(plist) tree = !strcmp(next->note, NOTE_RENEWAL) ? renewal_tree(service, enrollment_id, epoch, error) : anchors_tree(service, enrollment_id, error);
 	g_autoptr(GBytes) profile = tree ? service_profile_finish(service, tree, error) : NULL;
@@ -211,10 +212,30 @@ GBytes *service_noted_command(struct service *service, const char *enrollment_id
 	return command_build(inner, next->uuid, &command, error) ? g_bytes_ref(command.body) : NULL;
 }
 
-bool service_noted_report(struct service *service, const struct command_row *command, enum report_status status, GError **error)
+GBytes *service_noted_command(struct service *service, const char *enrollment_id, int64_t epoch, const struct command_next *next, GError **error)
 {
+	return note_is_library(next->note) ? service_library_command(service, enrollment_id, next, error) : own_command(service, enrollment_id, epoch, next, error);
+}
+
+bool service_noted_unmade(struct service *service, const char *enrollment_id, const struct command_next *next, const GError *why, bool *ret_gone, GError **error)
+{
+	g_autoptr(GError) inner = NULL;
+
+	*ret_gone = false;
+	if (note_is_library(next->note) && !service_library_unmade(service, enrollment_id, next, why->message, error))
+		return false;
+	/* Who has taken it back already has done the same. */
+	*ret_gone = store_command_cancel(service->store, next->uuid, service_now_ms(service), &inner) || g_error_matches(inner, POM_ERROR, POM_ERR_CONFLICT) || g_error_matches(inner, POM_ERROR, POM_ERR_NOT_FOUND);
+	return true;
+}
+
+bool service_noted_report(struct service *service, const struct command_row *command, const struct report *report, GError **error)
+{
+	enum report_status status = report->status;
 	int64_t anchor = note_anchor(command->note);
 
+	if (note_is_library(command->note))
+		return service_library_report(service, command, report, error);
 	if (status == REPORT_ACKNOWLEDGED && anchor)
 		return store_anchor_set(service->store, command->enrollment_id, command->epoch, anchor, error);
 	if (status == REPORT_ERROR || status == REPORT_COMMAND_FORMAT_ERROR) {

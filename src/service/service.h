@@ -30,6 +30,7 @@ struct service_settings {
 	bool pkcs12_modern;
 	char **device_attributes;  /* asked of devices that enroll over the air, NULL-terminated; NULL: the standard */
 	int watch_policy;          /* enum watch_policy */
+	int64_t library_deliver_ms, library_answer_ms; /* how long a profile waits to be fetched, and answered; 0: the standard */
 	int profile_cipher;        /* NID of the cipher of profiles encrypted to a device */
 	char *contact;             /* whom people ask who enroll: text, mail address, telephone number or URL; NULL: nobody is named */
 	bool enroll_ota;           /* the button of a link's page starts the over-the-air way */
@@ -65,6 +66,8 @@ struct service {
 	char **topics;             /* of our push certificates */
 	void (*wake_push)(void *ctx); /* called after something was put into the outbox; may be NULL */
 	void *wake_ctx;
+	void (*library_changed)(void *ctx); /* called when devices are to be looked at by service_library_work; may be NULL */
+	void *library_changed_ctx;
 	void (*reload_tls)(void *ctx); /* called after a rekey's end; may be NULL */
 	void *reload_tls_ctx;
 	void (*ca_changed)(void *ctx); /* called after administrators changed a CA: devices may need new roots or identities at once; may be NULL */

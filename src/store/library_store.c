@@ -59,7 +59,7 @@ GArray *store_attribute_list(struct store *store, const char *enrollment_id, sto
 	return rows;
 }
 
-bool store_attribute_change(struct store *store, const char *enrollment_id, const struct attribute_row *changes, size_t n, int64_t now_ms, GError **error)
+bool store_attribute_change(struct store *store, const char *enrollment_id, const struct attribute_row *changes, size_t n, int64_t now_ms, const struct audit_entry *audit, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
 
@@ -68,7 +68,8 @@ bool store_attribute_change(struct store *store, const char *enrollment_id, cons
 			db_batch_add(batch, Q_ATTRIBUTE_PUT, db_text(enrollment_id), db_text(changes[i].name), db_bytes(changes[i].sealed), db_int(now_ms));
 		else
 			db_batch_add(batch, Q_ATTRIBUTE_REMOVE, db_text(enrollment_id), db_text(changes[i].name));
-	return n == 0 || store_run(store, batch, error);
+	store_batch_audit(store, batch, audit);
+	return store_run(store, batch, error);
 }
 
 /* ---- profiles ---- */

@@ -14,7 +14,7 @@ GArray *store_fact_list(struct store *store, const char *enrollment_id, const ch
 /* ---- attributes ---- */
 struct attribute_row { const char *name; GBytes *sealed; int64_t updated_ms; }; /* "attribute/<enrollment id>.<name>/value"; SEALED NULL in a change: the attribute goes */
 GArray *store_attribute_list(struct store *store, const char *enrollment_id, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool store_attribute_change(struct store *store, const char *enrollment_id, const struct attribute_row *changes, size_t n, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_attribute_change(struct store *store, const char *enrollment_id, const struct attribute_row *changes, size_t n, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- profiles ---- */
 struct library_profile_row {
