@@ -6,6 +6,7 @@
 #include "base/metric.h"
 #include "codec/qr.h"
 #include "server/admin_internal.h"
+#include "service/library.h"
 
 enum { BODY_MAX = 12 << 20, PUBLIC = 1 };
 
@@ -202,12 +203,13 @@ static bool add_qr(json_t *reply, const char *url, GError **error)
 
 static json_t *link_new(struct server *server, const struct http_request *request, GError **error)
 {
-	static const char *const keys[] = {"user", "device", "ttl_seconds", "ota", "qr", NULL};
+	static const char *const keys[] = {"user", "email", "device", "ttl_seconds", "ota", "qr", NULL};
 	g_autoptr(json_t) body = admin_body(request, error);
 	struct link_request wish = {0};
 	struct link_made made = {0};
 	bool qr = false;
 	json_t *reply = NULL;
+	const char *email = NULL;
 
 	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "user", &wish.user_name, error) || !admin_get_text(body, "device", &wish.device_name, error))
 		return NULL;
@@ -217,8 +219,10 @@ static json_t *link_new(struct server *server, const struct http_request *reques
 	}
 	if (!get_flag(body, "ota", &wish.ota, error) || !get_flag(body, "qr", &qr, error))
 		return NULL;
+	if (!admin_get_text(body, "email", &email, error) || !service_email_check(email, error))
+		return NULL;
 	wish.ttl_s = json_integer_value(json_object_get(body, "ttl_seconds"));
-	if (service_link_new(server->service, &wish, &made, error)) {
+	if (service_link_new(server->service, &wish, &made, error) && service_link_email(server->service, made.id, email, error)) {
 		g_autofree char *expires = pom_time_format(made.expires_ms), *fingerprints = service_trust_fingerprints(server->service);
 
 		reply = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", made.id, "url", made.url, "profile_url", made.profile_url, "ota_url", made.ota_url, "expires", expires);

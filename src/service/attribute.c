@@ -6,7 +6,7 @@
 #include "service/ca_internal.h"
 #include "service/library_device.h"
 
-enum { LIST_MAX = 1000, ATTRIBUTES_MAX = 64 };
+enum { LIST_MAX = 1000, ATTRIBUTES_MAX = 64, EMAIL_MAX = 254 };
 
 /* Those that "device show" says. */
 static const char *const main_facts[] = {"DeviceName", "OSVersion", "ModelName", "IsSupervised", "IsActivationLockEnabled", "BatteryLevel", "AvailableDeviceCapacity", "SecurityInfo.PasscodePresent", "SecurityInfo.FDE_Enabled"};
@@ -113,6 +113,22 @@ json_t *service_device_set(struct service *service, const char *actor, const cha
 	                            AUDIT(actor, "device.attributes", row_id, audit_detail("names", names->str, NULL)), error))
 		return NULL;
 	return service_device_attributes(service, row_id, error);
+}
+
+bool service_email_check(const char *email, GError **error)
+{
+	const char *at = email ? strchr(email, '@') : NULL;
+
+	if (!email)
+		return true;
+	if (!at || at == email || !at[1] || strchr(at + 1, '@') || strlen(email) > EMAIL_MAX || strpbrk(email, " <>\"'\t\r\n") || !variable_value_check("email", email, NULL))
+		return pom_fail(error, POM_ERR_BAD_REQUEST, "email must be an address such as ann@example.org, of at most %d bytes", EMAIL_MAX);
+	return true;
+}
+
+bool service_link_email(struct service *service, const char *link_id, const char *email, GError **error)
+{
+	return !email || store_link_email(service->store, link_id, email, error);
 }
 
 static json_t *fact_value(const struct fact_row *row)
