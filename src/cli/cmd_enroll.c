@@ -12,12 +12,12 @@
 static json_t *link_wish(const struct cli *cli, GError **error)
 {
 	g_autoptr(json_t) body = json_object();
+	static const char *const texts[] = {"user", "email", "device"};
 	int64_t ttl = 0;
 
-	if (cli_value(cli, "user"))
-		json_object_set_new(body, "user", json_string(cli_value(cli, "user")));
-	if (cli_value(cli, "device"))
-		json_object_set_new(body, "device", json_string(cli_value(cli, "device")));
+	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
+		if (cli_value(cli, texts[i]))
+			json_object_set_new(body, texts[i], json_string(cli_value(cli, texts[i])));
 	if (cli_value(cli, "ttl")) {
 		if (!cli_parse_time(cli_value(cli, "ttl"), &ttl, error))
 			return NULL;

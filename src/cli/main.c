@@ -44,8 +44,8 @@ const struct cli_verb cli_verbs[] = {
 	 "pomona enroll new --user \"Ann Example\" --qr\n\n"
 	 "Prints the link to give to the device's user. It can be opened several times, until the device has enrolled or the time is up. Only now can its QR code be made:"
 	 " the link itself is not kept, only a hash of it.",
-	 OPTIONS({"user", CLI_VALUE, "NAME", "who will use the device"}, {"device", CLI_VALUE, "NAME", "what the device is called"},
-	         {"ttl", CLI_VALUE, "TIME", "how long the link works: 30m, 24h, 7d"}, {"ota", CLI_FLAG, NULL, "enroll over the air: the device says who it is before it is given a profile"},
+	 OPTIONS({"user", CLI_VALUE, "NAME", "who will use the device"}, {"email", CLI_VALUE, "ADDRESS", "that person's address, for ${user.email} in profiles"},
+	         {"device", CLI_VALUE, "NAME", "what the device is called"}, {"ttl", CLI_VALUE, "TIME", "how long the link works: 30m, 24h, 7d"}, {"ota", CLI_FLAG, NULL, "enroll over the air: the device says who it is before it is given a profile"},
 	         {"qr", CLI_FLAG, NULL, "draw the link as a QR code on the terminal"},
 	         {"svg", CLI_VALUE, "FILE", "write the QR code to an SVG file"}),
 	 CLI_COMMON_API, cmd_enroll_new},
