@@ -82,8 +82,10 @@ static bool walk_variable(struct walk *w, const char *p, GString *out, const cha
 	value = w->get(w->ctx, name);
 	if (!value)
 		return pom_fail(w->error, POM_ERR_VARIABLE_VALUE, "%s: the device has no value for ${%s}", w->path->str, name);
-	if (!variable_value_check(name, value, w->error))
+	if (!variable_value_check(name, value, w->error)) {
+		g_prefix_error(w->error, "%s: ", w->path->str);
 		return false;
+	}
 	w->output += strlen(value);
 	if (w->output > VARIABLES_OUTPUT_MAX)
 		return pom_fail(w->error, POM_ERR_VARIABLE_VALUE, "with its variables replaced the profile is larger than %d MiB", VARIABLES_OUTPUT_MAX >> 20);
