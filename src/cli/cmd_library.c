@@ -207,8 +207,9 @@ static json_t *attributes_of(const struct cli *cli, GError **error)
 		text = equals[1] == '@' ? cli_read_file(equals + 2, &len, error) : g_strdup(equals + 1);
 		if (!text)
 			return NULL;
-		if (equals[1] == '@')
-			g_strchomp(text);
+		/* The end of the file's last line is not meant. */
+		for (size_t n = strlen(text); equals[1] == '@' && n && (text[n - 1] == '\n' || text[n - 1] == '\r'); n--)
+			text[n - 1] = '\0';
 		if (!g_utf8_validate(text, -1, NULL)) {
 			pom_fail(error, POM_ERR_USAGE, "the value of %s is not UTF-8", key);
 			return NULL;
