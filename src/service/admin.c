@@ -185,12 +185,13 @@ static plist *payload_tree(const void *data, size_t len, GError **error)
 	return plist_parse(g_bytes_get_data(message->content, NULL), g_bytes_get_size(message->content), NULL, error);
 }
 
-static bool check_install(const plist *inner, GError **error)
+static bool check_install(struct service *service, const struct enrollment_row *row, const plist *inner, GError **error)
 {
 	size_t len;
 	const void *data = plist_get_data(plist_dict_get(inner, "Payload"), &len);
 	g_autoptr(GError) cause = NULL;
 	g_autoptr(plist) tree = NULL;
+	const char *identifier;
 	const plist *content;
 
 	if (!data)
@@ -200,6 +201,9 @@ static bool check_install(const plist *inner, GError **error)
 	for (size_t i = 0; plist_get_type(content) == PLIST_ARRAY && i < plist_count(content); i++)
 		if (!g_strcmp0(plist_get_string(plist_dict_get(plist_child(content, i), "PayloadType")), "com.apple.mdm"))
 			return pom_fail(error, POM_ERR_COMMAND_ENROLLMENT, "Command.Payload holds a com.apple.mdm payload (PayloadContent[%zu]): it would replace the enrollment. A new identity is sent with \"pomona device renew\"", i);
+	identifier = plist_get_string(plist_dict_get(tree, "PayloadIdentifier"));
+	if (identifier && is_enrollment(service, row, identifier))
+		return pom_fail(error, POM_ERR_COMMAND_ENROLLMENT, "Command.Payload has the PayloadIdentifier %s of the profile that this device is managed by, and would replace it", identifier);
 	if (!tree || !mobileconfig_check(tree, &cause))
 		return pom_fail(error, POM_ERR_COMMAND_INVALID, "Command.Payload is no profile that a device takes: %s", cause->message);
 	return true;
@@ -211,7 +215,7 @@ static bool check_command(struct service *service, const struct enrollment_row *
 	const char *type = plist_get_string(plist_dict_get(inner, "RequestType")), *identifier = plist_get_string(plist_dict_get(inner, "Identifier"));
 
 	if (!g_strcmp0(type, "InstallProfile"))
-		return check_install(inner, error);
+		return check_install(service, row, inner, error);
 	if (!g_strcmp0(type, "RemoveProfile") && identifier && is_enrollment(service, row, identifier))
 		return pom_fail(error, POM_ERR_COMMAND_ENROLLMENT, "%s is the profile that this device is managed by: without it the device is not managed any more. It is removed on the device itself (Settings, General,"
 		                " VPN & Device Management), or the device is erased (EraseDevice)", identifier);

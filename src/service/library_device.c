@@ -324,30 +324,40 @@ bool service_library_work(struct service *service, bool *ret_more, GError **erro
 {
 	g_autoptr(store_load) load = NULL;
 	g_autoptr(GArray) works = store_library_work(service->store, "", WORKS, &load, error);
+	GError *first = NULL;
+	bool ok = true;
 	int pages = PAGES;
 
 	if (!works)
 		return false;
+	/* What cannot be done now must not keep the rest from it. */
 	for (guint i = 0; i < works->len; i++)
-		if (!do_work(service, &g_array_index(works, struct library_work, i), &pages, error))
-			return false;
-	*ret_more = works->len == WORKS || (works->len && pages == 0);
-	return true;
+		ok &= do_work(service, &g_array_index(works, struct library_work, i), &pages, first ? NULL : &first);
+	*ret_more = ok && (works->len == WORKS || (works->len && pages == 0));
+	if (first)
+		g_propagate_error(error, first);
+	return ok;
 }
 
 bool service_library_minute(struct service *service, GError **error)
 {
 	g_autoptr(store_load) load = NULL;
 	g_autoptr(GArray) due = store_library_due(service->store, service_now_ms(service), DUE_AT_ONCE, &load, error);
+	GError *first = NULL;
+	bool ok = true;
 	size_t n;
 
-	for (guint i = 0; due && i < due->len; i++) {
+	if (!due)
+		return false;
+	for (guint i = 0; i < due->len; i++) {
 		const struct library_due *d = &g_array_index(due, struct library_due, i);
 
-		if (!service_library_happen(service, &(struct library_happening){.enrollment_id = d->enrollment_id, .profile = d->profile, .event = LIBRARY_TIME}, NULL, error))
-			return false;
+		ok &= service_library_happen(service, &(struct library_happening){.enrollment_id = d->enrollment_id, .profile = d->profile, .event = LIBRARY_TIME}, NULL, first ? NULL : &first);
 	}
-	return due && store_library_purge(service->store, &n, error);
+	if (ok)
+		return store_library_purge(service->store, &n, error);
+	g_propagate_error(error, first);
+	return false;
 }
 
 /* ---- values of variables ---- */

@@ -131,6 +131,8 @@ static void add_activate(struct store *store, struct db_batch *batch, const stru
 	db_batch_add(batch, Q_ENROLLMENT_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch));
 	if (w->facts->certificate.link_id)
 		db_batch_add(batch, Q_ENROLLMENT_OWNER, db_text(w->enrollment_id), db_text(w->facts->certificate.link_id));
+	/* It may have been erased, restored, supervised since it told them. */
+	db_batch_add(batch, Q_FACT_FORGET, db_text(w->enrollment_id));
 	store_batch_library_device(store, batch, w->enrollment_id, w->now_ms);
 	store_batch_event(store, batch, w->enrollment_id, "Enrolled", NULL, w->now_ms);
 }

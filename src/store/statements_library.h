@@ -27,6 +27,7 @@
 	X(FACT_PUT, "ttti", "", ANY, WRITE, \
 	  "INSERT INTO fact (enrollment_id, name, value, learnt_at) VALUES ($1, $2, $3, $4)" \
 	  " ON CONFLICT (enrollment_id, name) DO UPDATE SET value = excluded.value, learnt_at = excluded.learnt_at") \
+	X(FACT_FORGET, "t", "", ANY, WRITE, "DELETE FROM fact WHERE enrollment_id = $1") \
 	/* The oldest beyond $2 go. */ \
 	X(FACT_TRIM, "ti", "", ANY, WRITE, \
 	  "DELETE FROM fact WHERE enrollment_id = $1 AND name IN (SELECT f.name FROM fact f WHERE f.enrollment_id = $1 ORDER BY f.learnt_at DESC, f.name LIMIT 1000 OFFSET $2)") \

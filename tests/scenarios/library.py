@@ -186,7 +186,7 @@ def versions_are_kept_byte_for_byte():
         equal(add(s, signed, "--encrypt", "never")["version"], 3, "other options")
         out = os.path.join(s.root, "out")
         for number, wanted in ((1, first), (2, signed)):
-            code, _, err = s.cli_code("profile", "get", "wifi", "--version", str(number), "--output", out)
+            code, _, err = s.cli_code("profile", "get", "wifi", "--version", str(number), "-o", out)
             equal((code, pathlib.Path(out).read_bytes() == wanted), (0, True), f"version {number} {err}")
             equal(os.stat(out).st_mode & 0o777, 0o600, "mode")
         rows = s.cli("profile", "versions", "wifi")
@@ -704,6 +704,8 @@ def commands_that_would_end_the_enrollment_are_refused():
         for data in (plistlib.dumps(mdm), cms_sign(plistlib.dumps(mdm), key, cert), d.server.profile(s.link())):
             status, body, _ = send("InstallProfile", Payload=data)
             equal((status, body["code"]), (409, "POM-E5221"), f"{body}")
+        status, body, _ = send("InstallProfile", Payload=plistlib.dumps(profile(payload(), identifier=own)))
+        equal((status, body["code"]), (409, "POM-E5221"), "the identifier of the enrollment")
         for keys, text in (({}, "Command.Payload"), ({"Payload": "text"}, "Command.Payload"), ({"Payload": b""}, "Command.Payload"), ({"Payload": b"hello"}, "Command.Payload"),
                            ({"Payload": plistlib.dumps({"PayloadType": "Configuration"})}, "PayloadVersion"), ({"Payload": plistlib.dumps(profile({"PayloadType": "x"}))}, "PayloadContent[0]")):
             status, body, _ = send("InstallProfile", **keys)
@@ -727,6 +729,10 @@ def facts_are_learnt_and_bounded():
         facts = {f["name"]: f["value"] for f in s.cli("device", "facts", d.udid)}
         equal(facts, {"IsSupervised": True, "DeviceName": "Ann's iPhone", "BatteryLevel": 0.5, "Blob": {"$data": "YWJj"}, "SecurityInfo.PasscodePresent": True})
         equal(s.cli("device", "show", d.id)["facts"], {"DeviceName": "Ann's iPhone", "IsSupervised": True, "BatteryLevel": 0.5, "SecurityInfo.PasscodePresent": True})
+        # Who enrolls again has been somewhere else.
+        d.hang_up()
+        d.enroll(s.link())
+        equal(s.cli("device", "facts", d.udid), [])
         # Not what an error says, nor without end.
         s.cli("command", "send", d.id, "DeviceInformation")
         d.says["DeviceInformation"] = "Error", {"QueryResponses": {"IsSupervised": False}}
