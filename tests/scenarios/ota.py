@@ -10,6 +10,24 @@ warnings.filterwarnings("ignore", "SHA1 signatures are deprecated")
 NO_APNS = ("--apns-url", "https://127.0.0.1:1")
 
 
+_shared = []
+
+
+@contextlib.contextmanager
+def shared():
+    """A server that several cases use one after another, and the factory whose devices it knows: (server, factory)."""
+    if not _shared:
+        s = Server(*NO_APNS)
+        factory = Factory()
+        factory.add_to(s)
+        _shared.append((s, factory))
+    try:
+        yield _shared[0]
+    except BaseException as e:
+        e.log = "\n--- server log ---\n" + "\n".join(_shared[0][0].logs().splitlines()[-40:])
+        raise
+
+
 class OtaDevice(Device):
     """A device with a factory identity."""
 
@@ -184,9 +202,7 @@ def by_pkcs12_and_with_another_cipher():
 
 @case
 def people_press_install_twice():
-    with Server(*NO_APNS) as s:
-        factory = Factory()
-        factory.add_to(s)
+    with shared() as (s, factory):
         link = s.link()
         d = OtaDevice(s, factory).begin(link).get_transport()
         first = d.transport
@@ -210,9 +226,7 @@ def people_press_install_twice():
 
 @case
 def forms_of_the_message():
-    with Server(*NO_APNS) as s:
-        factory, link = Factory(), s.link()
-        factory.add_to(s)
+    with shared() as (s, factory):
         lower = Factory("Lower Device CA", issuer=factory)
         modern = Factory("Modern Device CA", bits=2048, digest=hashes.SHA256, ended=False)
         modern.add_to(s)
@@ -238,9 +252,8 @@ def forms_of_the_message():
 
 @case
 def messages_that_are_refused():
-    with Server(*NO_APNS) as s:
-        factory, foreign = Factory(), Factory("Another Device CA")
-        factory.add_to(s)
+    with shared() as (s, factory):
+        foreign = Factory("Another Device CA")
         link, others = s.link(), s.link()
         d = OtaDevice(s, factory).begin(link)
         challenge = d.service["Challenge"]
@@ -290,9 +303,7 @@ def self_signed_identity():
 
 @case
 def devices_that_are_refused():
-    with Server(*NO_APNS) as s:
-        factory = Factory()
-        factory.add_to(s)
+    with shared() as (s, factory):
         link = s.link()
         d = OtaDevice(s, factory).begin(link)
         other = OtaDevice(s, factory).begin(link)
@@ -342,9 +353,7 @@ def devices_that_are_refused():
 
 @case
 def identities_that_cannot_receive_it():
-    with Server(*NO_APNS) as s:
-        factory = Factory()
-        factory.add_to(s)
+    with shared() as (s, factory):
         link = s.link()
         d = OtaDevice(s, factory).begin(link)
         payload = d.open_profile(d.say()[1])["PayloadContent"][0]["PayloadContent"]
@@ -376,15 +385,19 @@ def identities_that_cannot_receive_it():
 
 @case
 def two_devices_at_once():
-    with Server(*NO_APNS) as s, concurrent.futures.ThreadPoolExecutor(8) as pool:
-        factory = Factory()
-        factory.add_to(s)
+    with shared() as (s, factory), concurrent.futures.ThreadPoolExecutor(8) as pool:
         link = s.link()
         devices = [OtaDevice(s, factory).begin(link) for _ in range(8)]
         answers = sorted(status for status, _ in pool.map(lambda d: d.say(), devices))
         equal(answers, [200] + [403] * 7, "one link, one device")
         bound = s.cli("enroll", "show", link["id"])
         equal(bound["device_id"], bound["bound_device"]["udid"])
+
+
+@case
+def the_shared_server_ends_well():
+    while _shared:
+        _shared.pop()[0].close()
 
 
 @case
