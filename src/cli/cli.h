@@ -84,6 +84,9 @@ bool cli_parse_time(const char *text, int64_t *ret, GError **error);
 /* A file, or standard input for "-"; NUL-terminated, transfer full. POM_ERR_IO. */
 char *cli_read_file(const char *path, gsize *ret_len, GError **error);
 
+/* PROFILE to the file of --out (mode 0600: it may hold secrets), else to standard output; NULL: ERROR is said. The exit code. */
+int cli_write_profile(const struct cli *cli, GBytes *profile, const GError *error);
+
 /* The value behind "KEY=": JSON, text, or with @FILE and @- a file's text. transfer full; POM_ERR_USAGE. */
 json_t *cli_parse_value(const char *key, const char *text, GError **error);
 

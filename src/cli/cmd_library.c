@@ -64,21 +64,14 @@ int cmd_profile_versions(const struct cli *cli)
 	return cli_show_list(cli, path, columns, G_N_ELEMENTS(columns));
 }
 
-/* Mode 0600 from the start: a profile may hold secrets. */
-static bool write_out(const char *file, const guchar *data, gsize len, GError **error)
-{
-	if (!file || !strcmp(file, "-"))
-		return fwrite(data, 1, len, stdout) == len || pom_fail(error, POM_ERR_IO, "standard output cannot be written");
-	return g_file_set_contents_full(file, (const char *)data, (gssize)len, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL) || pom_fail(error, POM_ERR_IO, "%s cannot be written", file);
-}
-
 int cmd_profile_get(const struct cli *cli)
 {
 	const char *version = cli_value(cli, "version") ? cli_value(cli, "version") : "newest";
 	g_autofree char *escaped = g_uri_escape_string(version, NULL, FALSE), *tail = g_strconcat("/versions/", escaped, NULL), *path = cli_path(cli, "profiles", tail);
 	g_autoptr(GError) error = NULL;
 	g_autoptr(json_t) reply = cli_call(cli, "GET", path, NULL, NULL, &error);
-	g_autofree guchar *data = NULL;
+	g_autoptr(GBytes) file = NULL;
+	guchar *data;
 	gsize len;
 
 	if (!reply)
@@ -88,7 +81,8 @@ int cmd_profile_get(const struct cli *cli)
 		return CLI_OK;
 	}
 	data = g_base64_decode(json_string_value(json_object_get(reply, "file")), &len);
-	return write_out(cli_value(cli, "output"), data, len, &error) ? CLI_OK : cli_fail(error);
+	file = g_bytes_new_take(data, len);
+	return cli_write_profile(cli, file, error);
 }
 
 int cmd_profile_remove(const struct cli *cli)

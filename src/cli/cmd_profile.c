@@ -58,8 +58,7 @@ static void forget(char *password)
 	g_free(password);
 }
 
-/* To the file of --out, else to standard output; NULL: ERROR is said. The exit code. */
-static int write_profile(const struct cli *cli, GBytes *profile, const GError *error)
+int cli_write_profile(const struct cli *cli, GBytes *profile, const GError *error)
 {
 	g_autoptr(GError) inner = NULL;
 	const char *out = cli_value(cli, "out");
@@ -121,7 +120,7 @@ int cmd_profile_sign(const struct cli *cli)
 
 	if (file)
 		made = cli_value(cli, "cert") || cli_value(cli, "key") ? sign_here(cli, file, &error) : sign_there(cli, file, cli_flag(cli, "force"), &error);
-	return write_profile(cli, made, error);
+	return cli_write_profile(cli, made, error);
 }
 
 /* ---- verify ---- */
@@ -255,7 +254,7 @@ int cmd_profile_encrypt(const struct cli *cli)
 		file = read_file(cli->args[0], &error);
 	if (file)
 		made = encrypt_any(cli, file, &error);
-	return write_profile(cli, made, error);
+	return cli_write_profile(cli, made, error);
 }
 
 int cmd_profile_decrypt(const struct cli *cli)
@@ -269,7 +268,7 @@ int cmd_profile_decrypt(const struct cli *cli)
 	else if ((file = read_file(cli->args[0], &error)) && read_option(cli, "key", &key, &error) && read_option(cli, "cert", &cert, &error) && read_password(cli, &password, &error))
 		made = profile_file_decrypt(file, key, cert, password, pom_random_system(), &error);
 	forget(password);
-	return write_profile(cli, made, error);
+	return cli_write_profile(cli, made, error);
 }
 
 /* ---- lint ---- */
