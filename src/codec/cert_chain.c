@@ -74,14 +74,20 @@ static bool run(X509_STORE_CTX *ctx, int64_t at_s, bool ca_leaf, GError **error)
 	return !ca_leaf || check_room(X509_STORE_CTX_get0_chain(ctx), error);
 }
 
-/* Of all but the anchor, which is trusted as it is. */
-static bool check_digests(const STACK_OF(X509) *chain, GError **error)
+/* What no age excuses. The anchor's own signature does not count. */
+static bool check_strength(const STACK_OF(X509) *chain, GError **error)
 {
-	for (int i = 0; i + 1 < sk_X509_num(chain); i++) {
+	int n = sk_X509_num(chain);
+
+	for (int i = 0; i < n; i++) {
+		X509 *cert = sk_X509_value(chain, i);
+		EVP_PKEY *key = X509_get0_pubkey(cert);
 		int digest_nid = NID_undef;
 
-		if (!X509_get_signature_info(sk_X509_value(chain, i), &digest_nid, NULL, NULL, NULL) || is_outdated_digest(digest_nid))
-			return refuse(sk_X509_value(chain, i), X509_V_ERR_CA_MD_TOO_WEAK, error);
+		if (i + 1 < n && (!X509_get_signature_info(cert, &digest_nid, NULL, NULL, NULL) || is_outdated_digest(digest_nid)))
+			return refuse(cert, X509_V_ERR_CA_MD_TOO_WEAK, error);
+		if (!key || !cert_key_check(key, NULL))
+			return refuse(cert, X509_V_ERR_CA_KEY_TOO_SMALL, error);
 	}
 	return true;
 }
@@ -95,7 +101,7 @@ static bool run_ageless(X509_STORE_CTX *ctx, GError **error)
 	X509_VERIFY_PARAM_set_auth_level(param, CHAIN_AUTH_LEVEL_AGELESS);
 	if (X509_verify_cert(ctx) != 1)
 		return refuse(X509_STORE_CTX_get_current_cert(ctx), X509_STORE_CTX_get_error(ctx), error);
-	return check_digests(X509_STORE_CTX_get0_chain(ctx), error);
+	return check_strength(X509_STORE_CTX_get0_chain(ctx), error);
 }
 
 bool cert_chain_verify_ageless(X509 *leaf, X509 *const *intermediates, size_t n, X509 *const *roots, size_t n_roots, GError **error)

@@ -434,6 +434,45 @@ static void test_chain(void)
 		X509_free(made[i]);
 }
 
+/* What cannot be renewed is judged by everything but its dates, SHA-1 and 1,024 bits. */
+static void test_ageless_chain(void)
+{
+	static const struct { const char *name; int leaf, intermediates[3], root; bool ok; } cases[] = {
+		{"two levels", LEAF, {SUB, NONE}, ROOT, true}, {"expired", EXPIRED, {NONE}, ROOT, true}, {"not yet", FUTURE, {NONE}, ROOT, true}, {"SHA-1", SHA1_LEAF, {SHA1_SUB, NONE}, ROOT, true},
+		{"anchor need not be a root", LEAF, {NONE}, SUB, true}, {"intermediate missing", LEAF, {NONE}, ROOT, false}, {"root of the same name", SUB, {NONE}, OTHER_ROOT, false},
+		{"issued by a leaf", NO_CA, {LEAF, SUB, NONE}, ROOT, false}, {"forged", FORGED, {SUB, NONE}, ROOT, false}, {"512 bits", WEAK_LEAF, {WEAK, NONE}, ROOT, false}, {"no anchor", SUB, {ROOT, NONE}, NONE, false},
+	};
+	X509 *made[NODES];
+	g_autoptr(GBytes) der = NULL;
+	g_autoptr(X509) md5 = NULL;
+
+	for (int i = 0; i < NODES; i++)
+		made[i] = make_node(i, made);
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		X509 *intermediates[3];
+		g_autoptr(GError) error = NULL;
+		size_t n = 0;
+
+		while (n < G_N_ELEMENTS(intermediates) && cases[i].intermediates[n] != NONE) {
+			intermediates[n] = made[cases[i].intermediates[n]];
+			n++;
+		}
+		g_test_message("%s", cases[i].name);
+		g_assert_cmpint(cert_chain_verify_ageless(made[cases[i].leaf], intermediates, n, &made[MAX(cases[i].root, 0)], cases[i].root != NONE, &error), ==, cases[i].ok);
+		if (!cases[i].ok)
+			g_assert_error(error, POM_ERROR, POM_ERR_CERT_UNTRUSTED);
+		g_assert_cmpuint(ERR_peek_error(), ==, 0);
+	}
+	g_assert_false(cert_chain_verify_ageless(made[LEAF], NULL, 0, made, CERT_CHAIN_MAX + 1, NULL));
+	/* MD5 is older than any excuse. */
+	g_assert_cmpint(X509_sign(made[EXPIRED], node_key(ROOT), EVP_md5()), >, 0);
+	der = cert_format_der(made[EXPIRED]);
+	md5 = cert_parse_der(g_bytes_get_data(der, NULL), g_bytes_get_size(der), NULL);
+	g_assert_false(cert_chain_verify_ageless(md5, NULL, 0, &made[ROOT], 1, NULL));
+	for (int i = 0; i < NODES; i++)
+		X509_free(made[i]);
+}
+
 static void test_name(void)
 {
 	static const struct {
@@ -826,6 +865,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/cert/build-options", test_build_options);
 	g_test_add_func("/cert/subject-text", test_subject_text);
 	g_test_add_func("/cert/chain", test_chain);
+	g_test_add_func("/cert/chain-ageless", test_ageless_chain);
 	g_test_add_func("/cert/name", test_name);
 	g_test_add_func("/cert/issued-by", test_issued_by);
 	g_test_add_func("/cert/exponents", test_exponents);

@@ -557,6 +557,24 @@ static void test_profile_anchors(void)
 	enroll_served_clear(&served);
 }
 
+/* Exactly the identity, and none that the enrollment profile would take for its own. */
+static void test_transport_profile(void)
+{
+	struct enroll_served served = served_at("https://mdm.example.org");
+	struct enroll_profile p = {.link_id = "01890000-0000-7000-8000-AABBCCDDEEFF", .organization = "Org", .served = &served, .topic = "t", .common_name = "n", .scep_url = "https://mdm.example.org/scep",
+	                           .challenge = "c", .key_size = 2048};
+	g_autoptr(plist) transport = enroll_transport_build(&p), whole = enroll_profile_build(&p);
+	const plist *payloads = plist_dict_get(transport, "PayloadContent"), *identity = plist_child(payloads, 0), *later = plist_child(plist_dict_get(whole, "PayloadContent"), 0);
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(mobileconfig_check(transport, &error));
+	g_assert_cmpuint(plist_count(payloads), ==, 1);
+	g_assert_cmpstr(plist_get_string(plist_dict_get(identity, "PayloadType")), ==, "com.apple.security.scep");
+	g_assert_cmpstr(plist_get_string(plist_dict_get(identity, "PayloadUUID")), !=, plist_get_string(plist_dict_get(later, "PayloadUUID")));
+	g_assert_cmpstr(plist_get_string(plist_dict_get(transport, "PayloadIdentifier")), !=, plist_get_string(plist_dict_get(whole, "PayloadIdentifier")));
+	enroll_served_clear(&served);
+}
+
 static void test_served(void)
 {
 	struct enroll_served served = served_at("https://mdm.example.org"), again;
@@ -566,6 +584,12 @@ static void test_served(void)
 	g_assert_cmpstr(again.url, ==, served.url);
 	g_assert_cmpint(again.access_rights, ==, 8191);
 	g_assert_true(again.sign_message && g_strv_equal((const char *const *)again.capabilities, (const char *const *)served.capabilities));
+	/* A watch's payload is without what is the phone's. */
+	enroll_served_drop(&again, ENROLL_CAPABILITY_TOKEN);
+	g_assert_cmpuint(g_strv_length(again.capabilities), ==, g_strv_length(served.capabilities) - 1);
+	g_assert_false(g_strv_contains((const char *const *)again.capabilities, ENROLL_CAPABILITY_TOKEN));
+	enroll_served_drop(&again, "never there");
+	g_assert_cmpuint(g_strv_length(again.capabilities), ==, g_strv_length(served.capabilities) - 1);
 	enroll_served_clear(&again);
 	enroll_served_clear(&served);
 	g_assert_false(enroll_served_parse("{}", &again, NULL));
@@ -830,6 +854,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/enroll/profile", test_profile);
 	g_test_add_func("/core/profile_anchors", test_profile_anchors);
 	g_test_add_func("/core/served", test_served);
+	g_test_add_func("/core/transport-profile", test_transport_profile);
 	g_test_add_func("/core/checkin/bound_device", test_bound_device);
 	g_test_add_func("/core/scep_profiles", test_scep_profiles);
 	g_test_add_func("/core/profile_names", test_profile_names);

@@ -56,6 +56,25 @@ static void test_seal(void)
 	g_assert_null(seal_open(&seal, "t", "r", "c", NULL, NULL));
 }
 
+/* RFC 4231 section 4.3; and a sub-key is another for each label and each key. */
+static void test_hmac(void)
+{
+	struct seal one = {.key = {1}}, two = {.key = {2}};
+	uint8_t mac[32], a[32], b[32];
+	g_autofree char *hex = NULL;
+
+	hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, mac);
+	hex = hex_format(mac, sizeof(mac));
+	g_assert_cmpstr(hex, ==, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	seal_derive(&one, "x", a);
+	seal_derive(&one, "y", b);
+	g_assert_true(memcmp(a, b, sizeof(a)) && memcmp(a, one.key, sizeof(a)));
+	seal_derive(&two, "x", b);
+	g_assert_true(memcmp(a, b, sizeof(a)));
+	seal_derive(&one, "x", b);
+	g_assert_cmpmem(a, sizeof(a), b, sizeof(b));
+}
+
 static void test_seal_file(void)
 {
 	g_autofree char *dir = g_dir_make_tmp("pomona-keys-XXXXXX", NULL), *path = g_build_filename(dir, "seal.key", NULL);
@@ -234,6 +253,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/keys/seal", test_seal);
 	g_test_add_func("/keys/seal-file", test_seal_file);
+	g_test_add_func("/keys/hmac", test_hmac);
 	g_test_add_func("/keys/signer-forms", test_signer_forms);
 	g_test_add_func("/keys/enveloped", test_enveloped);
 	g_test_add_func("/keys/decrypt-failures", test_decrypt_failures);

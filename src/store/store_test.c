@@ -2,7 +2,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
-#include "store/store.h"
+#include "store/ota_store.h"
 
 static int64_t now = 1700000000000;
 
@@ -190,6 +190,127 @@ static void test_scep_facts(struct fixture *f, gconstpointer data)
 }
 
 /* Two requests with one key at once: the row of the first is superseded, so its certificate must not be handed out. */
+/* A link has one device, and what was given before it had one ends; a transport identity of the link neither ends the link's others nor with them. */
+static void test_over_the_air(struct fixture *f, gconstpointer data)
+{
+	const struct ota_attributes first = {.udid = "U1", .serial = "S1"}, second = {.udid = "U2", .serial = "S2"};
+	uint8_t key[32], other[32], hash[32];
+	struct ota_challenge challenge = {.id = "C1", .common_name = "t", .profile = "default", .max_keys = 1, .expires_ms = now + 1000};
+	struct ota_identified identified = {.link_id = "L1", .attributes = &first, .attributes_json = "{}", .factory_ca = "ca", .factory_spki_sha256 = key, .challenge = &challenge, .event = "e", .now_ms = now};
+	struct ota_identified rival = identified;
+	struct certificate_new transport = {.serial = "T1", .authority_id = "ca", .generation_id = "g", .subject = "t", .challenge_id = "C1", .transaction_id = "tx", .ota_link_id = "L1", .device_id = "U1",
+	                                    .not_before_ms = now - 1, .not_after_ms = now + 1000, .issued_ms = now};
+	struct certificate_row row;
+	struct link_whole whole;
+	g_autoptr(store_load) load = NULL, of_early = NULL, of_transport = NULL, of_late = NULL, after = NULL;
+	g_autoptr(GError) error = NULL;
+	struct ota_load ota;
+	bool found;
+
+	hash_of('k', key);
+	hash_of('o', other);
+	hash_of('c', challenge.secret_hash);
+	add_link(f, "L1", 'a');
+	g_assert_true(issue(f, "L1", "01", 'e', 0));
+	g_assert_true(store_ota_identify(f->store, &identified, 0, NULL));
+	g_assert_true(store_certificate_get(f->store, "01", &row, &of_early, NULL));
+	g_assert_cmpint(row.state, ==, CERTIFICATE_REVOKED);
+	rival.attributes = &second;
+	rival.factory_spki_sha256 = other;
+	g_assert_false(store_ota_identify(f->store, &rival, 0, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_STORE_CONFLICT);
+	/* The transport identity, then the link's own. */
+	g_assert_true(store_certificate_reserve(f->store, &transport, &(struct certificate_right){0}, NULL));
+	g_autoptr(GBytes) der = g_bytes_new("T1", 2);
+	g_assert_true(store_certificate_issue(f->store, "T1", der, NULL));
+	g_assert_true(issue(f, "L1", "02", 'f', 3));
+	g_assert_true(store_certificate_get(f->store, "T1", &row, &of_transport, NULL));
+	g_assert_cmpint(row.state, ==, CERTIFICATE_ISSUED);
+	g_assert_cmpstr(row.ota_link_id, ==, "L1");
+	g_assert_null(row.link_id);
+	cert_hash("T1", hash);
+	g_assert_true(store_ota_load(f->store, "L1", hash, &ota, NULL));
+	g_assert_true(ota.facts.bound && ota.certificate.known);
+	g_assert_cmpstr(ota.facts.udid, ==, "U1");
+	g_assert_cmpstr(ota.certificate.ota_link_id, ==, "L1");
+	/* Again: only on what was read. */
+	g_clear_error(&error);
+	challenge.id = "C2";
+	hash_of('d', challenge.secret_hash);
+	g_assert_true(store_ota_identify(f->store, &identified, ota.facts.version, NULL));
+	challenge.id = "C3";
+	hash_of('f', challenge.secret_hash);
+	g_assert_false(store_ota_identify(f->store, &identified, ota.facts.version, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_STORE_CONFLICT);
+	ota_load_clear(&ota);
+	g_assert_true(store_link_get(f->store, "L1", &whole, &load, NULL));
+	g_assert_cmpstr(whole.device_id, ==, "U1");
+	g_assert_cmpint(whole.ota.n_identities, ==, 2);
+	/* The link's end is that of all that it gave. */
+	g_assert_true(store_link_revoke(f->store, "L1", now, &found, NULL) && found);
+	g_assert_true(store_certificate_get(f->store, "T1", &row, &after, NULL));
+	g_assert_cmpint(row.state, ==, CERTIFICATE_REVOKED);
+	g_assert_true(store_certificate_get(f->store, "02", &row, &of_late, NULL));
+	g_assert_cmpint(row.state, ==, CERTIFICATE_REVOKED);
+}
+
+/* A pairing is granted once and used once, in time; those that nobody fetched a token for do not pile up. */
+static void test_pairings(struct fixture *f, gconstpointer data)
+{
+	const struct ota_attributes watch = {.udid = "W1", .serial = "S1", .product = "Watch6,1"};
+	uint8_t key[32], security[32], nonce[32], wrong[32];
+	g_autoptr(GBytes) sealed = g_bytes_new("s", 1);
+	struct link_new link = {.id = "LW", .challenge_id = "c-LW", .common_name = "cn", .secret_sealed = sealed, .created_ms = now, .expires_ms = now + 1000, .device_id = "W1"};
+	struct pairing_load pairing;
+	struct link_load loaded;
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = NULL;
+
+	hash_of('k', key);
+	hash_of('n', nonce);
+	hash_of('w', wrong);
+	hash_of('L', link.token_hash);
+	hash_of('M', link.secret_hash);
+	for (int i = 0; i < WATCH_OPEN_MAX + 3; i++) {
+		g_autofree char *id = g_strdup_printf("P%d", i);
+
+		hash_of((char)('0' + i), security);
+		g_assert_true(store_pairing_add(f->store, id, security, &watch, key, now, now + 100, NULL));
+	}
+	rows = store_pairing_list(f->store, "", 100, &load, NULL);
+	g_assert_cmpuint(rows->len, ==, WATCH_OPEN_MAX);
+	hash_of('0', security);
+	g_assert_true(store_pairing_by_security(f->store, security, &pairing, NULL));
+	g_assert_false(pairing.facts.known);
+	pairing_load_clear(&pairing);
+	hash_of((char)('0' + WATCH_OPEN_MAX + 2), security);
+	g_assert_true(store_pairing_by_security(f->store, security, &pairing, NULL));
+	g_assert_true(pairing.facts.known);
+	g_assert_false(store_pairing_grant(f->store, &pairing.facts, "E1", nonce, now + 100, now + 200, NULL, NULL));
+	g_assert_true(store_pairing_grant(f->store, &pairing.facts, "E1", nonce, now + 1, now + 200, NULL, NULL));
+	g_assert_false(store_pairing_grant(f->store, &pairing.facts, "E2", nonce, now + 1, now + 200, NULL, NULL));
+	pairing_load_clear(&pairing);
+	g_assert_true(store_pairing_by_security(f->store, security, &pairing, NULL));
+	g_assert_cmpstr(pairing.facts.phone_id, ==, "E1");
+	g_assert_false(store_pairing_use(f->store, &pairing.facts, wrong, &link, now + 2, NULL, NULL));
+	g_assert_false(store_pairing_use(f->store, &pairing.facts, nonce, &link, now + 200, NULL, NULL));
+	g_assert_true(store_link_load(f->store, link.token_hash, &loaded, NULL));
+	g_assert_false(loaded.facts.known);
+	link_load_clear(&loaded);
+	g_assert_true(store_pairing_use(f->store, &pairing.facts, nonce, &link, now + 2, NULL, NULL));
+	g_assert_false(store_pairing_use(f->store, &pairing.facts, nonce, &link, now + 2, NULL, NULL));
+	g_assert_true(store_link_load(f->store, link.token_hash, &loaded, NULL));
+	g_assert_true(loaded.facts.known);
+	g_assert_cmpstr(loaded.device_id, ==, "W1");
+	link_load_clear(&loaded);
+	pairing_load_clear(&pairing);
+	g_assert_true(store_pairing_purge(f->store, now + 150, NULL));
+	g_clear_pointer(&load, store_load_free);
+	g_clear_pointer(&rows, g_array_unref);
+	rows = store_pairing_list(f->store, "", 100, &load, NULL);
+	g_assert_cmpuint(rows->len, ==, 1);
+}
+
 static void test_superseded_row(struct fixture *f, gconstpointer data)
 {
 	struct certificate_new first = {.serial = "01", .authority_id = "ca", .generation_id = "g", .subject = "cn", .link_id = "L1", .challenge_id = "c-L1", .transaction_id = "tx", .spki_sha256 = {'x'},
@@ -634,6 +755,8 @@ int main(int argc, char **argv)
 	ADD("same-certificate", test_same_certificate);
 	ADD("users", test_users);
 	ADD("superseded-row", test_superseded_row);
+	ADD("over-the-air", test_over_the_air);
+	ADD("pairings", test_pairings);
 	ADD("users-end", test_users_end);
 	ADD("user-after-device", test_user_after_device);
 	ADD("foreign-epoch", test_foreign_epoch);
