@@ -253,6 +253,7 @@ static void ca_changed(void *ctx)
 
 	if (!write_roots(server, &error))
 		pom_log(POM_LOG_ERROR, "the file with the root certificates could not be written", "why", error->message, NULL);
+	server_profile_signer_note(server);
 	server_janitor_hurry(server);
 }
 

@@ -48,6 +48,9 @@ bool server_tls_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED_R
 /* Lets profiles be signed as the settings say: POM_ERR_CONFIG when the TLS certificate must not. */
 bool server_profile_signer_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Says it when a change of our CA has changed the key that signs profiles. */
+void server_profile_signer_note(struct server *server);
+
 void server_janitor_start(struct server *server);
 void server_janitor_stop(struct server *server);
 /* Lets it do at once what it does each minute. Any thread. */

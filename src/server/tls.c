@@ -223,9 +223,22 @@ static struct profile_signer *signer_from_files(struct server *server, GError **
 	return signer;
 }
 
+static bool is_signed_by_tls(const struct server *server)
+{
+	return !g_strcmp0(settings_text(server->settings, SETTING_PROFILES_SIGNER), "tls");
+}
+
+void server_profile_signer_note(struct server *server)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!is_signed_by_tls(server) && !service_profile_signer_set(server->service, NULL, &error))
+		pom_log(POM_LOG_ERROR, "the signer of profiles could not be looked at", "why", error->message, NULL);
+}
+
 bool server_profile_signer_load(struct server *server, GError **error)
 {
-	bool is_tls = !g_strcmp0(settings_text(server->settings, SETTING_PROFILES_SIGNER), "tls");
+	bool is_tls = is_signed_by_tls(server);
 	g_autoptr(GError) why = NULL;
 	struct profile_signer *signer = is_tls ? signer_from_files(server, &why) : NULL;
 

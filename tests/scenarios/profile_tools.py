@@ -643,6 +643,16 @@ def profiles_signed_by_the_tls_certificate():
 @case
 def signers_that_keep_the_server_from_starting():
     with Server(*NO_APNS, push_cert=False) as s:
+        # Our own key stays when its CA is renewed, and is another one after a rekey, which is said at once.
+        s.cli("ca", "renew")
+        s.restart()
+        expect("another key than before" not in s.logs(), "a renewal is no change")
+        for step in ([], ["--activate"], ["--finish"]):
+            s.cli("ca", "rekey", *step)
+        wait_for("the warning", lambda: s.logs().count("another key than before") == 1)
+        equal(openssl_verify(s.api("POST", "/api/v1/profile-tools/sign", good())[1], s.root_ca), good(), "signed after a rekey")
+        s.restart()
+        equal(s.logs().count("another key than before"), 1, "said once")
         for cert, text in unfit():
             # A TLS server takes none of these weak ones either.
             if text in ("too weak", "kind that devices do not verify"):
