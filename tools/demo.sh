@@ -108,7 +108,7 @@ Next, in another terminal:
   build/pomona device timeline --data $data $device
   build/pomona command send --data $data $device InstalledApplicationList
   build/pomona command list --data $data $device --done
-  build/pomona enroll new --data $data --user "Your name"
+  build/pomona enroll new --data $data --user "Your name"        (its url is the page that people see)
   curl -H "Authorization: Bearer \$(cat $data/admin.token)" http://$admin/api/v1/devices
 TXT
 wait "$server_pid"

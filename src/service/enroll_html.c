@@ -5,24 +5,24 @@
 #include "codec/datetime.h"
 #include "codec/qr.h"
 
-/* Contrast of every pair at least 7:1 (WCAG 2.2 AAA), but for lines. */
+/* Contrast of every pair at least 7:1 (WCAG 2.2 AAA), but for lines. What is beside the text is in pixels: it shall not grow with the letters. */
 static const char style[] =
 	":root{color-scheme:light dark;--text:#1d1d1f;--ground:#fff;--card:#f2f2f5;--line:#8a8a8f;--link:#004a94;--ink:#fff}"
 	"@media(prefers-color-scheme:dark){:root{--text:#f5f5f7;--ground:#161617;--card:#252527;--line:#98989d;--link:#8cc4ff;--ink:#0b1b2b}}"
 	"*{box-sizing:border-box}"
 	"html{-webkit-text-size-adjust:100%}"
-	"body{margin:0;padding:1rem;font:1.25rem/1.5 -apple-system,system-ui,sans-serif;color:var(--text);background:var(--ground);overflow-wrap:anywhere}"
+	"body{margin:0;padding:16px;font:1.25rem/1.5 -apple-system,system-ui,sans-serif;color:var(--text);background:var(--ground);overflow-wrap:anywhere}"
 	"header,main,footer{max-width:36rem;margin:0 auto}"
 	"header{font-weight:600;border-bottom:1px solid var(--line);padding-bottom:.5rem}"
 	"h1{font-size:1.9rem;line-height:1.2;margin:1.25rem 0 .75rem}"
 	"h2{font-size:1.45rem;line-height:1.25;margin:0 0 .5rem}"
 	"h3{font-size:1.25rem;margin:1.25rem 0 .25rem}"
 	"p{margin:.5rem 0 .75rem}"
-	"section{background:var(--card);border-radius:1rem;padding:1.25rem;margin:1.25rem 0}"
-	"ul,ol{margin:.25rem 0 .75rem;padding-left:1.4rem}li{margin:.4rem 0}"
+	"section{background:var(--card);border-radius:16px;padding:18px;margin:20px 0}"
+	"ul,ol{margin:.25rem 0 .75rem;padding-left:1.2em}li{margin:.4rem 0}"
 	"dl{margin:.75rem 0}dt{font-weight:600}dd{margin:0 0 .5rem}@media(min-width:34rem){dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1rem}}"
 	"a{color:var(--link)}"
-	"a.button{display:block;text-align:center;background:var(--link);color:var(--ink);padding:1rem;border-radius:.75rem;text-decoration:none;font-weight:600;margin:1rem 0}"
+	"a.button{display:block;text-align:center;background:var(--link);color:var(--ink);padding:16px 8px;border-radius:12px;text-decoration:none;font-weight:600;margin:1rem 0}"
 	"summary{font-weight:600;padding:.6rem 0;cursor:pointer}details{border-top:1px solid var(--line)}"
 	"a:focus-visible,summary:focus-visible{outline:3px solid var(--text);outline-offset:3px;border-radius:.25rem}"
 	"code{font:1rem/1.6 ui-monospace,monospace}"
@@ -235,8 +235,8 @@ static void add_trust_steps(GString *html, const struct enroll_page *page)
 
 static void add_trust(GString *html, const struct enroll_page *page)
 {
-	add(html, "<section><h2>Step 1: trust this server</h2><p>Your browser may have warned you about this page. The reason: <bdi>%s</bdi> made this server’s certificate, and your device does not know them yet. "
-	    "This step lets it know them.</p><a class=\"button\" href=\"%s\">Download the certificate</a>", page->organization, page->trust_path);
+	add(html, "<section><h2>Step 1: trust this server</h2><p>Your browser may have warned you about this page, because your device does not know yet who made this server’s certificate: <bdi>%s</bdi>. "
+	    "This step makes it known.</p><a class=\"button\" href=\"%s\">Download the certificate</a>", page->roots[0].name, page->trust_path);
 	add_trust_steps(html, page);
 	add(html, "<details><summary>Make sure that it is the right one</summary><p>Somebody who stands between you and the server could show you another page. "
 	    "Let ");

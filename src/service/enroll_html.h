@@ -26,7 +26,7 @@ struct enroll_page {
 	const char *profile_path, *trust_path;       /* "/enroll/…/profile", "/enroll/…/trust" */
 	enum page_device device;
 	enum tls_trust trust;
-	const struct page_root *roots;               /* for TLS_TRUST_ROOT; else none */
+	const struct page_root *roots;               /* for TLS_TRUST_ROOT at least one; else none */
 	size_t n_roots;
 };
 /* "AB CD 01 …": as Settings shows a fingerprint. transfer full. */

@@ -31,6 +31,8 @@ static GPtrArray *trust_roots(struct service *service, enum tls_trust *ret_trust
 
 		for (guint i = 0; i < anchors->len; i++)
 			g_ptr_array_add(roots, g_bytes_ref(((const struct authority *)g_ptr_array_index(anchors, i))->der));
+		if (!roots->len)
+			*ret_trust = TLS_TRUST_UNKNOWN;
 	}
 	return roots;
 }
