@@ -10,7 +10,7 @@
 #define PROFILE_TYPE "application/x-apple-aspen-config"
 #define AGENT "DeviceManagementClient/1.0"
 
-enum { BAD_IDENTITY = 24002, BAD_FINAL_PROFILE = 24003 };
+enum { NOT_CONFIGURATION = 4011, BAD_IDENTITY = 24002, BAD_FINAL_PROFILE = 24003 };
 
 /* ---- the document ---- */
 
@@ -214,12 +214,23 @@ const struct sim_identity *ota_take_identity(struct device *d, const struct sim_
 	return identity;
 }
 
+/* A device tells this apart from what else can be wrong with a profile. */
+static bool check_final_type(GBytes *bytes, GError **error)
+{
+	g_autoptr(plist) tree = sim_mobileconfig_unwrap(bytes, NULL, NULL);
+	const char *type = plist_get_string(plist_dict_get(tree, "PayloadType"));
+
+	return !type || !strcmp(type, "Configuration") || sim_refuse(error, "MCInstallationErrorDomain", NOT_CONFIGURATION, "the final profile is of the PayloadType %s, must be Configuration", type);
+}
+
 bool ota_take_profile(struct device *d, const struct sim_reply *reply, GError **error)
 {
 	g_autoptr(GError) why = NULL;
 
 	if (!is_profile(d, reply, "phase 3", error))
 		return false;
+	if (!check_final_type(reply->body, &why))
+		return refuse_answer(error, BAD_FINAL_PROFILE, why);
 	return device_take_profile(d, reply->body, &why) || refuse_answer(error, BAD_FINAL_PROFILE, why);
 }
 

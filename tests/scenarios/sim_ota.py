@@ -290,7 +290,7 @@ def wrong_answers_are_refused_as_a_device_does():
         ("identity", pkcs12_as_string, "24002"), ("identity", without("PayloadIdentifier"), "24002"), ("identity", without("PayloadUUID"), "24002"),
         ("identity", lambda t: {**t, "PayloadType": "Profile Service"}, "24002"), ("identity", lambda t: {**t, "PayloadContent": t["PayloadContent"] * 2}, "24002"),
         ("identity", lambda t: b"<html>", "24002"),
-        ("final", lambda t: {**t, "PayloadType": "Profile Service"}, "24003"), ("final", without("PayloadUUID"), "24003"),
+        ("final", lambda t: {**t, "PayloadType": "Profile Service"}, "MCInstallationErrorDomain 4011"), ("final", without("PayloadUUID"), "24003"),
         ("final", lambda t: {**t, "EncryptedPayloadContent": t["EncryptedPayloadContent"][:-20]}, "1006"),
     ]
     with strict() as server:
