@@ -6,7 +6,6 @@
 #include "base/metric.h"
 #include "codec/qr.h"
 #include "server/admin_internal.h"
-#include "service/library.h"
 
 enum { BODY_MAX = 12 << 20, PUBLIC = 1 };
 
@@ -209,7 +208,6 @@ static json_t *link_new(struct server *server, const struct http_request *reques
 	struct link_made made = {0};
 	bool qr = false;
 	json_t *reply = NULL;
-	const char *email = NULL;
 
 	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "user", &wish.user_name, error) || !admin_get_text(body, "device", &wish.device_name, error))
 		return NULL;
@@ -219,10 +217,10 @@ static json_t *link_new(struct server *server, const struct http_request *reques
 	}
 	if (!get_flag(body, "ota", &wish.ota, error) || !get_flag(body, "qr", &qr, error))
 		return NULL;
-	if (!admin_get_text(body, "email", &email, error) || !service_email_check(email, error))
+	if (!admin_get_text(body, "email", &wish.user_email, error))
 		return NULL;
 	wish.ttl_s = json_integer_value(json_object_get(body, "ttl_seconds"));
-	if (service_link_new(server->service, &wish, &made, error) && service_link_email(server->service, made.id, email, error)) {
+	if (service_link_new(server->service, &wish, &made, error)) {
 		g_autofree char *expires = pom_time_format(made.expires_ms), *fingerprints = service_trust_fingerprints(server->service);
 
 		reply = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", made.id, "url", made.url, "profile_url", made.profile_url, "ota_url", made.ota_url, "expires", expires);

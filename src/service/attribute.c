@@ -126,11 +126,6 @@ bool service_email_check(const char *email, GError **error)
 	return true;
 }
 
-bool service_link_email(struct service *service, const char *link_id, const char *email, GError **error)
-{
-	return !email || store_link_email(service->store, link_id, email, error);
-}
-
 static json_t *fact_value(const struct fact_row *row)
 {
 	json_t *value = json_loads(row->value, JSON_DECODE_ANY, NULL);

@@ -5,6 +5,7 @@
 
 #include "core/ota.h"
 #include "service/enroll.h"
+#include "service/library.h"
 #include "service/profile_sign.h"
 
 enum { TOKEN_BYTES = 24, SECRET_BYTES = 24, TTL_MAX_S = 365 * 86400, NAME_MAX_LEN = 255 };
@@ -26,7 +27,7 @@ static bool check_request(const struct link_request *request, GError **error)
 			return pom_fail(error, POM_ERR_BAD_REQUEST, "%s must be UTF-8 text of at most %d bytes", i ? "device" : "user", NAME_MAX_LEN);
 	if (request->ttl_s < 0 || request->ttl_s > TTL_MAX_S)
 		return pom_fail(error, POM_ERR_BAD_REQUEST, "ttl must be between 1 second and 365 days");
-	return true;
+	return service_email_check(request->user_email, error);
 }
 
 /* What the settings say that profiles say for good. transfer full. */
@@ -84,6 +85,7 @@ bool service_link_new(struct service *service, const struct link_request *reques
 		return false;
 	service_link_draft(service, request->ttl_s ? request->ttl_s : service->settings.link_ttl_s, false, &draft);
 	draft.link.user_name = request->user_name;
+	draft.link.user_email = request->user_email;
 	draft.link.device_name = request->device_name;
 	ok = store_link_add(service->store, &draft.link, error);
 	if (ok)

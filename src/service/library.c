@@ -63,14 +63,12 @@ static bool decrypt(struct service *service, GBytes *key, struct incoming *in, G
 {
 	g_autoptr(GError) inner = NULL;
 	g_autoptr(signer) signer = NULL;
-	/* Whom the message names is not known here: with one recipient, that one is tried. */
-	g_autoptr(X509) nobody = X509_new();
 
 	if (!key)
 		return pom_fail(error, POM_ERR_LIBRARY_ENCRYPTED, "the profile is encrypted (EncryptedPayloadContent): it can only be encrypted again to each device, so give the private key that it was encrypted to"
 		                " with --key, or add it unencrypted and let Pomona encrypt it");
 	signer = signer_parse_any(g_bytes_get_data(key, NULL), g_bytes_get_size(key), NULL, &inner);
-	in->content = signer ? profile_decrypt(in->outer, signer, nobody, service->random, &inner) : NULL;
+	in->content = signer ? profile_decrypt(in->outer, signer, NULL, service->random, &inner) : NULL;
 	if (!in->content || !mobileconfig_check(in->content, &inner))
 		return pom_fail(error, POM_ERR_LIBRARY_ENCRYPTED, "the encrypted profile cannot be read with this key: %s", inner->message);
 	return true;

@@ -49,8 +49,6 @@ bool service_device_more(struct service *service, const char *enrollment_id, jso
 
 /* Whether EMAIL has the form of an address that ${user.email} can stand for; NULL is fine. POM_ERR_BAD_REQUEST. */
 bool service_email_check(const char *email, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Whose address it is that a new link is for; EMAIL has been checked. */
-bool service_link_email(struct service *service, const char *link_id, const char *email, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- the janitor's ---- */
 /* Looks at devices that changes have made due, a bounded number; *RET_MORE: some are left. */

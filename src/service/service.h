@@ -145,7 +145,7 @@ bool service_renewal_scan(struct service *service, size_t *ret_n, GError **error
 json_t *service_device_renew(struct service *service, const char *id, GError **error);
 
 /* ---- enrollment links ---- */
-struct link_request { const char *user_name, *device_name; int64_t ttl_s; bool ota; }; /* ttl 0: the setting; ota: the page's button starts the over-the-air way, whatever the setting */
+struct link_request { const char *user_name, *user_email, *device_name; int64_t ttl_s; bool ota; }; /* ttl 0: the setting; ota: the page's button starts the over-the-air way, whatever the setting */
 struct link_made { char *id, *url, *profile_url, *ota_url; int64_t expires_ms; };
 void link_made_clear(struct link_made *made);
 bool service_link_new(struct service *service, const struct link_request *request, struct link_made *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;

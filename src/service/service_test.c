@@ -156,7 +156,7 @@ static char *new_link(struct fixture *f, int64_t ttl_s)
 	g_autoptr(GError) error = NULL;
 	char *token;
 
-	g_assert_true(service_link_new(f->service, &(struct link_request){"Ann", NULL, ttl_s}, &made, &error));
+	g_assert_true(service_link_new(f->service, &(struct link_request){"Ann", NULL, NULL, ttl_s}, &made, &error));
 	token = g_strdup(strrchr(made.url, '/') + 1);
 	link_made_clear(&made);
 	return token;
@@ -223,8 +223,8 @@ static void test_links(struct fixture *f, gconstpointer data)
 	now++;
 	g_assert_null(profile(f, other, &error));
 	g_assert_error(error, POM_ERROR, POM_ERR_LINK_EXPIRED);
-	g_assert_false(service_link_new(f->service, &(struct link_request){"\xff", NULL, 1}, &(struct link_made){0}, NULL));
-	g_assert_false(service_link_new(f->service, &(struct link_request){NULL, NULL, -1}, &(struct link_made){0}, NULL));
+	g_assert_false(service_link_new(f->service, &(struct link_request){"\xff", NULL, NULL, 1}, &(struct link_made){0}, NULL));
+	g_assert_false(service_link_new(f->service, &(struct link_request){NULL, NULL, NULL, -1}, &(struct link_made){0}, NULL));
 }
 
 /* ---- SCEP ---- */

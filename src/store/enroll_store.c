@@ -6,7 +6,7 @@
 void store_batch_link(struct db_batch *batch, const struct link_new *link)
 {
 	db_batch_add(batch, Q_LINK_ADD, db_text(link->id), db_blob(link->token_hash, 32), db_text(link->user_name), db_text(link->device_name),
-	             db_int(link->created_ms), db_int(link->expires_ms), db_text(link->served), db_int(link->anchor));
+	             db_int(link->created_ms), db_int(link->expires_ms), db_text(link->served), db_int(link->anchor), db_text(link->user_email));
 	db_batch_add(batch, Q_CHALLENGE_ADD, db_text(link->challenge_id), db_blob(link->secret_hash, 32), db_bytes(link->secret_sealed), db_text(link->id),
 	             db_text(link->common_name), db_int(LINK_CERTIFICATES_MAX), db_int(1), db_int(link->created_ms), db_int(link->expires_ms), db_text("default"), db_null('t'),
 	             db_text(link->device_id), db_null('t'), db_null('t'), db_int(0));

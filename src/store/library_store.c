@@ -72,14 +72,6 @@ bool store_attribute_change(struct store *store, const char *enrollment_id, cons
 	return store_run(store, batch, error);
 }
 
-bool store_link_email(struct store *store, const char *link_id, const char *email, GError **error)
-{
-	g_autoptr(db_batch) batch = db_batch_new(NULL);
-
-	db_batch_add(batch, Q_LINK_EMAIL, db_text(link_id), db_text(email));
-	return store_run(store, batch, error);
-}
-
 /* ---- profiles ---- */
 
 static void take_profile(const struct db_batch *b, size_t row, void *out)

@@ -16,8 +16,6 @@ struct attribute_row { const char *name; GBytes *sealed; int64_t updated_ms; }; 
 GArray *store_attribute_list(struct store *store, const char *enrollment_id, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_attribute_change(struct store *store, const char *enrollment_id, const struct attribute_row *changes, size_t n, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* The address of the person that a link is for. */
-bool store_link_email(struct store *store, const char *link_id, const char *email, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- profiles ---- */
 struct library_profile_row {

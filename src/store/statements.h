@@ -78,8 +78,8 @@
 	X(TOPIC_ENROLLMENTS, "t", "i", ANY, READ, \
 	  "SELECT count(*) FROM epoch p JOIN enrollment e ON e.id = p.enrollment_id AND e.active_epoch = p.epoch WHERE p.topic <> $1 AND e.state = 1") \
 	/* links and challenges */ \
-	X(LINK_ADD, "tbttiiti", "", ONE, WRITE, \
-	  "INSERT INTO link (id, token_hash, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, served, anchor) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8)") \
+	X(LINK_ADD, "tbttiitit", "", ONE, WRITE, \
+	  "INSERT INTO link (id, token_hash, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, served, anchor, user_email) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8, $9)") \
 	X(LINKS_SERVE, "t", "", ANY, WRITE, "UPDATE link SET served = $1 WHERE served IS NULL") \
 	X(LINK_SERVED, "t", "t", ANY, READ, "SELECT served FROM link WHERE id = $1") \
 	X(LINK_BY_TOKEN, "b", "tttiiitbtt", ANY, READ, \

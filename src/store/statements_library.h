@@ -37,7 +37,6 @@
 	  "INSERT INTO attribute (enrollment_id, name, value, updated_at) VALUES ($1, $2, $3, $4)" \
 	  " ON CONFLICT (enrollment_id, name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at") \
 	X(ATTRIBUTE_REMOVE, "tt", "", ANY, WRITE, "DELETE FROM attribute WHERE enrollment_id = $1 AND name = $2") \
-	X(LINK_EMAIL, "tt", "", ONE, WRITE, "UPDATE link SET user_email = $2 WHERE id = $1") \
 	/* profiles and their versions */ \
 	X(LIB_ADD, "ttii", "", ONE, WRITE, "INSERT INTO profile (name, identifier, newest, removing_at, created_at, updated_at) VALUES ($1, $2, $3, 0, $4, $4)") \
 	X(LIB_RAISE, "titi", "", ONE, WRITE, "UPDATE profile SET newest = $2, updated_at = $4 WHERE name = $1 AND identifier = $3 AND newest = $2 - 1 AND removing_at = 0") \

@@ -105,7 +105,7 @@ bool store_other_topic_count(struct store *store, const char *topic, int64_t *re
 
 /* ---- links, challenges, certificates ---- */
 struct link_new {
-	const char *id, *user_name, *device_name, *challenge_id, *common_name, *device_id; /* device_id: of the one device that may enroll with it; NULL: any */
+	const char *id, *user_name, *user_email, *device_name, *challenge_id, *common_name, *device_id; /* device_id: of the one device that may enroll with it; NULL: any */
 	uint8_t token_hash[32], secret_hash[32];
 	GBytes *secret_sealed; /* "challenge/<challenge id>/secret" */
 	int64_t created_ms, expires_ms;
