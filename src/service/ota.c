@@ -303,6 +303,7 @@ json_t *service_link_show(struct service *service, const char *id, GError **erro
 	json_set_text(o, "id", whole.link.id);
 	json_set_text(o, "state", link_state_name(&whole.link, service_now_ms(service)));
 	json_set_text(o, "user", whole.link.user_name);
+	json_set_text(o, "email", whole.user_email);
 	json_set_text(o, "device", whole.link.device_name);
 	json_object_set_new(o, "created_at", json_time(whole.link.created_ms));
 	json_object_set_new(o, "expires", json_time(whole.link.expires_ms));

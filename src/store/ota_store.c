@@ -90,7 +90,7 @@ bool store_link_get(struct store *store, const char *id, struct link_whole *ret,
 			db_get_text(b, 0, 0, 7),
 		},
 		.device_id = db_get_text(b, 0, 0, 8), .factory_ca = db_get_text(b, 0, 0, 12), .attributes = db_get_text(b, 0, 0, 13), .answered_ms = db_get_int(b, 0, 0, 17),
-		.served_ms = db_get_int(b, 0, 0, 18),
+		.served_ms = db_get_int(b, 0, 0, 18), .user_email = db_get_text(b, 0, 0, 19),
 	};
 	read_ota(b, 0, 9, &ret->ota);
 	*ret_load = g_steal_pointer(&b);
@@ -254,6 +254,7 @@ bool store_pairing_use(struct store *store, const struct pairing_facts *pairing,
 
 	db_batch_add(batch, Q_PAIRING_USE, db_text(pairing->id), db_blob(nonce_hash, 32), db_int(now_ms), db_text(link->id));
 	store_batch_link(batch, link);
+	db_batch_add(batch, Q_LINK_EMAIL_OF_PHONE, db_text(link->id), db_text(pairing->phone_id));
 	store_batch_event(store, batch, pairing->phone_id, "WatchPaired", of_phone, now_ms);
 	store_batch_event(store, batch, link->id, "WatchPaired", of_watch, now_ms);
 	store_batch_audit(store, batch, audit);

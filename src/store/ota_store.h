@@ -30,7 +30,7 @@ bool store_ota_identify(struct store *store, const struct ota_identified *identi
 bool store_ota_served(struct store *store, const char *link_id, const char *event, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* A link with all that an administrator may see of it. */
-struct link_whole { struct link_row link; const char *device_id, *factory_ca, *attributes; struct ota_facts ota; int64_t answered_ms, served_ms; };
+struct link_whole { struct link_row link; const char *device_id, *factory_ca, *attributes, *user_email; struct ota_facts ota; int64_t answered_ms, served_ms; };
 /* POM_ERR_NOT_FOUND. */
 bool store_link_get(struct store *store, const char *id, struct link_whole *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

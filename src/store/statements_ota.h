@@ -6,9 +6,9 @@
 #define PAIRING_TYPES "ttttbiitbiiit"
 
 #define OTA_STATEMENTS(X) \
-	X(LINK_GET, "t", "tttiiiittttbttiiiii", ANY, READ, \
+	X(LINK_GET, "t", "tttiiiittttbttiiiiit", ANY, READ, \
 	  "SELECT l.id, l.user_name, l.device_name, l.created_at, l.expires_at, l.consumed_at, l.revoked_at, l.enrollment_id, c.device_id," \
-	  " o.udid, o.serial, o.factory_spki_sha256, o.factory_ca, o.attributes, o.version, o.n_identities, o.bound_at, o.answered_at, o.served_at" \
+	  " o.udid, o.serial, o.factory_spki_sha256, o.factory_ca, o.attributes, o.version, o.n_identities, o.bound_at, o.answered_at, o.served_at, l.user_email" \
 	  " FROM link l LEFT JOIN challenge c ON c.link_id = l.id LEFT JOIN ota o ON o.link_id = l.id WHERE l.id = $1") \
 	X(OTA_GET, "t", "ttbttiiiii", ANY, READ, \
 	  "SELECT udid, serial, factory_spki_sha256, factory_ca, attributes, version, n_identities, bound_at, answered_at, served_at FROM ota WHERE link_id = $1") \
@@ -48,6 +48,10 @@
 	  "UPDATE watch_pairing SET phone_id = $2, nonce_hash = $3, granted_at = $4, token_expires_at = $5 WHERE id = $1 AND granted_at = 0 AND expires_at > $4") \
 	X(PAIRING_USE, "tbit", "", ONE, WRITE, \
 	  "UPDATE watch_pairing SET used_at = $3, link_id = $4 WHERE id = $1 AND nonce_hash = $2 AND used_at = 0 AND token_expires_at > $3") \
+	/* The watch is for whom the phone is for. */ \
+	X(LINK_EMAIL_OF_PHONE, "tt", "", ONE, WRITE, \
+	  "UPDATE link SET user_email = (SELECT f.user_email FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch JOIN link f ON f.id = p.link_id" \
+	  " WHERE e.id = $2) WHERE id = $1") \
 	X(PAIRING_PURGE, "ii", "", ANY, WRITE, \
 	  "DELETE FROM watch_pairing WHERE id IN (SELECT p.id FROM watch_pairing p WHERE p.expires_at < $1 AND p.token_expires_at < $1 LIMIT $2)") \
 	/* Who the phone is: its enrollment, and whether it has said since it enrolled that it is supervised. */ \

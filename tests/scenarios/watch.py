@@ -92,7 +92,7 @@ def a_supervised_phone_and_its_watch():
         factory = Factory()
         factory.add_to(s)
         phone = Phone(s)
-        phone.enroll(s.link("--user", "Ann Example"))
+        phone.enroll(s.link("--user", "Ann Example", "--email", "ann@example.org"))
         expect("com.apple.mdm.token" in phone.mdm["ServerCapabilities"], "the phone may ask for tokens")
         watch = Watch(s, factory)
         security = watch.security_token()
@@ -125,7 +125,7 @@ def a_supervised_phone_and_its_watch():
         listed = pairings(s)[0]
         equal(listed["state"], "used")
         link = s.cli("enroll", "show", listed["link_id"])
-        equal((link["state"], link["device_id"], link["enrollment_id"]), ("used", watch.udid, watch.id))
+        equal((link["state"], link["device_id"], link["enrollment_id"], link["user"], link["email"]), ("used", watch.udid, watch.id, "Ann Example", "ann@example.org"))
         of_phone, of_watch = ([e["kind"] for e in s.cli("device", "timeline", d.udid)] for d in (phone, watch))
         equal(of_phone[-2:], ["WatchTokenGranted", "WatchPaired"])
         equal(of_watch, ["WatchPaired", "Authenticate", "Enrolled"])
