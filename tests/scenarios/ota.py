@@ -1,5 +1,6 @@
 """Over-the-air enrollment: the Profile Service, the factory identity, the transport identity, the encrypted profile; and everything that must not work."""
 import concurrent.futures
+import sqlite3
 import warnings
 
 from harness import *
@@ -201,6 +202,28 @@ def by_pkcs12_and_with_another_cipher():
 
 
 @case
+def transport_identities_are_always_our_own():
+    with Server(*NO_APNS, "--set", "identity.source=scep-direct", "--set", "identity.outside=not-there") as s:
+        factory = Factory()
+        factory.add_to(s)
+        d = OtaDevice(s, factory).begin(s.link())
+        equal(d.get_transport().transport[1].issuer.rfc4514_string(), "CN=Pomona Issuing CA,O=Test Org", "by SCEP, though MDM identities come from elsewhere")
+        status, body = d.say(d.transport, challenge=False)
+        equal((status, body.split()[0]), (500, b"POM-E0010"), "elsewhere is not there")
+        s.restart("--set", "identity.source=scep-proxy")
+        equal(OtaDevice(s, factory).begin(s.link()).get_transport().transport[1].issuer, d.transport[1].issuer, "as PKCS #12")
+        s.restart("--set", "identity.source=scep")
+        s.cli("scep-profile", "set", "default", "approval=manual")
+        d = OtaDevice(s, factory).begin(s.link()).get_transport()
+        d.read_profile(plistlib.dumps(d.get_profile()))
+        try:
+            d.get_identity()
+            expect(False, "an MDM identity without approval")
+        except ScepRefused:
+            equal([r["state"] for r in s.cli("ca", "requests")], ["pending"], "a person is asked about the MDM identity, and about nothing else")
+
+
+@case
 def people_press_install_twice():
     with shared() as (s, factory):
         link = s.link()
@@ -366,6 +389,14 @@ def identities_that_cannot_receive_it():
         d.get_transport()
         s.cli("ca", "revoke", f"{d.transport[1].serial_number:X}" if len(f"{d.transport[1].serial_number:X}") % 2 == 0 else f"0{d.transport[1].serial_number:X}")
         refused(s, link, lambda: d.say(d.transport, challenge=False), 403, "POM-E2104")
+        # Its day is over.
+        d.get_transport()
+        s.stop()
+        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"), isolation_level=None)) as db:
+            equal(db.execute("UPDATE certificate SET not_after = ? WHERE ota_link_id = ? AND state = 1", (int(time.time() * 1000) - 1, link["id"])).rowcount, 2)
+        s.start()
+        detail = refused(s, link, lambda: d.say(d.transport, challenge=False), 403, "POM-E2103")
+        expect("begin again" in detail, detail)
         # The link ends: so does all that was given for it.
         d.get_transport()
         s.cli("enroll", "revoke", link["id"])
