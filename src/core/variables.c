@@ -199,7 +199,7 @@ GPtrArray *variables_names(const plist *tree)
 {
 	GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
 	struct walk w = {.names = names, .lenient = true};
-	g_autoptr(plist) copy = walk(tree, &w);
 
+	plist_free(walk(tree, &w));
 	return names;
 }

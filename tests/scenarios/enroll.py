@@ -190,9 +190,9 @@ def check_out():
 def raw_plists_and_secrets():
     with Server() as s:
         d = s.enroll()
-        raw = plistlib.dumps({"CommandUUID": "my-own-uuid", "Command": {"RequestType": "InstallProfile", "Payload": b"\x00\xff" * 100}}).decode()
+        raw = plistlib.dumps({"CommandUUID": "my-own-uuid", "Command": {"RequestType": "InstallProvisioningProfile", "ProvisioningProfile": b"\x00\xff" * 100}}).decode()
         equal(s.cli("command", "send", d.udid, "--plist", "-", input=raw)["command_uuid"], "my-own-uuid")
-        equal(d.idle()[1]["Command"]["Payload"], b"\x00\xff" * 100)
+        equal(d.idle()[1]["Command"]["ProvisioningProfile"], b"\x00\xff" * 100)
         d.report("my-own-uuid")
         s.cli("command", "send", d.udid, "DeviceLock", "PIN=@-", "Message=Bring it <back> & soon", input="123456\n")
         command = d.idle()[1]["Command"]
