@@ -38,6 +38,7 @@ static void check_variables(const plist *tree)
 	g_autoptr(plist) again = NULL;
 
 	g_assert(!made || ok);
+	g_assert(!ok || n || !names->len);
 	if (!made)
 		return;
 	check_shape(tree, made);

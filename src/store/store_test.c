@@ -2,6 +2,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "store/library_store.h"
 #include "store/ota_store.h"
 
 static int64_t now = 1700000000000;
@@ -745,6 +746,120 @@ static void test_tokens(struct fixture *f, gconstpointer data)
 	g_assert_null(name);
 }
 
+/* ---- the library ---- */
+
+static void add_version(struct fixture *f, const char *profile, const char *identifier, int64_t number, bool ok)
+{
+	static const uint8_t sha256[32] = "hash";
+	g_autoptr(GBytes) body = g_bytes_new("sealed", 6);
+	struct library_version_row v = {.number = number, .size = 6, .created_ms = now, .sha256 = sha256, .sign = "auto", .encrypt = "auto", .variables = "auto", .uuid = "U", .actor = "test", .body_sealed = body,
+	                                .identifier = identifier};
+
+	g_assert_cmpint(store_library_add(f->store, profile, &v, NULL, NULL), ==, ok);
+}
+
+static const struct library_limits limits = {1000, 100};
+
+/* What the rule says of EVENT, written; whether nobody was faster. */
+static bool write_event(struct fixture *f, const struct library_facts *facts, enum library_event event, const char *id, const char *uuid)
+{
+	g_autoptr(GBytes) body = g_bytes_new("body", 4);
+	struct library_plan plan;
+	struct library_write w = {.enrollment_id = id, .profile = "wifi", .facts = facts, .plan = &plan, .epoch = facts->active_epoch, .number = facts->newest, .now_ms = now, .uuid = "U", .command_uuid = uuid,
+	                          .note = "install:wifi", .request_type = "InstallProfile", .body = body, .check_assigned = true};
+	bool ok;
+
+	library_decide(&facts->row, event, NULL, &limits, now, &plan);
+	g_assert_true(plan.changed);
+	ok = store_library_apply(f->store, &w, 1, NULL);
+	library_plan_clear(&plan);
+	return ok;
+}
+
+static void load_facts(struct fixture *f, const char *id, struct library_facts *ret, store_load **ret_load)
+{
+	bool found;
+
+	g_assert_true(store_library_facts(f->store, id, "wifi", ret, &found, ret_load, NULL));
+	g_assert_true(found);
+}
+
+static guint n_pending(struct fixture *f, const char *id)
+{
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = store_command_list(f->store, id, false, "", 100, &load, NULL);
+
+	return rows->len;
+}
+
+static void test_library(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(store_load) none_load = NULL, queued_load = NULL, gone_load = NULL, work_load = NULL, ids_load = NULL, due_load = NULL;
+	g_autoptr(GArray) work = NULL, due = NULL;
+	g_autoptr(GPtrArray) ids = NULL;
+	struct library_facts none, queued, gone;
+	int64_t n, done, left;
+	size_t n_purged;
+	char id[40];
+
+	add_link(f, "L1", 'a');
+	g_assert_true(issue(f, "L1", "S1", 'k', 0));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "S1", "U1", "", id), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "S1", "U1", "", NULL), ==, -1);
+	/* Versions come one after another, and identifiers stay. */
+	add_version(f, "wifi", "org.example.wifi", 1, true);
+	add_version(f, "wifi", "org.example.wifi", 1, false);
+	add_version(f, "other", "org.example.wifi", 1, false);
+	add_version(f, "wifi", "org.example.wifi", 3, false);
+	add_version(f, "wifi", "org.example.another", 2, false);
+	add_version(f, "wifi", "org.example.wifi", 2, true);
+	load_facts(f, id, &none, &none_load);
+	g_assert_true(!none.assigned && !none.version && none.newest == 2 && none.row.state == LIBRARY_NONE);
+	/* What was decided for a device that has it assigned is not written when it has not, and the other way round. */
+	none.assigned = true;
+	g_assert_false(write_event(f, &none, LIBRARY_WANT, id, "C1"));
+	none.assigned = false;
+	g_assert_true(store_assign(f->store, "wifi", "device", (const char *const[]){id, NULL}, now, NULL, NULL));
+	g_assert_false(write_event(f, &none, LIBRARY_WANT, id, "C1"));
+	g_assert_cmpuint(n_pending(f, id), ==, 0);
+	none.assigned = true;
+	g_assert_true(write_event(f, &none, LIBRARY_WANT, id, "C1"));
+	/* Who has read before loses, with all that belongs to it. */
+	g_assert_false(write_event(f, &none, LIBRARY_WANT, id, "C2"));
+	g_assert_cmpuint(n_pending(f, id), ==, 1);
+	load_facts(f, id, &queued, &queued_load);
+	g_assert_true(queued.assigned && queued.row.state == LIBRARY_QUEUED && queued.row.deadline_ms == now + limits.deliver_ms);
+	g_assert_cmpstr(queued.command_uuid, ==, "C1");
+	g_assert_true(write_event(f, &queued, LIBRARY_RESEND, id, "C3"));
+	g_assert_cmpuint(n_pending(f, id), ==, 1);
+	g_assert_false(write_event(f, &queued, LIBRARY_FETCHED, id, "C1"));
+	due = store_library_due(f->store, now + limits.deliver_ms, 10, &due_load, NULL);
+	g_assert_cmpuint(due->len, ==, 1);
+	/* Work: of each version, and of the device. */
+	work = store_library_work(f->store, "", 100, &work_load, NULL);
+	g_assert_cmpuint(work->len, ==, 3);
+	ids = store_library_concerned(f->store, "wifi", "", 100, &ids_load, NULL);
+	g_assert_cmpuint(ids->len, ==, 1);
+	g_assert_true(store_library_progress(f->store, "wifi", &done, &left, NULL));
+	g_assert_true(done == 0 && left == 2);
+	for (guint i = 0; i < work->len; i++)
+		g_assert_true(store_library_work_done(f->store, g_array_index(work, struct library_work, i).id, NULL));
+	/* The end of the enrollment ends the state; then nothing keeps the profile. */
+	g_assert_cmpint(send(f, CHECKIN_CHECK_OUT, "S1", "U1", "", NULL), ==, -1);
+	load_facts(f, id, &gone, &gone_load);
+	g_assert_true(gone.row.state == LIBRARY_ENDED && !gone.row.deadline_ms && !gone.active_epoch && n_pending(f, id) == 0);
+	g_assert_true(store_library_remove(f->store, "wifi", now, NULL, NULL));
+	g_assert_true(store_library_purge(f->store, &n_purged, NULL));
+	g_assert_cmpuint(n_purged, ==, 0);
+	g_assert_true(store_assignment_count(f->store, "wifi", &n, &left, NULL) && n == 0);
+	g_clear_pointer(&work, g_array_unref);
+	g_clear_pointer(&work_load, store_load_free);
+	work = store_library_work(f->store, "", 100, &work_load, NULL);
+	g_assert_true(store_library_work_done(f->store, g_array_index(work, struct library_work, 0).id, NULL));
+	g_assert_true(store_library_purge(f->store, &n_purged, NULL));
+	g_assert_cmpuint(n_purged, ==, 1);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -768,5 +883,6 @@ int main(int argc, char **argv)
 	ADD("outbox", test_outbox);
 	ADD("last-seen", test_last_seen);
 	ADD("tokens", test_tokens);
+	ADD("library", test_library);
 	return g_test_run();
 }
