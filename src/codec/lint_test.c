@@ -93,6 +93,7 @@ static const struct {
 	{ONE(SCEP_P("") MDM_P(RIGHTS K("ServerURLPinningCertificateUUIDs", "<array>" S(U("9")) "</array>"))), 'E', "PayloadContent[1].ServerURLPinningCertificateUUIDs[0]", "names no payload"},
 	{ONE(SCEP_P("") MDM_P(RIGHTS K("ServerCapabilities", "<array>" S("com.apple.mdm.tokens") "</array>"))), 'W', "PayloadContent[1].ServerCapabilities[0]", "com.apple.mdm.token"},
 	{ONE(SCEP_P("") MDM_P(RIGHTS K("SignMesage", YES))), 'W', "PayloadContent[1].SignMesage", "not known"},
+	{ONE(SCEP_P("") MDM_P(RIGHTS) P("com.apple.mdm", "3", K("IdentityCertificateUUID", S(U("1"))) K("Topic", S("com.apple.mgmt.x")) K("ServerURL", S("https://a/mdm")) RIGHTS)), 'E', "PayloadContent[2]", "second"},
 	/* SCEP */
 	{ONE(P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" K("URL", S("https://a")) "</dict>"))), 'W', "PayloadContent[0].PayloadContent.Keysize", "1024"},
 	{ONE(P("com.apple.security.scep", "1", K("PayloadContent", "<dict>" K("URL", S("https://a")) K("Keysize", I("1024")) "</dict>"))), 'W', "PayloadContent[0].PayloadContent.Keysize", "too weak"},

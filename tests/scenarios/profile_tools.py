@@ -1,5 +1,6 @@
 """Profiles in files: signed, verified, encrypted, decrypted and linted, on the command line and over the API, read and made by OpenSSL besides."""
 import copy
+import sqlite3
 import stat
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -642,7 +643,7 @@ def profiles_signed_by_the_tls_certificate():
 
 @case
 def signers_that_keep_the_server_from_starting():
-    with Server(*NO_APNS, push_cert=False) as s:
+    with Server(*NO_APNS) as s:
         # Our own key stays when its CA is renewed, and is another one after a rekey, which is said at once.
         s.cli("ca", "renew")
         s.restart()
@@ -653,6 +654,13 @@ def signers_that_keep_the_server_from_starting():
         equal(openssl_verify(s.api("POST", "/api/v1/profile-tools/sign", good())[1], s.root_ca), good(), "signed after a rekey")
         s.restart()
         equal(s.logs().count("another key than before"), 1, "said once")
+        # An identity that an outside CA has given a device can look like any other certificate: only the register knows it.
+        device, identity = s.enroll(), Cert("looks harmless", MIDDLE, eku=[CLIENT_AUTH, SERVER_AUTH])
+        s.stop()
+        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db, db:
+            changed = db.execute("UPDATE certificate SET sha256 = ? WHERE sha256 = ?", (identity.cert.fingerprint(hashes.SHA256()), device.cert.fingerprint(hashes.SHA256())))
+            equal(changed.rowcount, 1, "register")
+        refuses_to_start(s, "identity of a device, issued by this server", *tls_files(s.root, identity, MIDDLE))
         for cert, text in unfit():
             # A TLS server takes none of these weak ones either.
             if text in ("too weak", "kind that devices do not verify"):
