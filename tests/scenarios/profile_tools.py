@@ -603,12 +603,12 @@ def refuses_to_start(s, text, *args):
 
 @case
 def profiles_signed_by_the_tls_certificate():
-    with Server(*NO_APNS) as s:
-        # Devices of this test reach it by our own root, so this one stands beside: the file is only looked at for signing.
+    with Server(*NO_APNS, env={"SSL_CERT_FILE": keep("public", ROOT.pem)}) as s:
         first = Cert("mdm.example.org", MIDDLE, eku=[SERVER_AUTH])
         args = tls_files(s.root, first, MIDDLE)
         s.restart(*args)
         expect("another key than before" in s.logs() and "profiles.signer" in s.logs(), "no warning when the signer changes")
+        expect("no public root" not in s.logs() and "lacks an intermediate" not in s.logs(), "the chain is whole and public")
         root = keep("root", ROOT.pem)
         signed = s.api("POST", "/api/v1/profile-tools/sign", good())[1]
         equal(openssl_verify(signed, root), good(), "signed by TLS")
@@ -623,15 +623,17 @@ def profiles_signed_by_the_tls_certificate():
         expect(any(i["name"] == "profile_signing/tls" and "mdm.example.org" in i["subject"] for i in s.cli("ca", "expiry")), "not listed")
         # The same key again is no change; another one is said aloud, and used.
         before = s.logs().count("another key than before")
-        tls_files(s.root, Cert("mdm.example.org", MIDDLE, eku=[SERVER_AUTH], key=first.key), MIDDLE)
+        tls_files(s.root, Cert("mdm.example.org", MIDDLE, eku=[SERVER_AUTH], key=first.key))
         s.process.send_signal(signal.SIGHUP)
         wait_for("reading again", lambda: s.logs().count("TLS certificate read again") == 1)
         equal(s.logs().count("another key than before"), before, "same key")
-        tls_files(s.root, Cert("second.example.org", MIDDLE, eku=[SERVER_AUTH]), MIDDLE)
+        expect("lacks an intermediate" in s.logs() and "no public root" not in s.logs(), "the intermediate is missing")
+        private = Cert("Private Root", ca=True)
+        tls_files(s.root, Cert("second.example.org", private, eku=[SERVER_AUTH]), private)
         s.process.send_signal(signal.SIGHUP)
         wait_for("the warning", lambda: s.logs().count("another key than before") == before + 1)
         wait_for("reading again", lambda: s.logs().count("TLS certificate read again") == 2)
-        expect("4008" in s.logs(), "the warning says what may come")
+        expect("4008" in s.logs() and "no public root" in s.logs(), "the warnings say what may come")
         expect("second.example.org" in certificates_in(s.api("POST", "/api/v1/profile-tools/sign", good())[1])[0], "not used")
         expect(any(e["action"] == "profile.signer" for e in s.cli("ca", "audit")), "no audit entry")
         # One that must not sign is not taken; the old one goes on.
