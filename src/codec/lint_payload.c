@@ -211,6 +211,14 @@ static void say_end(struct lint *lint, int64_t not_after, const char *where)
 		lint_add(lint, LINT_WARNING, where, NULL, "the certificate has expired");
 }
 
+/* Whether anything in the file is enciphered with PBES2 (RFC 8018 §A.4): by its OBJECT IDENTIFIER, which stands in clear. */
+static bool is_pbes2(const uint8_t *data, size_t len)
+{
+	static const uint8_t oid[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0d};
+
+	return memmem(data, len, oid, sizeof(oid)) != NULL;
+}
+
 static void check_pkcs12(struct lint *lint, const plist *payload, const char *path)
 {
 	size_t len;
@@ -226,6 +234,8 @@ static void check_pkcs12(struct lint *lint, const plist *payload, const char *pa
 		lint_add(lint, LINT_ERROR, where, "it is a .p12 or .pfx file, as bytes", "is no PKCS#12 file");
 		return;
 	}
+	if (is_pbes2(data, len))
+		lint_add(lint, LINT_WARNING, where, "openssl pkcs12 -export -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-3DES -macalg sha1 makes one that all read", "is enciphered with PBES2 (AES): many devices say \"wrong password\" to it");
 	/* Opening one takes time on purpose. */
 	if (!password || !lint->facts->open_pkcs12 || lint->n_opened++ >= OPENED_MAX)
 		return;

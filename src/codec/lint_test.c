@@ -121,6 +121,7 @@ static const struct {
 	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MAEC</data>") K("Password", S("wrong")))), 'E', "PayloadContent[0].PayloadContent", "with its Password"},
 	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MAEC</data>") K("Password", S("right")))), 0, NULL, NULL},
 	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MAEC</data>") K("Password", S("old")))), 'W', "PayloadContent[0].PayloadContent", "expired"},
+	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MA0GCSqGSIb3DQEFDTAA</data>"))), 'W', "PayloadContent[0].PayloadContent", "PBES2"},
 	{ONE(P("com.apple.security.root", "1", K("PayloadContent", "<data>MAEC</data>"))), 'E', "PayloadContent[0].PayloadContent", "no certificate"},
 	/* no profile at all */
 	{"<plist><array/></plist>", 'E', "", "must be a dictionary"},

@@ -475,10 +475,14 @@ def changed(tree, *path):
 def mistakes():
     """Profile, severity (with + when --fix mends it), path, part of what is said."""
     both, c = profile(SCEP, MDM), "PayloadContent"
-    p12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.cert, None, serialization.BestAvailableEncryption(b"pw"))
+    old_form = (serialization.PrivateFormat.PKCS12.encryption_builder().kdf_rounds(2048).key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+                .hmac_hash(hashes.SHA1()).build(b"pw"))
+    new_form = serialization.PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC).hmac_hash(hashes.SHA256()).build(b"pw")
+    p12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.cert, None, old_form)
+    new12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.cert, None, new_form)
     p12_payload = payload("com.apple.security.pkcs12", 1, Password="pw", PayloadContent=p12)
     old = Cert("old", start=-20, days=-1)
-    old12 = pkcs12.serialize_key_and_certificates(b"x", old.key, old.cert, None, serialization.BestAvailableEncryption(b"pw"))
+    old12 = pkcs12.serialize_key_and_certificates(b"x", old.key, old.cert, None, old_form)
     return [
         (both, None, None, None),
         (profile(p12_payload, MDM), None, None, None),
@@ -495,6 +499,7 @@ def mistakes():
         (changed(both, c, 1, "PayloadIdentifier", "org.example.1"), "error", c + "[1].PayloadIdentifier", "1008"),
         (profile({**p12_payload, "PayloadContent": base64.encodebytes(p12).decode()}, MDM), "error+", c + "[0].PayloadContent", "must be data"),
         (profile({**p12_payload, "Password": "other"}), "error", c + "[0].PayloadContent", "with its Password"),
+        (profile({**p12_payload, "PayloadContent": new12}), "warning", c + "[0].PayloadContent", "PBES2"),
         (profile({**p12_payload, "PayloadContent": old12}), "warning", c + "[0].PayloadContent", "expired"),
         (profile(payload("com.apple.security.root", 1, PayloadContent=base64.encodebytes(der(ROOT.cert)).decode())), "error+", c + "[0].PayloadContent", "must be data"),
         (profile(payload("com.apple.security.root", 1, PayloadContent=der(old.cert))), "warning", c + "[0].PayloadContent", "expired"),
