@@ -62,28 +62,27 @@ static void check_mdm(struct lint *lint, const plist *payload, const char *path)
 
 static const char *const scep_keys[] = {"URL", "Name", "Subject", "Challenge", "Keysize", "Key Type", "Key Usage", "CAFingerprint", "Retries", "RetryDelay", "SubjectAltName", "KeyIsExtractable", "AllowAllAppsAccess"};
 
-/* Letters and digits alone, in lower case. */
-static char *plain_name(const char *name)
+/* Whether two names have the same letters and digits, in either case. */
+static bool is_same_name(const char *a, const char *b)
 {
-	GString *plain = g_string_new(NULL);
-
-	for (; *name; name++)
-		if (g_ascii_isalnum(*name))
-			g_string_append_c(plain, g_ascii_tolower(*name));
-	return g_string_free(plain, FALSE);
+	for (;; a++, b++) {
+		while (*a && !g_ascii_isalnum(*a))
+			a++;
+		while (*b && !g_ascii_isalnum(*b))
+			b++;
+		if (g_ascii_tolower(*a) != g_ascii_tolower(*b))
+			return false;
+		if (!*a)
+			return true;
+	}
 }
 
 /* The key of SCEP that NAME is written for; NULL. */
 static const char *scep_key(const char *name)
 {
-	g_autofree char *plain = plain_name(name);
-
-	for (size_t i = 0; i < G_N_ELEMENTS(scep_keys); i++) {
-		g_autofree char *known = plain_name(scep_keys[i]);
-
-		if (!strcmp(plain, known))
+	for (size_t i = 0; i < G_N_ELEMENTS(scep_keys); i++)
+		if (is_same_name(name, scep_keys[i]))
 			return scep_keys[i];
-	}
 	return NULL;
 }
 
@@ -91,19 +90,21 @@ static const char *scep_key(const char *name)
 static void check_spelling(struct lint *lint, plist *settings, const char *path)
 {
 	for (size_t i = 0; i < plist_count(settings); i++) {
-		g_autofree char *name = g_strdup(plist_dict_key(settings, i)), *where = lint_path(path, name);
-		const char *meant = scep_key(name);
-		g_autofree char *mend = meant ? g_strdup_printf("write \"%s\"", meant) : NULL;
+		const char *meant = scep_key(plist_dict_key(settings, i));
+		g_autofree char *name = meant ? g_strdup(plist_dict_key(settings, i)) : NULL, *where = NULL, *mend = NULL;
 
 		if (!meant || !strcmp(meant, name))
 			continue;
+		where = lint_path(path, name);
+		mend = g_strdup_printf("write \"%s\"", meant);
 		if (plist_dict_get(settings, meant)) {
 			lint_add(lint, LINT_ERROR, where, "remove it", "is a misspelt \"%s\", which is there as well", meant);
 			continue;
 		}
 		lint_add(lint, LINT_FIXABLE_ERROR, where, mend, "is a misspelt \"%s\": devices pass it over and take the default", meant);
+		/* The next one stands in its place. */
 		lint_rename(settings, name, meant);
-		i = (size_t)-1;
+		i--;
 	}
 }
 
@@ -114,11 +115,12 @@ static void move_inside(struct lint *lint, plist *payload, const char *path)
 	bool can = !inside || plist_get_type(inside) == PLIST_DICT;
 
 	for (size_t i = 0; i < plist_count(payload); i++) {
-		g_autofree char *name = g_strdup(plist_dict_key(payload, i)), *where = lint_path(path, name);
-		const char *meant = scep_key(name);
+		const char *meant = scep_key(plist_dict_key(payload, i));
+		g_autofree char *name = meant ? g_strdup(plist_dict_key(payload, i)) : NULL, *where = NULL;
 
 		if (!meant)
 			continue;
+		where = lint_path(path, name);
 		if (!can || plist_dict_get(inside, meant)) {
 			lint_add(lint, LINT_ERROR, where, "remove it", "stands beside PayloadContent, must be in it");
 			continue;
@@ -129,7 +131,7 @@ static void move_inside(struct lint *lint, plist *payload, const char *path)
 		inside = lint_child(payload, "PayloadContent");
 		plist_dict_set(inside, meant, plist_copy(plist_child(payload, i)));
 		plist_dict_remove(payload, name);
-		i = (size_t)-1;
+		i--;
 	}
 }
 
@@ -141,7 +143,8 @@ static bool is_fingerprint_len(gsize len)
 /* A fingerprint as people copy it: hex digits with or without colons, or base64. NULL when it is none. */
 static GBytes *read_fingerprint(const char *text)
 {
-	g_autofree char *plain = plain_name(text);
+	g_auto(GStrv) pairs = g_strsplit_set(text, ": ", -1);
+	g_autofree char *plain = g_strjoinv("", pairs);
 	g_autoptr(GBytes) hex = strspn(text, "0123456789abcdefABCDEF: ") == strlen(text) ? hex_parse(plain) : NULL, data = NULL;
 
 	if (hex && is_fingerprint_len(g_bytes_get_size(hex)))
