@@ -168,24 +168,31 @@ static struct http_response *enroll_page_ota(void *ctx, const struct http_reques
 	return open_page(ctx, request, true);
 }
 
-/* PROFILE (transfer full, NULL: ERROR) for download. A person in a browser is told in HTML what is wrong, any other client in a line. */
-static struct http_response *enroll_download(struct server *server, const struct http_request *request, const struct subject *subject, GBytes *profile, const char *name, const GError *error)
+/* A person in a browser is told in HTML what is wrong, any other client in a line. */
+static struct http_response *refuse_person(struct server *server, const struct http_request *request, const struct subject *subject, const GError *error)
 {
 	const char *accept = http_request_header(request, "Accept");
-	g_autofree char *disposition = g_strdup_printf("attachment; filename=\"%s.mobileconfig\"", name);
 	struct http_response *response;
+	GBytes *page;
 	int status;
 
-	if (!profile && accept && strstr(accept, "text/html")) {
-		GBytes *page = service_enroll_refusal(server->service, error, &status);
-
-		server_log_refusal(request, subject, error);
-		response = enroll_html(status, page);
-		server_add_retry(response, pom_error_info_of(error));
-		return response;
-	}
-	if (!profile)
+	if (!accept || !strstr(accept, "text/html"))
 		return refuse(request, subject, error);
+	server_log_refusal(request, subject, error);
+	page = service_enroll_refusal(server->service, error, &status);
+	response = enroll_html(status, page);
+	server_add_retry(response, pom_error_info_of(error));
+	return response;
+}
+
+/* PROFILE (transfer full, NULL: ERROR) for download. */
+static struct http_response *enroll_download(struct server *server, const struct http_request *request, const struct subject *subject, GBytes *profile, const char *name, const GError *error)
+{
+	g_autofree char *disposition = g_strdup_printf("attachment; filename=\"%s.mobileconfig\"", name);
+	struct http_response *response;
+
+	if (!profile)
+		return refuse_person(server, request, subject, error);
 	pom_log(POM_LOG_INFO, "profile served", "name", name, "link", subject->detail, "peer", request->peer, NULL);
 	response = http_response_new(200, PROFILE_TYPE, profile);
 	http_response_header(response, "Cache-Control", "no-store");
@@ -241,7 +248,7 @@ static struct http_response *ota(void *ctx, const struct http_request *request)
 	}
 	document = service_ota_begin(server->service, request->params[0], request->method == HTTP_HEAD, &subject, &error);
 	if (!document)
-		return refuse(request, &subject, error);
+		return refuse_person(server, request, &subject, error);
 	pom_log(POM_LOG_INFO, "over-the-air enrollment", "sent", "service", "link", subject.detail, "peer", request->peer, NULL);
 	return profile_response(document);
 }

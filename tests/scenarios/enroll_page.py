@@ -223,13 +223,14 @@ def links_that_cannot_be_used_say_so():
                 (none, 404, "This link does not exist", "POM-E5001")]
         for link, status, text, code in rows:
             path = page_path(link)
-            for tail in ("", "/ota", "/profile", "/trust"):
-                page = open_page(s, path + tail, status=status)
-                expect(text in page.text and code in page.text and "Ms Example, room 5" in page.text, f"{path}{tail}: {page.text}")
+            for address in (path, path + "/ota", path + "/profile", path + "/trust", path.replace("/enroll/", "/ota/")):
+                page = open_page(s, address, status=status)
+                expect(text in page.text and code in page.text and "Ms Example, room 5" in page.text, f"{address}: {page.text}")
                 expect("Secret Person" not in page.text and not page.links, "what only the holder of a good link is told")
             # Whatever is no browser gets a line.
-            got, body, headers = s.request("GET", path + "/profile", headers={"Accept": "*/*"})
-            equal((got, headers["content-type"].split(";")[0], body.split()[0].decode()), (status, "text/plain", code))
+            for address in (path + "/profile", path.replace("/enroll/", "/ota/")):
+                got, body, headers = s.request("GET", address, headers={"Accept": "*/*"})
+                equal((got, headers["content-type"].split(";")[0], body.split()[0].decode()), (status, "text/plain", code))
 
 
 @case
@@ -336,6 +337,9 @@ def the_button_follows_the_way_of_enrolling():
         equal(button(page_path(over_the_air)), [urllib.parse.urlsplit(over_the_air["ota_url"]).path])
         s.restart("--set", "enroll.method=ota")
         equal(button(page_path(link)), [f"/ota/{token}"])
+        status, body, headers = s.request("GET", f"/ota/{token}", headers={"Accept": "text/html"})
+        equal((status, headers["content-type"]), (200, "application/x-apple-aspen-config"))
+        equal(Device(s).open_profile(body)["PayloadType"], "Profile Service", "what the button gives")
         s.stop()
         for setting, text in (("enroll.method=mail", "enroll.method must be"), ("enroll.trust_step=maybe", "enroll.trust_step must be")):
             p = subprocess.run([POMONA, "serve", "--data", s.data, "--set", setting], capture_output=True, text=True, timeout=30)
