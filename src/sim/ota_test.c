@@ -483,12 +483,22 @@ static void assert_lists(device *d)
 	assert_flag(find_entry(certificates, "CommonName", "Test CA"), "IsIdentity", false);
 }
 
+static void assert_supervised(device *d)
+{
+	plist *queries = plist_new_array();
+	g_autoptr(plist) reply = NULL;
+
+	plist_array_append(queries, plist_new_string("IsSupervised"));
+	reply = answer(d, "DeviceInformation", "Queries", queries);
+	assert_flag(plist_dict_get(reply, "QueryResponses"), "IsSupervised", true);
+}
+
 /* What a profile brings is kept, can be decrypted with, and goes with it. */
 static void test_brought(void)
 {
 	g_autofree char *top = g_dir_make_tmp("pomona-brought-XXXXXX", NULL), *state = g_build_filename(top, "state", NULL);
 	struct sim_device_options options = {.kind = SIM_IPHONE, .supervised = true, .quiet = true}, plain = {.kind = SIM_IPHONE, .quiet = true};
-	g_autoptr(device) d = make_device(&options, state), again = device_new(&plain, "none", state);
+	g_autoptr(device) d = make_device(&options, state), again = device_new(&plain, "none", state), third = device_new(&plain, "none", state);
 	struct sim_identity *brought = issue("brought"), *old = issue("old"), *signer = issue("signer");
 	g_autofree char *first = identity_profile(brought), *raw = encrypted_profile("<array>" WIFI "</array>", brought->cert), *sealed = replace(raw, "id.TOP", "sealed"),
 			*raw_old = encrypted_profile("<array>" WIFI "</array>", old->cert), *for_old = replace(raw_old, "id.TOP", "sealed");
@@ -507,7 +517,10 @@ static void test_brought(void)
 	assert_installed(again, for_old, "1006");
 	g_ptr_array_add(again->identities, sim_identity_new(old->key, old->cert));
 	assert_installed(again, for_old, "");
+	g_assert_true(device_load(third, &found, NULL));
+	assert_installed(third, for_old, "");
 	plist_free(reply);
+	assert_supervised(third);
 	reply = answer(again, "RemoveProfile", "Identifier", plist_new_string("id.IDENTITY"));
 	g_assert_cmpstr(plist_get_string(plist_dict_get(reply, "Status")), ==, "Acknowledged");
 	assert_installed(again, sealed, "1006");
