@@ -1,12 +1,10 @@
-"""The simulator with Pomona as the server: enrollment over the air, watches, every misbehavior on the way; and profiles that come by command."""
+"""The simulator with Pomona as the server: enrollment over the air, watches, and every misbehavior on the way."""
 from harness import *
 import harness
-from sim_ota import Process, device, payload, steps
+from sim_ota import Process, device, steps
 
 harness._cases.clear()  # sim_ota.py runs its own
 
-
-# ---------------------------------------------------------------- profiles by command
 
 def fresh_device(s):
     return wait_for("an enrolled device", lambda: next((d for d in s.cli("device", "list") if d["state"] == "enrolled"), None))
@@ -17,52 +15,6 @@ def ask(s, udid, kind, **more):
     uuid = s.cli("command", "send", udid, "--plist", "-", input=raw)["command_uuid"]
     return wait_for(kind, lambda: (lambda c: c if c["status"] not in ("Queued", "Sent", "NotNow") else None)(s.cli("command", "show", uuid)))
 
-
-def data_of(value):
-    return base64.b64decode(value["$data"])
-
-
-@case
-def profiles_by_command():
-    with Server() as s:
-        state = os.path.join(s.root, "state")
-        link = s.link()["profile_url"]
-        common = ["--ca-file", s.root_ca, "--json", "--state", state]
-        with Process(*common, "--supervised", link) as p:
-            udid = fresh_device(s)["udid"]
-            equal(ask(s, udid, "DeviceInformation", Queries=["IsSupervised"])["result"]["QueryResponses"], {"IsSupervised": True})
-            certificates = ask(s, udid, "CertificateList")["result"]["CertificateList"]
-            identity = data_of(next(c for c in certificates if c["IsIdentity"])["Data"])
-            key = rsa_key()
-            signer = self_signed(key, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Signer")]))
-            sealed = payload("Configuration", "SEALED", EncryptedPayloadContent=enveloped_data(plistlib.dumps([payload("com.apple.wifi.managed", "W")]), identity, "aes256_cbc"))
-            good = signed_data(key, signer, plistlib.dumps(sealed), "sha256", hashes.SHA256, [])
-            broken = good.replace(b"SEALED", b"sealed")
-            stranger = enveloped_data(plistlib.dumps([]), der(signer), "aes256_cbc")
-            rows = [
-                (good, []), (broken, [1004]), (plistlib.dumps(payload("Configuration", "X", EncryptedPayloadContent=stranger)), [1006]),
-                (plistlib.dumps({"PayloadType": "Configuration"}), [1002]), (b"nothing", [1000]),
-                (plistlib.dumps(payload("Configuration", "X", PayloadContent=[payload("com.apple.mdm", "M")])), [4001, 1009, 12001]),
-            ]
-            for data, codes in rows:
-                answer = ask(s, udid, "InstallProfile", Payload=data)
-                equal((answer["status"], [e["ErrorCode"] for e in (answer["result"] or {}).get("ErrorChain", [])]), ("Error" if codes else "Acknowledged", codes))
-            p.process.terminate()
-            p.wait()
-        with Process(*common, "none") as p:
-            listed = {x["PayloadIdentifier"]: x for x in ask(s, udid, "ProfileList")["result"]["ProfileList"]}
-            equal(len(listed), 2, "kept over a restart")
-            entry = listed["org.example.SEALED"]
-            equal((entry["IsEncrypted"], entry["IsManaged"], entry["PayloadContent"][0]["PayloadType"]), (True, True, "com.apple.wifi.managed"))
-            equal([data_of(c) for c in entry["SignerCertificates"]], [der(signer)])
-            equal(ask(s, udid, "RemoveProfile", Identifier="org.example.SEALED")["status"], "Acknowledged")
-            answer = ask(s, udid, "RemoveProfile", Identifier="org.example.SEALED")
-            equal((answer["status"], answer["result"]["ErrorChain"][0]["ErrorCode"]), ("Error", 12075))
-            p.process.terminate()
-            p.wait()
-
-
-# ---------------------------------------------------------------- enrollment
 
 @contextlib.contextmanager
 def pomona(*args, like_apple=True):

@@ -1,5 +1,5 @@
-"""The simulator where a device gets its enrollment profile in another way than by a link to it: over the air, and a watch through its phone. Against a server in Python
-that accepts only what Apple documents, and that can answer wrongly."""
+"""The simulator where a device gets its enrollment profile in another way than by a link to it: over the air, and a watch through its phone; and profiles that come by command.
+Against a server in Python that accepts only what Apple documents, and that can answer wrongly."""
 import http.server
 import ipaddress
 
@@ -88,7 +88,7 @@ class Strict:
         pathlib.Path(tls_file).write_bytes(self.tls.public_bytes(serialization.Encoding.PEM) + pem_key(self.tls_key))
         self.problems, self.posts, self.messages, self.transport, self.identities = [], [], [], None, []
         self.security = "6F9619FF-8B86-4011-B42D-00CF4FC964FF"
-        self.commands = []
+        self.commands, self.n_commands = [], 0
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls_file)
@@ -169,8 +169,15 @@ class Strict:
             equal((message["TokenServiceType"], message["TokenParameters"]["SecurityToken"]), ("com.apple.watch.pairing", self.security))
             return plistlib.dumps({"TokenData": b"granted"})
         if "Status" in message and self.commands:
-            return plistlib.dumps({"CommandUUID": "C", "Command": self.commands.pop(0)})
+            self.n_commands += 1
+            return plistlib.dumps({"CommandUUID": f"C{self.n_commands}", "Command": self.commands.pop(0)})
         return b""
+
+    def ask(self, kind, **more):
+        """The report of the running device."""
+        uuid = f"C{self.n_commands + 1}"
+        self.commands.append({"RequestType": kind, **more})
+        return wait_for(kind, lambda: next((m for m in self.messages if m.get("CommandUUID") == uuid), None))
 
     def handler(strict):
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -350,6 +357,52 @@ def only_a_supervised_phone_brings_a_watch():
         device("--ca-file", server.ca_file, "--polls", "0", "--state", phone, server.url + "/profile")
         p = device(*watch, "--phone", phone, server.url + "/watch", code=1)
         expect("not supervised" in p.err, p.err)
+
+
+# ---------------------------------------------------------------- profiles by command
+
+@case
+def profiles_by_command():
+    with strict() as server:
+        common = ["--ca-file", server.ca_file, "--quiet", "--state", os.path.join(server.folder, "state")]
+        key = rsa_key()
+        signer = self_signed(key, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Signer")]))
+
+        def sealed(recipient, uuid="SEALED"):
+            content = enveloped_data(plistlib.dumps([payload("com.apple.wifi.managed", "W")]), der(recipient), "aes256_cbc")
+            return signed_data(key, signer, plistlib.dumps(payload("Configuration", uuid, EncryptedPayloadContent=content)), "sha256", hashes.SHA256, [])
+
+        def plain(*payloads, **more):
+            return plistlib.dumps(payload("Configuration", "X", PayloadContent=list(payloads), **more))
+
+        with Process(*common, "--supervised", server.url + "/profile") as p:
+            equal(server.ask("DeviceInformation", Queries=["IsSupervised"])["QueryResponses"], {"IsSupervised": True})
+            identity = server.identities[0][1]
+            wifi, brought = payload("com.apple.wifi.managed", "W"), server.pkcs12("B", "brought")
+            rows = [
+                (sealed(identity), []), (sealed(identity).replace(b"SEALED", b"sealed"), [1004]), (sealed(signer), [1006]), (plistlib.dumps({"PayloadType": "Configuration"}), [1002]), (b"nothing", [1000]),
+                (plain(wifi, wifi), [1007]), (plain(wifi, {**wifi, "PayloadUUID": "V"}), [1008]), (plain({**wifi, "PayloadVersion": "1"}), [1000, 2003]), (plain(payload("com.apple.mdm", "M")), [4001, 1009, 12001]),
+                (plain({**brought, "Password": "wrong"}), [4001, 1009, 9000]), (plain(payload("com.apple.security.root", "R", PayloadContent=b"x")), [4001, 1009, 9005]), (plain(brought), []),
+                (sealed(server.identities[-1][1], "SECOND"), []),
+            ]
+            for data, codes in rows:
+                report = server.ask("InstallProfile", Payload=data)
+                equal((report["Status"], [e["ErrorCode"] for e in report.get("ErrorChain", [])]), ("Error" if codes else "Acknowledged", codes))
+            p.process.terminate()
+            p.wait()
+        with Process(*common, "none") as p:
+            listed = {x["PayloadIdentifier"]: x for x in server.ask("ProfileList")["ProfileList"]}
+            equal(set(listed), {"org.example." + x for x in ("F", "SEALED", "X", "SECOND")}, "kept over a restart")
+            equal({x["PayloadIdentifier"] for x in server.ask("ProfileList", ManagedOnly=True)["ProfileList"]}, set(listed) - {"org.example.F"})
+            entry = listed["org.example.SEALED"]
+            equal((entry["IsEncrypted"], entry["IsManaged"], entry["PayloadContent"][0]["PayloadType"], entry["SignerCertificates"]), (True, True, "com.apple.wifi.managed", [der(signer)]))
+            certificates = {(c["CommonName"], c["IsIdentity"]) for c in server.ask("CertificateList")["CertificateList"]}
+            equal(certificates, {("MDM identity", True), ("brought", True), ("Strict Root", False)})
+            equal(server.ask("RemoveProfile", Identifier="org.example.X")["Status"], "Acknowledged")
+            report = server.ask("RemoveProfile", Identifier="org.example.X")
+            equal((report["Status"], report["ErrorChain"][0]["ErrorCode"]), ("Error", 12075))
+            p.process.terminate()
+            p.wait()
 
 
 if __name__ == "__main__":
