@@ -103,6 +103,11 @@
 	X(POM_ERR_COMMAND_STATUS, "POM-E4401", 400, false, "The command report has no valid Status.") \
 	X(POM_ERR_COMMAND_FOREIGN, "POM-E4402", 403, false, "The command was sent to another device.") \
 	X(POM_ERR_COMMAND_INVALID, "POM-E4403", 400, false, "The command is not valid.") \
+	X(POM_ERR_COMMAND_UNKNOWN, "POM-E4404", 400, false, "The command is not in the catalog.") \
+	X(POM_ERR_COMMAND_KEY, "POM-E4405", 400, false, "A key of the command is missing, unknown or has a wrong value.") \
+	X(POM_ERR_COMMAND_SYSTEM, "POM-E4406", 409, false, "The system of this device does not know the command or a key of it.") \
+	X(POM_ERR_COMMAND_CHANNEL, "POM-E4407", 409, false, "This kind of device or enrollment cannot get the command.") \
+	X(POM_ERR_COMMAND_RIGHT, "POM-E4408", 409, false, "The enrollment has not the access right that the command needs.") \
 	/* enrollment links */ \
 	X(POM_ERR_LINK_UNKNOWN, "POM-E5001", 404, false, "This enrollment link does not exist.") \
 	X(POM_ERR_LINK_EXPIRED, "POM-E5002", 410, false, "This enrollment link has expired. Ask for a new one.") \
