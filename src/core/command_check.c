@@ -16,14 +16,27 @@ struct check {
 	const struct command_target *target;
 };
 
+enum { SHOWN_MAX = 64 };
+
+/* What a peer wrote, cut to what a message may show, between letters; transfer full. */
+static char *shown(const char *text)
+{
+	const char *end;
+
+	g_utf8_validate_len(text, MIN(strlen(text), SHOWN_MAX), &end);
+	return g_strndup(text, (gsize)(end - text));
+}
+
 static void path_append(GString *path, const struct at *at)
 {
+	g_autofree char *name = at->name ? shown(at->name) : NULL;
+
 	if (at->up)
 		path_append(path, at->up);
-	if (!at->name)
+	if (!name)
 		g_string_append_printf(path, "[%zu]", at->index);
 	else
-		g_string_append_printf(path, "%s%.64s", at->up ? "." : "", at->name);
+		g_string_append_printf(path, "%s%s", at->up ? "." : "", name);
 }
 
 static char *path_of(const struct at *at)
@@ -150,7 +163,7 @@ static bool check_right(const struct check *check, const struct at *at, GError *
 static bool check_values(const struct command_key *key, const struct at *at, const plist *value, GError **error)
 {
 	g_auto(GStrv) values = key->values ? g_strsplit(key->values, "|", -1) : NULL;
-	g_autofree char *number = NULL, *all = NULL;
+	g_autofree char *number = NULL, *is = NULL, *all = NULL;
 	const char *text = plist_get_string(value);
 	int64_t n;
 
@@ -160,8 +173,9 @@ static bool check_values(const struct command_key *key, const struct at *at, con
 		text = number = g_strdup_printf("%" G_GINT64_FORMAT, n);
 	if (text && g_strv_contains((const char *const *)values, text))
 		return true;
+	is = shown(text && !(key->flags & COMMAND_KEY_SECRET) ? text : "…");
 	all = g_strjoinv(", ", values);
-	return fail_at(at, POM_ERR_COMMAND_KEY, error, "is \"%.64s\", must be %s%s", text && !(key->flags & COMMAND_KEY_SECRET) ? text : "…", values[1] ? "one of " : "", all);
+	return fail_at(at, POM_ERR_COMMAND_KEY, error, "is \"%s\", must be %s%s", is, values[1] ? "one of " : "", all);
 }
 
 static bool check_limit(const struct command_key *key, const struct at *at, const plist *value, GError **error)
@@ -309,9 +323,10 @@ static bool check_keys(const struct check *check, const struct at *at, const pli
 
 static bool fail_type(const char *name, GError **error)
 {
+	g_autofree char *typed = shown(name);
 	const char *nearest = command_type_nearest(name);
 
-	return pom_fail(error, POM_ERR_COMMAND_UNKNOWN, "\"%.64s\" is no command that is known here%s%s. \"pomona command help\" lists those; another one can be sent as a raw plist (--plist FILE)", name,
+	return pom_fail(error, POM_ERR_COMMAND_UNKNOWN, "\"%s\" is no command that is known here%s%s. \"pomona command help\" lists those; another one can be sent as a raw plist (--plist FILE)", typed,
 	                nearest ? ": did you mean " : "", nearest ? nearest : "");
 }
 
