@@ -179,6 +179,8 @@ def read_rights(row):
             row.fail(f"Right: \"{word}\" is no bit of AccessRights")
         for system in m[2].split(",") if m[2] else row.systems:
             rights[system] = int(m[1])
+    if len(set(rights.values())) > 1:
+        row.fail("Right: one for all systems, or for those named")
     return rights
 
 

@@ -20,7 +20,7 @@ ROOMS = {
     "service": {"base", "codec", "core", "keys", "store"},
     "server": {"base", "codec", "core", "keys", "store", "http", "push", "service"},
     "sim": {"base", "codec"},
-    "cli": {"base", "codec", "keys", "http", "server", "sim"},
+    "cli": {"base", "codec", "core", "keys", "http", "server", "sim"},
 }
 LIBRARIES = {
     r"sqlite3\.h": {"db"},

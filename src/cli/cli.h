@@ -111,6 +111,7 @@ int cmd_command_send(const struct cli *cli);
 int cmd_command_list(const struct cli *cli);
 int cmd_command_show(const struct cli *cli);
 int cmd_command_cancel(const struct cli *cli);
+int cmd_command_help(const struct cli *cli);
 int cmd_token_new(const struct cli *cli);
 int cmd_token_list(const struct cli *cli);
 int cmd_token_revoke(const struct cli *cli);

@@ -66,6 +66,10 @@ const struct cli_verb cli_verbs[] = {
 	 OPTIONS({"done", CLI_FLAG, NULL, "finished ones instead of waiting ones"}), CLI_COMMON_API, cmd_command_list},
 	{"command show", "UUID", 1, 1, "show a command, its status and its result", "pomona command show 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_command_show},
 	{"command cancel", "UUID", 1, 1, "take back a command that waits", "pomona command cancel 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_command_cancel},
+	{"command help", "[RequestType]", 0, 1, "tell about a command, or list all that are known",
+	 "pomona command help\npomona command help DeviceLock\n\n"
+	 "Says what the command does, which systems know it since when, what it needs (supervision, kind of enrollment, access right), its keys and what the answer holds. Needs no server.",
+	 NO_OPTIONS, CLI_COMMON_JSON, cmd_command_help},
 	{"token new", "NAME", 1, 1, "make an API token", "pomona token new \"inventory script\"\n\nThe token is shown this once; only its hash is kept.", NO_OPTIONS, CLI_COMMON_API, cmd_token_new},
 	{"token list", "", 0, 0, "list API tokens", "pomona token list", NO_OPTIONS, CLI_COMMON_API, cmd_token_list},
 	{"token revoke", "ID", 1, 1, "withdraw an API token", "pomona token revoke 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_token_revoke},
