@@ -573,6 +573,7 @@ static void test_by_hand(void)
 		{SETTING(KEY("Item", S("HostName")) KEY("HostName", S("a"))), POM_ERR_COMMAND_SYSTEM, "Settings.Settings[0] is not for iOS", {PLATFORM_IOS, .access_rights = -1}},
 		{SETTING(KEY("Item", S("ApplicationAttributes")) KEY("Identifier", S("a")) KEY("Attributes", "<dict><key>Hideable</key><true/></dict>")), POM_ERR_COMMAND_SYSTEM,
 		 "Settings.Settings[0].Attributes.Hideable needs iOS 18.1, this device has 17.7.2", {PLATFORM_IOS, 0x110702, .access_rights = -1}},
+		{SETTING(KEY("Item", S("Bluetooth")) KEY("Enabled", "<true/>") KEY("RequestRequiresNetworkTether", "<true/>")), POM_ERR_COMMAND_KEY, "Settings.Settings[0].RequestRequiresNetworkTether is no key"},
 		{SETTING(KEY("Item", S("DefaultApplications")) KEY("Whatever", "<true/>")), -1},
 		{KEY("RequestType", S("Settings")) KEY("Settings", "<array><string>x</string></array>"), POM_ERR_COMMAND_KEY, "Settings.Settings[0] is a string, must be a dictionary"},
 		{KEY("RequestType", S("UserList")), POM_ERR_COMMAND_CHANNEL, "is for a Shared iPad", {PLATFORM_IOS, .shared_ipad = COMMAND_NO, .access_rights = -1}},
