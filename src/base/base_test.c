@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/apple_error.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/face.h"
@@ -120,11 +121,54 @@ static void test_pool(void)
 	g_assert_cmpint(pushed, >=, 8);
 }
 
+/* Every row is found by its number or word, alone and with its domain. */
+static void test_apple_errors(void)
+{
+	const struct apple_error *e;
+	unsigned n = 0, n_words = 0;
+
+	for (; (e = apple_error_at(n)); n++) {
+		g_autofree char *code = e->word ? g_strdup(e->word) : g_strdup_printf("%" G_GINT64_FORMAT, e->code);
+		g_autofree char *whole = g_strdup_printf("%s:%s", e->domain, code), *newer = g_strdup_printf("D%s:%s", e->domain, code), *lower = g_ascii_strdown(whole, -1);
+
+		g_assert_true(apple_error_find_text(code) == e);
+		g_assert_true(apple_error_find_text(whole) == e);
+		g_assert_true(apple_error_find_text(newer) == e);
+		g_assert_true(apple_error_find_text(lower) == e);
+		g_assert_true(apple_error_find(e->domain, e->code) == (e->word ? NULL : e));
+		g_assert_true(g_str_has_suffix(e->meaning, "."));
+		n_words += e->word != NULL;
+	}
+	g_assert_cmpuint(n, ==, 348);
+	g_assert_cmpuint(n_words, ==, 71);
+	g_assert_null(apple_error_find("MCMDMErrorDomain", 22013));
+	g_assert_null(apple_error_find(NULL, 0));
+	g_assert_null(apple_error_find_text(""));
+	g_assert_null(apple_error_find_text(":"));
+	g_assert_null(apple_error_find_text("APNs:"));
+	g_assert_null(apple_error_find_text("DDM:BadDeviceToken"));
+}
+
+static void test_apple_error_search(void)
+{
+	unsigned n = 0;
+
+	while (apple_error_search("LOST MODE", n))
+		n++;
+	g_assert_cmpuint(n, ==, 3);
+	g_assert_null(apple_error_search("no such words", 0));
+	g_assert_null(apple_error_search("the", 0));
+	g_assert_null(apple_error_search("", 0));
+	g_assert_nonnull(apple_error_search("certificate", 0));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/base/error/table", test_error_table);
 	g_test_add_func("/base/error/no-401", test_no_401);
+	g_test_add_func("/base/apple-error/rows", test_apple_errors);
+	g_test_add_func("/base/apple-error/search", test_apple_error_search);
 	g_test_add_func("/base/buf", test_buf);
 	g_test_add_func("/base/ids", test_ids);
 	g_test_add_func("/base/metric", test_metric);

@@ -85,7 +85,8 @@ const struct cli_verb cli_verbs[] = {
 #include "cli/profile_verbs.inc"
 #include "cli/library_verbs.inc"
 #include "cli/sim_verbs.inc"
-	{"explain", "CODE", 1, 1, "explain an error code of Pomona or of an Apple device", "pomona explain POM-E4103\npomona explain 22013\npomona explain MCSCEPErrorDomain:22013", NO_OPTIONS, CLI_COMMON_JSON, cmd_explain},
+	{"explain", "CODE", 1, 1, "explain an error code of Pomona or of an Apple device", "pomona explain POM-E4103\npomona explain 22013\npomona explain MCSCEPErrorDomain:22013\npomona explain BadDeviceToken\npomona explain \"lost mode\"\n\n"
+	 "Knows Pomona's own codes, the published codes of Apple's devices, the reasons of APNs and those of declarative management. Words that are no code are searched for.", NO_OPTIONS, CLI_COMMON_JSON, cmd_explain},
 	{"version", "", 0, 0, "show the version", "pomona version", NO_OPTIONS, CLI_COMMON_JSON, cmd_version},
 	{0},
 };

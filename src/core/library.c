@@ -353,7 +353,7 @@ char *library_reason(const plist *chain, enum report_status status)
 		g_string_append(text, status == REPORT_COMMAND_FORMAT_ERROR ? "the device could not read the command (CommandFormatError)" : "the device gave no reason");
 	known = chain ? explain(chain) : NULL;
 	if (known)
-		g_string_append_printf(text, ". %s Likely: %s", known->meaning, known->causes);
+		g_string_append_printf(text, ". %s%s%s", known->meaning, known->causes ? " Likely: " : "", known->causes ? known->causes : "");
 	return one_line(text);
 }
 
