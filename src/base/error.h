@@ -95,6 +95,9 @@
 	X(POM_ERR_IDENTITY_MISSING, "POM-E4101", 400, false, "The device did not prove its identity.") \
 	X(POM_ERR_IDENTITY_SIGNATURE, "POM-E4102", 400, false, "The device's signature is not valid for this message.") \
 	X(POM_ERR_IDENTITY_FOREIGN, "POM-E4103", 403, false, "The certificate belongs to another device.") \
+	X(POM_ERR_IDENTITY_HEADER, "POM-E4104", 400, false, "The client certificate that the proxy passed on cannot be read.") \
+	X(POM_ERR_IDENTITY_CONFLICT, "POM-E4105", 403, false, "The signature and the client certificate are not of the same device.") \
+	X(POM_ERR_PROXY_UNLISTED, "POM-E4106", 403, false, "This address serves listed proxies only.") \
 	X(POM_ERR_ENROLLMENT_UNKNOWN, "POM-E4201", 403, false, "There is no enrollment for this device and certificate.") \
 	X(POM_ERR_ENROLLMENT_ENDED, "POM-E4202", 403, false, "The enrollment of this device has ended.") \
 	X(POM_ERR_ENROLLMENT_PENDING, "POM-E4203", 403, false, "The device has not completed its enrollment yet.") \
