@@ -24,6 +24,7 @@ enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_P
 #define HTTP_BIT(method) (1u << (method))
 
 struct http_route;
+struct http_networks;
 
 struct http_request {
 	enum http_method method;
@@ -33,7 +34,8 @@ struct http_request {
 	GArray *headers;     /* struct http_header */
 	GBytes *body;        /* never NULL */
 	char *host;          /* Host without port, lower case; NULL in HTTP/1.0 */
-	char *peer;          /* address of the peer in text, "unix" for the unix socket */
+	char *peer;          /* address of the peer in text, "unix" for the unix socket; with a proxy whom that speaks for */
+	char *proxy;         /* address of the listed proxy that has passed the request on; NULL: none */
 	bool is_tls, is_unix;
 	uid_t unix_uid;      /* peer credentials when is_unix */
 	GBytes *client_cert; /* DER of the TLS client certificate; NULL */
@@ -111,6 +113,11 @@ struct http_listener {
 	 * certificate is changed without restart. Never falls back to plain. */
 	struct ssl_ctx_st *(*tls)(void *ctx);
 	const char *const *hosts;        /* Host names answered (421 else), lower case, NULL-terminated; NULL: any */
+	/* Addresses of proxies (see http/forwarded.h), which must stay; NULL: none. Their connections count in the total alone, and what they say in the header FORWARDED ("Forwarded",
+	 * "X-Forwarded-For"; NULL: nothing) becomes the peer of a request. */
+	const struct http_networks *proxies;
+	const char *forwarded;
+	bool only_proxies;               /* everybody else is refused: POM_ERR_PROXY_UNLISTED */
 };
 
 struct http_server;

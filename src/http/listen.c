@@ -160,6 +160,7 @@ bool http_port_open(struct http_port *port, const struct http_listener *listener
 	port->listener.name = g_strdup(listener->name);
 	port->listener.address = g_strdup(listener->address);
 	port->listener.hosts = (const char *const *)g_strdupv((char **)listener->hosts);
+	port->listener.forwarded = g_strdup(listener->forwarded);
 	if (!open_socket(port, error))
 		return false;
 	look_up_number(port);
@@ -189,5 +190,6 @@ void http_port_clear(struct http_port *port)
 	g_free((char *)port->listener.name);
 	g_free((char *)port->listener.address);
 	g_strfreev((char **)port->listener.hosts);
+	g_free((char *)port->listener.forwarded);
 	g_free(port->unlink_path);
 }

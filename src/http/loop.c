@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "http/forwarded.h"
 #include "http/server_internal.h"
 
 enum { ACCEPTS_AT_ONCE = 64, ACCEPT_PAUSE_MS = 100 };
@@ -168,6 +169,9 @@ static void identify_peer(struct http_accepted *accepted, const struct sockaddr_
 	accepted->peer.is_tls = accepted->port->listener.tls;
 	if (!accepted->port->is_unix) {
 		accepted->peer.address = format_peer(address, &accepted->census_key);
+		/* A proxy brings the connections of many. */
+		if (http_networks_contain(accepted->port->listener.proxies, accepted->peer.address))
+			g_clear_pointer(&accepted->census_key, g_free);
 		setsockopt(accepted->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 		return;
 	}

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "http/http.h"
+#include "http/forwarded.h"
 #include "http/wire.h"
 
 #define H "Host: a.example\r\n"
@@ -301,6 +301,55 @@ static void test_query(void)
 	}
 }
 
+/* Says who asks: "peer proxy". */
+static struct http_response *who(void *ctx, const struct http_request *r)
+{
+	g_autofree char *text = g_strdup_printf("<%s %s>", r->peer, r->proxy ? r->proxy : "-");
+
+	return http_response_text(200, "text/plain", text);
+}
+
+/* The loopback's peer is 127.0.0.1. */
+static void test_proxies(void)
+{
+	static const struct http_route who_routes[] = {{"/", GET, 0, 0, who, 0}, {NULL}};
+	static const struct {
+		const char *proxies, *forwarded;
+		bool only_proxies;
+		const char *raw;
+		int status;
+		const char *expected;
+	} proxy_cases[] = {
+		{NULL, "X-Forwarded-For", false, "GET / HTTP/1.1\r\n" H "X-Forwarded-For: 192.0.2.7\r\n\r\n", 200, "<127.0.0.1 ->"},
+		{"10.0.0.0/8", "X-Forwarded-For", false, "GET / HTTP/1.1\r\n" H "X-Forwarded-For: 192.0.2.7\r\n\r\n", 200, "<127.0.0.1 ->"},
+		{"127.0.0.0/8", "X-Forwarded-For", false, "GET / HTTP/1.1\r\n" H "X-Forwarded-For: 192.0.2.7\r\n\r\n", 200, "<192.0.2.7 127.0.0.1>"},
+		{"127.0.0.1", "X-Forwarded-For", false, "GET / HTTP/1.1\r\n" H "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n", 200, "<192.0.2.7 127.0.0.1>"},
+		{"127.0.0.1", "X-Forwarded-For", false, "GET / HTTP/1.1\r\n" H "Forwarded: for=192.0.2.7\r\n\r\n", 200, "<127.0.0.1 127.0.0.1>"},
+		{"127.0.0.1", "Forwarded", false, "GET / HTTP/1.1\r\n" H "Forwarded: for=192.0.2.7\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n", 200, "<192.0.2.7 127.0.0.1>"},
+		{"127.0.0.1", NULL, false, "GET / HTTP/1.1\r\n" H "X-Forwarded-For: 192.0.2.7\r\n\r\n", 200, "<127.0.0.1 127.0.0.1>"},
+		{"127.0.0.1", "X-Forwarded-For", true, "GET / HTTP/1.1\r\n" H "\r\n", 200, "<127.0.0.1 127.0.0.1>"},
+		/* Each request of a connection has its own peer. */
+		{"127.0.0.1", "X-Forwarded-For", true, "GET / HTTP/1.1\r\n" H "X-Forwarded-For: 192.0.2.8\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n", 200, "<127.0.0.1 127.0.0.1>"},
+		{"10.0.0.0/8", "X-Forwarded-For", true, "GET / HTTP/1.1\r\n" H "X-Forwarded-For: 10.0.0.1\r\n\r\n", 403, "POM-E4106"},
+		{NULL, NULL, true, "GET / HTTP/1.1\r\n" H "\r\n", 403, "POM-E4106"},
+		/* A stranger does not learn what there is. */
+		{NULL, NULL, true, "GET /nothing HTTP/1.1\r\n" H "\r\n", 403, "POM-E4106"},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(proxy_cases); i++) {
+		struct http_networks *proxies = proxy_cases[i].proxies ? http_networks_parse(proxy_cases[i].proxies, NULL) : NULL;
+		const struct http_listener listener = {.name = "test", .fd = -1, .routes = who_routes, .proxies = proxies, .forwarded = proxy_cases[i].forwarded, .only_proxies = proxy_cases[i].only_proxies};
+		bool close;
+		g_autoptr(GBytes) bytes = http_loopback(&listener, NULL, proxy_cases[i].raw, strlen(proxy_cases[i].raw), &close);
+		g_autofree char *reply = g_strndup(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
+
+		g_test_message("%u: %s", i, reply);
+		g_assert_cmpint(status_of(reply), ==, proxy_cases[i].status);
+		g_assert_nonnull(strstr(reply, proxy_cases[i].expected));
+		http_networks_free(proxies);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -310,5 +359,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/http/reply-bytes", test_reply_bytes);
 	g_test_add_func("/http/wire", test_wire);
 	g_test_add_func("/http/query", test_query);
+	g_test_add_func("/loopback/proxies", test_proxies);
 	return g_test_run();
 }

@@ -53,6 +53,7 @@ void http_request_free(struct http_request *request)
 	g_free(request->query);
 	g_free(request->host);
 	g_free(request->peer);
+	g_free(request->proxy);
 	g_array_unref(request->headers);
 	g_bytes_unref(request->body);
 	g_clear_pointer(&request->client_cert, g_bytes_unref);

@@ -164,6 +164,8 @@ struct http_response *http_decide(const struct http_listener *listener, struct h
 	struct http_request *head = http1_reader_request(reader);
 	unsigned allow;
 
+	if (listener->only_proxies && !head->proxy)
+		return http_refuse(listener, head, POM_ERR_PROXY_UNLISTED, "the address of the peer is not in proxy.addresses");
 	if (!host_is_ours(listener, head))
 		return http_refuse(listener, head, POM_ERR_HTTP_MISDIRECTED, "RFC 9110 §15.5.20: Host is not a name of this listener");
 	find_route(listener->routes, head, &allow);

@@ -31,7 +31,7 @@ struct http_census {
 };
 void http_census_init(struct http_census *census);
 void http_census_clear(struct http_census *census);
-/* Counts a connection; false when a limit is reached. A NULL KEY (unix socket) counts in the total alone. */
+/* Counts a connection; false when a limit is reached. A NULL KEY (unix socket, listed proxy) counts in the total alone. */
 bool http_census_enter(struct http_census *census, const char *key, const struct http_limits *limits);
 void http_census_leave(struct http_census *census, const char *key);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/metric.h"
+#include "http/forwarded.h"
 #include "http/test_fixture.h"
 
 enum { SHORT_MS = 300 };
@@ -370,6 +371,29 @@ static void test_connection_limit(void)
 	test_server_free(test);
 }
 
+/* A proxy brings the connections of many: only the total counts for it. */
+static void test_connection_limit_of_proxies(void)
+{
+	struct test_options options = test_options();
+	struct http_networks *proxies = http_networks_parse("127.0.0.0/8", NULL);
+	struct test_server *test;
+
+	options.limits.connections_per_address = 1;
+	options.limits.connections = 3;
+	options.proxies = proxies;
+	test = test_server_new(&options);
+	g_autoptr(test_peer) one = test_connect(test, "plain"), two = test_connect(test, "plain"), three = test_connect(test, "plain"), full = test_connect(test, "plain");
+	struct test_peer *const served[] = {one, two, three};
+
+	g_assert_true(test_at_end(full));
+	for (unsigned i = 0; i < G_N_ELEMENTS(served); i++) {
+		test_send(served[i], "GET /who HTTP/1.1\r\n" H "\r\n");
+		g_assert_cmpint(test_status(served[i]), ==, 200);
+	}
+	test_server_free(test);
+	http_networks_free(proxies);
+}
+
 static void test_large_reply(void)
 {
 	struct test_server *test = start();
@@ -605,6 +629,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/server/vanish", test_vanish);
 	g_test_add_func("/server/half-close", test_half_close);
 	g_test_add_func("/server/connection-limit", test_connection_limit);
+	g_test_add_func("/server/connection-limit-of-proxies", test_connection_limit_of_proxies);
 	g_test_add_func("/server/large-reply", test_large_reply);
 	g_test_add_func("/server/many", test_many);
 	g_test_add_func("/server/graceful-stop", test_graceful_stop);

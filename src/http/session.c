@@ -1,3 +1,4 @@
+#include "http/forwarded.h"
 #include "http/wire.h"
 
 void http_peer_clear(struct http_peer *peer)
@@ -35,6 +36,15 @@ static struct http_request *identify(struct http_session *session)
 	return request;
 }
 
+/* Once all headers are known. */
+static void look_behind_proxy(const struct http_listener *listener, struct http_request *head)
+{
+	if (!http_networks_contain(listener->proxies, head->peer))
+		return;
+	head->proxy = head->peer;
+	head->peer = listener->forwarded ? http_forwarded_peer(head, listener->forwarded, listener->proxies, head->proxy) : g_strdup(head->proxy);
+}
+
 void http_session_refuse(struct http_session *session, enum pom_error reason, const char *detail)
 {
 	session->refusal = http_refuse(session->listener, identify(session), reason, detail);
@@ -47,6 +57,7 @@ static enum http_step on_head(struct http_session *session)
 	struct http_request *head = identify(session);
 	enum http_step step;
 
+	look_behind_proxy(session->listener, head);
 	session->refusal = http_decide(session->listener, session->reader);
 	if (session->refusal)
 		return HTTP_STEP_REFUSED;

@@ -161,7 +161,7 @@ static SSL_CTX *give_ctx(void *ctx)
 
 struct test_options test_options(void)
 {
-	return (struct test_options){2, 4, 100, http_limits_default, 0};
+	return (struct test_options){2, 4, 100, http_limits_default, 0, NULL};
 }
 
 static struct http_listener make_listener(struct test_server *test, const char *name, const char *address)
@@ -185,6 +185,7 @@ struct test_server *test_server_new(const struct test_options *options)
 	struct http_listener listeners[] = {
 		make_listener(test, "plain", "127.0.0.1:0"), make_listener(test, "tls", "127.0.0.1:0"), make_listener(test, "unix", unix_address), make_listener(test, "given", NULL),
 	};
+	listeners[0].proxies = options->proxies;
 	listeners[1].tls = give_ctx;
 	listeners[3].fd = options->fd;
 	test->server = http_server_new(&config, listeners, options->fd ? 4 : 3, &error);

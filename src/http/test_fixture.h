@@ -29,6 +29,7 @@ struct test_options {
 	unsigned n_loops, n_workers, queue_max; /* 0: 2, 4, 100 */
 	struct http_limits limits;
 	int fd;               /* a listening socket for the listener "given"; 0: none */
+	const struct http_networks *proxies; /* of the listener "plain" */
 };
 /* The default limits, 2 loops and 4 workers. */
 struct test_options test_options(void);

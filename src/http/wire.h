@@ -27,7 +27,7 @@ char *http_percent_decode(const char *text, size_t len, bool plus_is_space);
 
 /* The listener's reply to a refusal, or a plain one when it has no opinion. transfer full. */
 struct http_response *http_refuse(const struct http_listener *listener, const struct http_request *head, enum pom_error reason, const char *detail);
-/* Decides a complete head, in this order: host 421, path 404, method 405, request line 414, announced length 413, Expect 417,
+/* Decides a complete head, in this order: unlisted peer 403 where only proxies are served, host 421, path 404, method 405, request line 414, announced length 413, Expect 417,
  * the listener's admit. Sets route and params of the request. NULL lets it pass, else the refusal. transfer full. */
 struct http_response *http_decide(const struct http_listener *listener, struct http1_reader *reader);
 
