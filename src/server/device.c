@@ -105,7 +105,7 @@ static struct http_response *unenroll(const struct http_request *request, const 
 static struct http_response *mdm(void *ctx, const struct http_request *request)
 {
 	struct server *server = ctx;
-	struct device_proof proof = {http_request_header(request, "Mdm-Signature")};
+	g_auto(device_proof) proof = {0};
 	struct device_reply reply = {0};
 	struct subject subject = {0};
 	g_autoptr(GError) error = NULL;
@@ -113,6 +113,8 @@ static struct http_response *mdm(void *ctx, const struct http_request *request)
 
 	if (checkin && g_bytes_get_size(request->body) > CHECKIN_MAX)
 		ok = pom_fail(&error, POM_ERR_TOO_LARGE, "a check-in message may have 10 MiB");
+	else if (!server_proof(server, request, &proof, &error))
+		ok = false;
 	else if (checkin)
 		ok = service_checkin(server->service, &proof, request->body, &subject, &reply, &error);
 	else
@@ -458,9 +460,12 @@ static struct http_response *home(void *ctx, const struct http_request *request)
 	{"/ocsp", READ, OCSP_REQUEST_MAX_BYTES, SCEP_URL_MAX, ocsp, 0}, \
 	{"/ocsp/*", HTTP_BIT(HTTP_GET), 0, SCEP_URL_MAX, ocsp, 0}
 
+#define MDM_ROUTES \
+	{"/mdm", HTTP_BIT(HTTP_PUT), REPORT_MAX, 0, mdm, 0}, \
+	{"/checkin", HTTP_BIT(HTTP_PUT), REPORT_MAX, 0, mdm, 0}
+
 const struct http_route device_routes[] = {
-	{"/mdm", HTTP_BIT(HTTP_PUT), REPORT_MAX, 0, mdm, 0},
-	{"/checkin", HTTP_BIT(HTTP_PUT), REPORT_MAX, 0, mdm, 0},
+	MDM_ROUTES,
 	CA_ROUTES,
 	{"/enroll/{}", HTTP_BIT(HTTP_GET), 0, 0, enroll_page, 0},
 	{"/enroll/{}/profile", HTTP_BIT(HTTP_GET), 0, 0, enroll_profile, 0},
@@ -472,4 +477,5 @@ const struct http_route device_routes[] = {
 	{0},
 };
 
+const struct http_route mtls_routes[] = {MDM_ROUTES, {0}};
 const struct http_route plain_routes[] = {CA_ROUTES, {0}};

@@ -347,16 +347,24 @@ static bool open_http(struct server *server, GError **error)
 	int64_t loops = settings_int(s, SETTING_LOOPS);
 	struct http_server_config config = {(unsigned)(loops ? loops : CLAMP(sysconf(_SC_NPROCESSORS_ONLN), 1, 64)), (unsigned)settings_int(s, SETTING_WORKERS),
 	                                    (unsigned)settings_int(s, SETTING_QUEUE), http_limits_default};
-	struct http_listener listeners[4];
+	const char *mtls = settings_text(s, SETTING_MTLS_LISTEN), *proxy = settings_text(s, SETTING_PROXY_LISTEN), *forwarded = settings_text(s, SETTING_PROXY_FORWARDED);
+	struct http_listener listeners[6];
 	size_t n = 0;
 
 	listeners[n++] = (struct http_listener){.name = "device", .address = device, .fd = -1, .routes = device_routes, .ctx = server, .refuse = device_refuse,
-	                                        .admit = device_admit, .done = server_done, .tls = server_tls_get};
+	                                        .admit = device_admit, .done = server_done, .tls = server_tls_get, .proxies = server->proxies, .forwarded = forwarded};
 	listeners[n++] = (struct http_listener){.name = "socket", .address = socket_address, .fd = -1, .routes = admin_routes, .ctx = server, .refuse = admin_refuse, .done = server_done};
 	if (admin)
 		listeners[n++] = (struct http_listener){.name = "admin", .address = admin, .fd = -1, .routes = admin_routes, .ctx = server, .refuse = admin_refuse, .done = server_done};
 	if (plain)
-		listeners[n++] = (struct http_listener){.name = "plain", .address = plain, .fd = -1, .routes = plain_routes, .ctx = server, .refuse = device_refuse, .done = server_done};
+		listeners[n++] = (struct http_listener){.name = "plain", .address = plain, .fd = -1, .routes = plain_routes, .ctx = server, .refuse = device_refuse, .done = server_done,
+		                                        .proxies = server->proxies, .forwarded = forwarded};
+	if (mtls)
+		listeners[n++] = (struct http_listener){.name = "mtls", .address = mtls, .fd = -1, .routes = mtls_routes, .ctx = server, .refuse = device_refuse, .admit = device_admit, .done = server_done,
+		                                        .tls = server_mtls_get};
+	if (proxy)
+		listeners[n++] = (struct http_listener){.name = "proxy", .address = proxy, .fd = -1, .routes = device_routes, .ctx = server, .refuse = device_refuse, .admit = device_admit, .done = server_done,
+		                                        .proxies = server->proxies, .forwarded = forwarded, .only_proxies = true};
 	server->http = http_server_new(&config, listeners, n, error);
 	return server->http != NULL;
 }
@@ -364,17 +372,15 @@ static bool open_http(struct server *server, GError **error)
 /* For scripts: which ports are ours, and that we are ready. */
 static bool announce(struct server *server, GError **error)
 {
-	uint16_t device = http_server_port(server->http, "device"), admin = 0, plain = 0;
+	uint16_t device = http_server_port(server->http, "device");
+	/* 0 when there is no such listener. */
+	uint16_t admin = http_server_port(server->http, "admin"), plain = http_server_port(server->http, "plain"), mtls = http_server_port(server->http, "mtls"), proxy = http_server_port(server->http, "proxy");
 	g_autofree char *path = datadir_path(server->dir, DATADIR_PORTS);
 	g_autoptr(json_t) ports = NULL;
 	g_autoptr(GBytes) text = NULL;
 	char device_text[8], admin_text[8];
 
-	if (settings_text(server->settings, SETTING_ADMIN_LISTEN))
-		admin = http_server_port(server->http, "admin");
-	if (settings_text(server->settings, SETTING_HTTP_LISTEN))
-		plain = http_server_port(server->http, "plain");
-	ports = json_pack("{s:i, s:i, s:i, s:i}", "pid", (int)getpid(), "device_port", device, "admin_port", admin, "http_port", plain);
+	ports = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "pid", (int)getpid(), "device_port", device, "admin_port", admin, "http_port", plain, "mtls_port", mtls, "proxy_port", proxy);
 	text = json_format(ports);
 	if (!datadir_write_file(path, g_bytes_get_data(text, NULL), g_bytes_get_size(text), 0644, error))
 		return false;
@@ -440,6 +446,8 @@ static void close_all(struct server *server)
 	service_free(server->service);
 	store_close(server->store);
 	SSL_CTX_free(server->tls);
+	SSL_CTX_free(server->mtls);
+	server_proxy_clear(server);
 	X509_free(server->tls_cert);
 	pthread_mutex_destroy(&server->tls_lock);
 	unlink(ports);
@@ -466,7 +474,7 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	raise_limits();
 	pthread_mutex_init(&server.tls_lock, NULL);
-	ok = open_service(&server, error) && write_roots(&server, error) && server_tls_load(&server, error) && server_profile_signer_load(&server, error) && open_http(&server, error) && open_pusher(&server, error) && announce(&server, error);
+	ok = open_service(&server, error) && write_roots(&server, error) && server_tls_load(&server, error) && server_profile_signer_load(&server, error) && server_proxy_load(&server, error) && open_http(&server, error) && open_pusher(&server, error) && announce(&server, error);
 	if (ok) {
 		server_janitor_start(&server);
 		http_server_start(server.http);

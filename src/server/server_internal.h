@@ -3,6 +3,7 @@
 
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "http/http.h"
 #include "push/push.h"
@@ -17,8 +18,13 @@ struct server {
 	struct pusher *pusher;
 	struct http_server *http;
 
+	struct http_networks *proxies; /* proxy.addresses; NULL: none */
+	char **certificate_headers;    /* proxy.certificate_header */
+	_Atomic int64_t ignored_logged_ms;
+	atomic_uint n_ignored;         /* since then */
+
 	pthread_mutex_t tls_lock;
-	SSL_CTX *tls;          /* the present context */
+	SSL_CTX *tls, *mtls;   /* the present contexts; mtls asks for a client certificate */
 	X509 *tls_cert;        /* its certificate, when our CA made it; NULL: files */
 	int64_t tls_renew_ms;  /* when the janitor looks for a new one of ours; 0: files, never */
 
@@ -29,7 +35,7 @@ struct server {
 };
 
 /* Routes of each listener; handlers get a struct server. */
-extern const struct http_route device_routes[], plain_routes[], admin_routes[];
+extern const struct http_route device_routes[], mtls_routes[], plain_routes[], admin_routes[];
 struct http_response *device_refuse(void *ctx, const struct http_request *head, enum pom_error reason, const char *detail);
 struct http_response *device_admit(void *ctx, const struct http_request *head);
 struct http_response *admin_refuse(void *ctx, const struct http_request *head, enum pom_error reason, const char *detail);
@@ -40,8 +46,17 @@ void server_log_refusal(const struct http_request *request, const struct subject
 /* Adds Retry-After where the reason may pass. */
 void server_add_retry(struct http_response *response, const struct pom_error_info *info);
 
+/* The settings of proxies, checked. POM_ERR_CONFIG. */
+bool server_proxy_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void server_proxy_clear(struct server *server);
+/* What REQUEST proves of its sender: the certificate is that of the TLS connection, or what a listed proxy has passed on; from anybody else the header is ignored. *RET borrows from
+ * REQUEST; device_proof_clear. POM_ERR_IDENTITY_HEADER, POM_ERR_IDENTITY_SIGNATURE (two headers). */
+bool server_proof(struct server *server, const struct http_request *request, struct device_proof *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* TLS: the context for a new connection (new reference). */
 SSL_CTX *server_tls_get(void *ctx);
+/* The same for server.mtls_listen: it asks for a client certificate and takes any, or none. Whose it is, is decided with each request. */
+SSL_CTX *server_mtls_get(void *ctx);
 /* Makes the context from the files of the settings, or from our own CA, and puts it in place. */
 bool server_tls_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

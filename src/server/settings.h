@@ -15,12 +15,17 @@
 	X(SETTING_CONTACT, "server", "contact", TEXT, "", "Whom people ask who enroll a device: a name, a mail address, a telephone number (+…) or a URL. Shown on the page of each link.") \
 	X(SETTING_LISTEN, "server", "listen", TEXT, "", "Address of the device listener (HTTPS). Empty: all addresses, port of the public URL.") \
 	X(SETTING_ADMIN_LISTEN, "server", "admin_listen", TEXT, "127.0.0.1:8081", "Address of the admin API (plain HTTP, for loopback). Empty: only the unix socket.") \
+	X(SETTING_MTLS_LISTEN, "server", "mtls_listen", TEXT, "", "Address of a listener (HTTPS) for check-in and commands that asks devices for their TLS client certificate. Empty: none.") \
 	X(SETTING_HTTP_LISTEN, "server", "http_listen", TEXT, "", "Address for SCEP, CRL and OCSP without TLS. Empty: none.") \
 	X(SETTING_URL_CHANGE, "server", "allow_url_change", BOOL, "false", "Start although the public URL is another one than enrolled devices were given. They will not find the server.") \
 	X(SETTING_WORKERS, "server", "workers", INT, "64", "Worker threads. They wait for the store, so their number follows the requests in flight.") \
 	X(SETTING_LOOPS, "server", "loops", INT, "0", "Network threads; 0: one for each core.") \
 	X(SETTING_QUEUE, "server", "queue", INT, "1024", "Requests that may wait for a worker before the server answers 503.") \
 	X(SETTING_LOG_LEVEL, "server", "log_level", TEXT, "info", "error, warning, notice, info or debug.") \
+	X(SETTING_PROXY_ADDRESSES, "proxy", "addresses", TEXT, "", "Proxies of yours whose word is taken, as IP addresses and networks: 127.0.0.1, 192.0.2.0/24, 2001:db8::/32.") \
+	X(SETTING_PROXY_LISTEN, "proxy", "listen", TEXT, "", "Address of a listener (plain HTTP) for everything that devices ask, which serves only proxy.addresses. Empty: none.") \
+	X(SETTING_PROXY_CERTIFICATE, "proxy", "certificate_header", TEXT, "", "Header in which these proxies pass on a device's client certificate (RFC 9440 or percent-escaped PEM), as Client-Cert. They must delete it from what clients send.") \
+	X(SETTING_PROXY_FORWARDED, "proxy", "forwarded_header", TEXT, "X-Forwarded-For", "Header in which these proxies name the address of their client: X-Forwarded-For or Forwarded. Empty: none.") \
 	X(SETTING_STORE, "store", "url", TEXT, "", "Where data is kept. Empty: sqlite in the data directory.") \
 	X(SETTING_TLS_CERTIFICATE, "tls", "certificate", TEXT, "", "PEM file with your own server certificate and its chain; read again on SIGHUP. Empty: Pomona's CA makes one.") \
 	X(SETTING_TLS_KEY, "tls", "key", TEXT, "", "PEM file with its private key.") \

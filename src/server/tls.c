@@ -8,16 +8,40 @@
 #include "server/system_roots.h"
 #include "service/profile_sign.h"
 
-SSL_CTX *server_tls_get(void *ctx)
+enum { CLIENT_CHAIN_MAX_BYTES = 32 * 1024 };
+
+/* One of the server's two contexts, which a renewal replaces. */
+static SSL_CTX *get(struct server *server, SSL_CTX *const *place)
 {
-	struct server *server = ctx;
 	SSL_CTX *tls;
 
 	pthread_mutex_lock(&server->tls_lock);
-	tls = server->tls;
+	tls = *place;
 	SSL_CTX_up_ref(tls);
 	pthread_mutex_unlock(&server->tls_lock);
 	return tls;
+}
+
+SSL_CTX *server_tls_get(void *ctx)
+{
+	struct server *server = ctx;
+
+	return get(server, &server->tls);
+}
+
+SSL_CTX *server_mtls_get(void *ctx)
+{
+	struct server *server = ctx;
+
+	return get(server, &server->mtls);
+}
+
+/* The handshake proves that the client has the certificate's key. Everything else (issuer, dates, revocation, grace, binding) is decided as for a signature, so that one rule
+ * holds and a refusal can be told; no chain of a stranger is built. */
+static int take_any_certificate(X509_STORE_CTX *store, void *ctx)
+{
+	X509_STORE_CTX_set_error(store, X509_V_OK);
+	return 1;
 }
 
 static SSL_CTX *new_context(void)
@@ -150,6 +174,24 @@ static void tell_trust(struct server *server, GPtrArray *certs)
 	service_set_tls_trust(server->service, certs && !root ? TLS_TRUST_UNKNOWN : TLS_TRUST_ROOT, root);
 }
 
+/* TLS with the same certificate, but asking for the client's. */
+static SSL_CTX *asking_context(SSL_CTX *tls, GError **error)
+{
+	SSL_CTX *asking = new_context();
+	STACK_OF(X509) *chain = NULL;
+
+	SSL_CTX_get0_chain_certs(tls, &chain);
+	SSL_CTX_set_verify(asking, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_cert_verify_callback(asking, take_any_certificate, NULL);
+	SSL_CTX_set_max_cert_list(asking, CLIENT_CHAIN_MAX_BYTES);
+	if (SSL_CTX_use_cert_and_key(asking, SSL_CTX_get0_certificate(tls), SSL_CTX_get0_privatekey(tls), chain, 1) == 1)
+		return asking;
+	ERR_clear_error();
+	SSL_CTX_free(asking);
+	pom_fail(error, POM_ERR_INTERNAL, "the TLS certificate cannot be used a second time");
+	return NULL;
+}
+
 bool server_tls_load(struct server *server, GError **error)
 {
 	const char *certificate = settings_text(server->settings, SETTING_TLS_CERTIFICATE);
@@ -158,18 +200,24 @@ bool server_tls_load(struct server *server, GError **error)
 	g_autoptr(GPtrArray) certs = NULL;
 	SSL_CTX *tls = certificate ? context_from_files(certificate, settings_text(server->settings, SETTING_TLS_KEY), &not_after, &certs, error)
 	                           : context_from_ca(server, &not_after, &renew_ms, &cert, error);
-	SSL_CTX *old;
+	SSL_CTX *mtls = tls ? asking_context(tls, error) : NULL, *old, *old_mtls;
 
-	if (!tls)
+	if (!mtls) {
+		SSL_CTX_free(tls);
+		X509_free(cert);
 		return false;
+	}
 	pthread_mutex_lock(&server->tls_lock);
 	old = server->tls;
+	old_mtls = server->mtls;
 	server->tls = tls;
+	server->mtls = mtls;
 	server->tls_renew_ms = renew_ms;
 	old_cert = server->tls_cert;
 	server->tls_cert = cert;
 	pthread_mutex_unlock(&server->tls_lock);
 	SSL_CTX_free(old);
+	SSL_CTX_free(old_mtls);
 	X509_free(old_cert);
 	tell_trust(server, certs);
 	pom_metric_set(POM_METRIC_CERT_EXPIRY, "tls", not_after);

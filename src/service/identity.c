@@ -1,4 +1,4 @@
-/* Proof of a device's identity: Mdm-Signature over the exact bytes of the body, by a certificate that a CA of ours has issued.
+/* Proof of a device's identity by a certificate that a CA of ours has issued: Mdm-Signature over the exact bytes of the body, or a client certificate.
  *
  * Keys of known certificates are kept decoded, because decoding costs several times the verification. Only what cannot change
  * is cached (key, issuer's signature); validity, revocation and binding are facts of the store and looked at every time. */
@@ -94,7 +94,7 @@ void identity_cache_empty(struct identity_cache *cache)
 }
 
 /* Of a CA of ours, or of an outside CA that we were told of. */
-static bool is_trusted(struct service *service, const struct cms_detached *detached, X509 *cert, GError **error)
+static bool is_trusted(struct service *service, X509 *cert, GBytes *der, const uint8_t sha256[32], GError **error)
 {
 	g_autoptr(ca_set) set = service_ca_set(service);
 	g_autofree char *issuer = NULL;
@@ -104,24 +104,27 @@ static bool is_trusted(struct service *service, const struct cms_detached *detac
 		return true;
 	outside = ca_set_outside_issuer_of(set, cert);
 	if (outside)
-		return service_adopt(service, outside, cert, detached->signer_der, detached->signer_sha256, error);
+		return service_adopt(service, outside, cert, der, sha256, error);
 	issuer = cert_issuer_text(cert);
-	return pom_fail(error, POM_ERR_CERT_UNTRUSTED, "the signer's certificate was issued by \"%.200s\", which is no CA of this server", issuer);
+	return pom_fail(error, POM_ERR_CERT_UNTRUSTED, "the device's certificate was issued by \"%.200s\", which is no CA of this server", issuer);
 }
 
-/* The key of a certificate that is not cached, after its issuer has been checked. transfer full. */
-static EVP_PKEY *decode(struct service *service, const struct cms_detached *detached, GError **error)
+/* The key of a certificate of a trusted issuer: from the cache, or decoded after the issuer has been checked. transfer full. */
+static EVP_PKEY *trusted_key(struct service *service, GBytes *der, const uint8_t sha256[32], GError **error)
 {
-	g_autoptr(X509) cert = cert_parse_der(g_bytes_get_data(detached->signer_der, NULL), g_bytes_get_size(detached->signer_der), error);
-	EVP_PKEY *key;
+	EVP_PKEY *key = cache_get(service->identities, sha256);
+	g_autoptr(X509) cert = NULL;
 
-	if (!cert || !is_trusted(service, detached, cert, error))
+	if (key)
+		return key;
+	cert = cert_parse_der(g_bytes_get_data(der, NULL), g_bytes_get_size(der), error);
+	if (!cert || !is_trusted(service, cert, der, sha256, error))
 		return NULL;
 	key = X509_get_pubkey(cert);
 	if (key)
-		cache_put(service->identities, detached->signer_sha256, key);
+		cache_put(service->identities, sha256, key);
 	else
-		pom_fail(error, POM_ERR_CERT_MALFORMED, "the signer's key cannot be read");
+		pom_fail(error, POM_ERR_CERT_MALFORMED, "the key in the device's certificate cannot be read");
 	return key;
 }
 
@@ -131,7 +134,7 @@ static GBytes *decode_header(const char *text, GError **error)
 	gsize len = text ? strlen(text) : 0;
 
 	if (!len) {
-		pom_fail(error, POM_ERR_IDENTITY_MISSING, "the Mdm-Signature header is missing: the MDM payload must have SignMessage true");
+		pom_fail(error, POM_ERR_IDENTITY_MISSING, "there is neither an Mdm-Signature header (the MDM payload must have SignMessage true) nor a client certificate");
 		return NULL;
 	}
 	if (len > SIGNATURE_TEXT_MAX) {
@@ -153,9 +156,9 @@ static bool fail_signature(GError **error, GError *inner)
 	return false;
 }
 
-bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error)
+static bool prove_signature(struct service *service, const char *header, GBytes *body, uint8_t ret_sha256[32], GError **error)
 {
-	g_autoptr(GBytes) bytes = decode_header(proof->mdm_signature, error);
+	g_autoptr(GBytes) bytes = decode_header(header, error);
 	g_autoptr(cms_detached) detached = NULL;
 	g_autoptr(EVP_PKEY) key = NULL;
 	GError *inner = NULL;
@@ -165,11 +168,70 @@ bool service_prove(struct service *service, const struct device_proof *proof, GB
 	detached = cms_detached_parse(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), &inner);
 	if (!detached)
 		return fail_signature(error, inner);
-	key = cache_get(service->identities, detached->signer_sha256);
-	if (!key && !(key = decode(service, detached, error)))
+	key = trusted_key(service, detached->signer_der, detached->signer_sha256, error);
+	if (!key)
 		return false;
 	if (!cms_detached_verify(detached, key, g_bytes_get_data(body, NULL), g_bytes_get_size(body), &inner))
 		return fail_signature(error, inner);
 	memcpy(ret_sha256, detached->signer_sha256, 32);
+	return true;
+}
+
+static bool prove_certificate(struct service *service, GBytes *der, uint8_t ret_sha256[32], GError **error)
+{
+	g_autoptr(EVP_PKEY) key = NULL;
+	uint8_t sha256[32];
+
+	cert_sha256(g_bytes_get_data(der, NULL), g_bytes_get_size(der), sha256);
+	key = trusted_key(service, der, sha256, error);
+	if (key)
+		memcpy(ret_sha256, sha256, 32);
+	return key != NULL;
+}
+
+/* The enrollment that a certificate is bound to, or that it was issued to renew: transfer full. NULL without an error when it is unknown or bound to none. */
+static bool find_enrollment(struct service *service, const uint8_t sha256[32], char **ret, GError **error)
+{
+	g_autoptr(store_load) load = NULL;
+	struct certificate_row row;
+	bool found;
+
+	if (!store_certificate_by_sha256(service->store, sha256, &row, &found, &load, error))
+		return false;
+	*ret = found ? g_strdup(row.enrollment_id ? row.enrollment_id : row.for_enrollment_id) : NULL;
+	return true;
+}
+
+/* A device that has renewed its identity may go on for a while over a connection that it opened with the old one. */
+static bool check_same_device(struct service *service, const uint8_t signer_sha256[32], GBytes *certificate, GError **error)
+{
+	g_autofree char *of_signer = NULL, *of_certificate = NULL;
+	uint8_t sha256[32];
+
+	cert_sha256(g_bytes_get_data(certificate, NULL), g_bytes_get_size(certificate), sha256);
+	if (!memcmp(sha256, signer_sha256, 32))
+		return true;
+	if (!find_enrollment(service, signer_sha256, &of_signer, error) || !find_enrollment(service, sha256, &of_certificate, error))
+		return false;
+	if (of_signer && !g_strcmp0(of_signer, of_certificate))
+		return true;
+	return pom_fail(error, POM_ERR_IDENTITY_CONFLICT, "Mdm-Signature is of enrollment %s, the client certificate in the same request of %s", of_signer ? of_signer : "none yet",
+	                of_certificate ? of_certificate : "none that is known");
+}
+
+void device_proof_clear(struct device_proof *proof)
+{
+	g_clear_pointer(&proof->certificate, g_bytes_unref);
+}
+
+bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error)
+{
+	uint8_t sha256[32];
+
+	if (!proof->mdm_signature && proof->certificate)
+		return prove_certificate(service, proof->certificate, ret_sha256, error);
+	if (!prove_signature(service, proof->mdm_signature, body, sha256, error) || (proof->certificate && !check_same_device(service, sha256, proof->certificate, error)))
+		return false;
+	memcpy(ret_sha256, sha256, 32);
 	return true;
 }

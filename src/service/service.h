@@ -105,7 +105,14 @@ char *service_trust_fingerprints(struct service *service);
 bool service_tls_is_due(struct service *service, X509 *cert);
 
 /* ---- devices ---- */
-struct device_proof { const char *mdm_signature; }; /* the header's value, NULL when absent */
+/* What a request proves of its sender; all may be absent (NULL). */
+struct device_proof {
+	const char *mdm_signature; /* the header's value; borrowed */
+	GBytes *certificate;       /* owned: DER of a client certificate whose key a TLS handshake has proved: with us, or with a listed proxy that says so */
+};
+void device_proof_clear(struct device_proof *proof);
+typedef struct device_proof device_proof;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(device_proof, device_proof_clear)
 struct device_reply { int status; GBytes *body; }; /* a plist, or NULL: empty */
 void device_reply_clear(struct device_reply *reply);
 /* A PUT with a check-in content type. */
@@ -113,7 +120,9 @@ bool service_checkin(struct service *service, const struct device_proof *proof, 
 /* A PUT with any other: a command report. */
 bool service_report(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Who signed BODY: the certificate's SHA-256, after its signature over BODY and its issuer have been verified. */
+/* Who sent BODY (which may be empty, as of a GET): the certificate's SHA-256, after its issuer has been verified. Validity, revocation and binding are looked at with the store's
+ * facts. A signature decides, over exactly BODY, and when it is wrong (POM_ERR_IDENTITY_SIGNATURE) no certificate stands in for it. A certificate beside a good one must be the same,
+ * or be bound to the same enrollment (POM_ERR_IDENTITY_CONFLICT). Without a signature the certificate decides. Neither: POM_ERR_IDENTITY_MISSING. Blocks on the store. */
 bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct identity_cache *identity_cache_new(void);
 void identity_cache_free(struct identity_cache *cache);
