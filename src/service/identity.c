@@ -189,8 +189,8 @@ static bool prove_certificate(struct service *service, GBytes *der, uint8_t ret_
 	return key != NULL;
 }
 
-/* The enrollment that a certificate is bound to, or that it was issued to renew: transfer full. NULL without an error when it is unknown or bound to none. */
-static bool find_enrollment(struct service *service, const uint8_t sha256[32], char **ret, GError **error)
+/* The enrollment and epoch that a certificate is bound to, or that it was issued to renew: transfer full. NULL without an error when it is unknown or bound to none. */
+static bool find_binding(struct service *service, const uint8_t sha256[32], char **ret, GError **error)
 {
 	g_autoptr(store_load) load = NULL;
 	struct certificate_row row;
@@ -198,11 +198,14 @@ static bool find_enrollment(struct service *service, const uint8_t sha256[32], c
 
 	if (!store_certificate_by_sha256(service->store, sha256, &row, &found, &load, error))
 		return false;
-	*ret = found ? g_strdup(row.enrollment_id ? row.enrollment_id : row.for_enrollment_id) : NULL;
+	if (found && row.enrollment_id)
+		*ret = g_strdup_printf("%s (epoch %" G_GINT64_FORMAT ")", row.enrollment_id, row.epoch);
+	else if (found && row.for_enrollment_id)
+		*ret = g_strdup_printf("%s (epoch %" G_GINT64_FORMAT ")", row.for_enrollment_id, row.for_epoch);
 	return true;
 }
 
-/* A device that has renewed its identity may go on for a while over a connection that it opened with the old one. */
+/* A device that has renewed its identity may go on for a while over a connection that it opened with the old one. Another epoch may be another device that says the same UDID. */
 static bool check_same_device(struct service *service, const uint8_t signer_sha256[32], GBytes *certificate, GError **error)
 {
 	g_autofree char *of_signer = NULL, *of_certificate = NULL;
@@ -211,7 +214,7 @@ static bool check_same_device(struct service *service, const uint8_t signer_sha2
 	cert_sha256(g_bytes_get_data(certificate, NULL), g_bytes_get_size(certificate), sha256);
 	if (!memcmp(sha256, signer_sha256, 32))
 		return true;
-	if (!find_enrollment(service, signer_sha256, &of_signer, error) || !find_enrollment(service, sha256, &of_certificate, error))
+	if (!find_binding(service, signer_sha256, &of_signer, error) || !find_binding(service, sha256, &of_certificate, error))
 		return false;
 	if (of_signer && !g_strcmp0(of_signer, of_certificate))
 		return true;

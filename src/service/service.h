@@ -122,7 +122,7 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 
 /* Who sent BODY (which may be empty, as of a GET): the certificate's SHA-256, after its issuer has been verified. Validity, revocation and binding are looked at with the store's
  * facts. A signature decides, over exactly BODY, and when it is wrong (POM_ERR_IDENTITY_SIGNATURE) no certificate stands in for it. A certificate beside a good one must be the same,
- * or be bound to the same enrollment (POM_ERR_IDENTITY_CONFLICT). Without a signature the certificate decides. Neither: POM_ERR_IDENTITY_MISSING. Blocks on the store. */
+ * or be bound to the same epoch of the same enrollment (POM_ERR_IDENTITY_CONFLICT). Without a signature the certificate decides. Neither: POM_ERR_IDENTITY_MISSING. Blocks on the store. */
 bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct identity_cache *identity_cache_new(void);
 void identity_cache_free(struct identity_cache *cache);

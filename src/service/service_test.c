@@ -453,7 +453,7 @@ static int check_in(struct fixture *f, const struct client *client, const char *
 	struct device_reply reply = {0};
 	struct subject subject = {0};
 	g_autoptr(GError) error = NULL;
-	bool ok = service_checkin(f->service, &(struct device_proof){signature}, body, &subject, &reply, &error);
+	bool ok = service_checkin(f->service, &(struct device_proof){.mdm_signature = signature}, body, &subject, &reply, &error);
 
 	device_reply_clear(&reply);
 	g_assert_cmpint(ok, ==, error == NULL);
@@ -487,6 +487,77 @@ static void test_cached_identity(struct fixture *f, gconstpointer data)
 	g_assert_cmpint(check_in(f, &fresh, "TokenUpdate"), ==, POM_ERR_CERT_EXPIRED);
 	client_clear(&old);
 	client_clear(&fresh);
+}
+
+/* What is said of who sent BODY: -1 for the client CERT, else the refusal's code. SIGNATURE and CERTIFICATE may be NULL. */
+static int prove(struct fixture *f, const char *signature, X509 *certificate, GBytes *body, X509 *cert)
+{
+	g_autoptr(GBytes) der = certificate ? cert_format_der(certificate) : NULL, wanted = cert_format_der(cert);
+	uint8_t sha256[32] = {0}, wanted_sha256[32];
+	g_autoptr(GError) error = NULL;
+	bool ok = service_prove(f->service, &(struct device_proof){signature, der}, body, sha256, &error);
+
+	g_assert_cmpint(ok, ==, error == NULL);
+	if (!ok)
+		return error->code;
+	cert_sha256(g_bytes_get_data(wanted, NULL), g_bytes_get_size(wanted), wanted_sha256);
+	g_assert_cmpmem(sha256, 32, wanted_sha256, 32);
+	return -1;
+}
+
+static void test_proofs(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(GBytes) body = message_of("TokenUpdate"), empty = g_bytes_new_static("", 0), junk = g_bytes_new_static("junk", 4);
+	struct client one, other, stranger;
+	struct client *const clients[] = {&one, &other};
+	uint8_t sha256[32];
+	g_autoptr(GError) error = NULL;
+
+	import_push_certificate(f->service);
+	client_init(&stranger);
+	for (unsigned i = 0; i < G_N_ELEMENTS(clients); i++) {
+		g_autofree char *token = new_link(f, 0), *challenge = challenge_of(f, token);
+		X509 *cert;
+
+		client_init(clients[i]);
+		cert = ask(f, clients[i], challenge);
+		g_assert_nonnull(cert);
+		X509_free(clients[i]->cert);
+		clients[i]->cert = cert;
+	}
+	g_autofree char *signed_body = sign(&one, body), *signed_empty = sign(&one, empty), *signed_other = sign(&other, body), *signed_stranger = sign(&stranger, body);
+
+	/* As of a GET, whose signature covers no bytes. */
+	g_assert_cmpint(prove(f, signed_empty, NULL, empty, one.cert), ==, -1);
+	g_assert_cmpint(prove(f, signed_empty, NULL, body, one.cert), ==, POM_ERR_IDENTITY_SIGNATURE);
+	g_assert_cmpint(prove(f, signed_body, NULL, empty, one.cert), ==, POM_ERR_IDENTITY_SIGNATURE);
+	g_assert_cmpint(prove(f, NULL, NULL, empty, one.cert), ==, POM_ERR_IDENTITY_MISSING);
+	/* A certificate alone: the second time its key is in the cache. */
+	identity_cache_empty(f->service->identities);
+	g_assert_cmpint(prove(f, NULL, one.cert, body, one.cert), ==, -1);
+	g_assert_cmpint(prove(f, NULL, one.cert, empty, one.cert), ==, -1);
+	g_assert_cmpint(prove(f, NULL, stranger.cert, body, one.cert), ==, POM_ERR_CERT_UNTRUSTED);
+	g_assert_cmpint(prove(f, NULL, stranger.cert, body, one.cert), ==, POM_ERR_CERT_UNTRUSTED);
+	g_assert_cmpint(prove(f, NULL, issuing(f->service)->cert, body, one.cert), ==, POM_ERR_CERT_UNTRUSTED);
+	g_assert_false(service_prove(f->service, &(struct device_proof){NULL, junk}, body, sha256, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CERT_MALFORMED);
+	/* Both: the signature decides, and the certificate must agree. */
+	g_assert_cmpint(prove(f, signed_body, one.cert, body, one.cert), ==, -1);
+	g_assert_cmpint(prove(f, signed_body, other.cert, body, one.cert), ==, POM_ERR_IDENTITY_CONFLICT);
+	g_assert_cmpint(prove(f, signed_body, stranger.cert, body, one.cert), ==, POM_ERR_IDENTITY_CONFLICT);
+	g_assert_cmpint(prove(f, signed_stranger, one.cert, body, one.cert), ==, POM_ERR_CERT_UNTRUSTED);
+	g_assert_cmpint(prove(f, signed_empty, one.cert, body, one.cert), ==, POM_ERR_IDENTITY_SIGNATURE);
+	g_assert_cmpint(prove(f, "", one.cert, body, one.cert), ==, POM_ERR_IDENTITY_MISSING);
+	g_assert_cmpint(prove(f, "AAAA", one.cert, body, one.cert), ==, POM_ERR_IDENTITY_SIGNATURE);
+	/* Two that say the same UDID: the second epoch waits beside the first, and may be another device. */
+	g_assert_cmpint(check_in(f, &one, "Authenticate"), ==, -1);
+	g_assert_cmpint(check_in(f, &one, "TokenUpdate"), ==, -1);
+	g_assert_cmpint(check_in(f, &other, "Authenticate"), ==, -1);
+	g_assert_cmpint(prove(f, signed_other, one.cert, body, other.cert), ==, POM_ERR_IDENTITY_CONFLICT);
+	g_assert_cmpint(prove(f, signed_body, other.cert, body, one.cert), ==, POM_ERR_IDENTITY_CONFLICT);
+	client_clear(&one);
+	client_clear(&other);
+	client_clear(&stranger);
 }
 
 /* ---- push certificates ---- */
@@ -537,6 +608,7 @@ int main(int argc, char **argv)
 	ADD("scep-crash", test_scep_crash);
 	ADD("scep-window", test_scep_window);
 	ADD("cached-identity", test_cached_identity);
+	ADD("proofs", test_proofs);
 	ADD("wakes", test_wakes);
 	return g_test_run();
 }

@@ -1,4 +1,5 @@
 """How a device proves who it is: Mdm-Signature, TLS client certificates, certificates that proxies pass on. With the configurations of docs/examples in a real nginx and a real HAProxy."""
+import ipaddress
 import re
 import sqlite3
 
@@ -468,7 +469,7 @@ class Front:
             return builder.sign(ca_key, hashes.SHA256())
         ca = sign(ca_name, ca_key.public_key(), x509.BasicConstraints(True, None))
         leaf = sign(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "front")]), key.public_key(),
-                    x509.SubjectAlternativeName([x509.IPAddress(__import__("ipaddress").ip_address("127.0.0.1"))]), x509.BasicConstraints(False, None))
+                    x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), x509.BasicConstraints(False, None))
         self.ca = self.write("ca.pem", pem(ca))
         files = {"tls-chain-and-key.pem": pem(leaf) + pem_key(key), "tls-chain.pem": pem(leaf), "tls-key.pem": pem_key(key), "root-ca.pem": pathlib.Path(s.root_ca).read_bytes()}
         for file, content in files.items():
