@@ -11,6 +11,7 @@ MTLS = ("--set", "server.mtls_listen=127.0.0.1:0")
 PROXY_ADDRESS = "127.0.0.9"
 HEADER = "Client-Cert"
 SCEP_SIGNER = rsa_key()
+FOREIGN_CA = ec_keys.generate_private_key(ec_keys.SECP256R1())
 
 
 def proxied(addresses=PROXY_ADDRESS, header=HEADER, *more):
@@ -124,8 +125,10 @@ def enroll(device):
 
 def own_foreign(device, days=30):
     """(key, certificate) with DEVICE's name, of nobody's CA."""
-    key = ec_keys.generate_private_key(ec_keys.SECP256R1())
-    return key, self_signed(key, device.cert.subject, days)
+    key, now = ec_keys.generate_private_key(ec_keys.SECP256R1()), datetime.datetime.utcnow()
+    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Foreign CA")])
+    builder = x509.CertificateBuilder().subject_name(device.cert.subject).issuer_name(issuer).public_key(key.public_key()).serial_number(device.cert.serial_number)
+    return key, builder.not_valid_before(now - datetime.timedelta(days=9)).not_valid_after(now + datetime.timedelta(days=days)).sign(FOREIGN_CA, hashes.SHA256())
 
 
 def age(s, device, ends):
@@ -558,8 +561,7 @@ def through(name):
         a.hang_up().shown = own_foreign(a)
         refused(a.idle(), 403, "POM-E2102", "a stranger")
         a.hang_up().shown = own_foreign(a, -1)
-        status, _ = a.idle()
-        expect(status in (400, 403), f"an expired stranger: {status}")
+        equal(a.idle()[0], 400 if name == "nginx" else 403, "an expired stranger: nginx refuses by itself")
         a.hang_up().shown = (b.key, b.cert)
         refused(a.idle(), 403, "POM-E4103", "b's certificate")
         a.hang_up().shown = ()
