@@ -214,12 +214,12 @@ def signature_and_certificate():
         d.hang_up().shown = ()
         equal(d.signed(), (200, b""), "a signature alone")
         d.hang_up().shown = None
-        for what, signature in [("garbage", "AAAA"), ("no base64", "%%%"), ("empty", " "), ("of other bytes", None)]:
-            reply = d.idle(signature=signature) if signature else d.signed(content=b"something else")
+        for what, text in [("garbage", "AAAA"), ("no base64", "%%%"), ("empty", " "), ("of other bytes", None)]:
+            reply = d.idle(signature=text) if text else d.signed(content=b"something else")
             equal((reply[0], reason(reply[1]) in ("POM-E4101", "POM-E4102")), (400, True), f"signature {what}: the certificate stands in for nothing")
         signer = own_foreign(d)
         refused(d.signed(signer), 403, "POM-E2102", "signed by a stranger")
-        refused(d.idle(headers=[("Mdm-Signature", "AAAA"), ("Mdm-Signature", "AAAA")]), 400, "POM-E4102", "two signatures")
+        refused(d.idle(headers=[signature(d), ("Mdm-Signature", "AAAA")]), 400, "POM-E4102", "two signatures")
         equal(d.idle(), (200, b""), "afterwards")
         # A renewed identity over the connection of the old one.
         s.cli("device", "renew", d.udid)
@@ -531,6 +531,31 @@ class Front:
         return CertDevice(s, port=self.mtls_port, front=self.port, ca=self.ca, **options)
 
 
+# Each hides the beginning of a second request where one of two readers might see it.
+HIDDEN = b"GET /smuggled HTTP/1.1\r\nX: "
+SMUGGLED = {
+    "both lengths": b"PUT /mdm HTTP/1.1\r\nHOST\r\nContent-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (len(HIDDEN) + 5) + HIDDEN,
+    "both lengths, the other way": b"PUT /mdm HTTP/1.1\r\nHOST\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n%x\r\n" % len(HIDDEN) + HIDDEN + b"\r\n0\r\n\r\n",
+    "a spaced coding": b"PUT /mdm HTTP/1.1\r\nHOST\r\nContent-Length: %d\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n" % (len(HIDDEN) + 5) + HIDDEN,
+    "a coding with a tab": b"PUT /mdm HTTP/1.1\r\nHOST\r\nContent-Length: %d\r\nTransfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n" % (len(HIDDEN) + 5) + HIDDEN,
+    "an unknown coding": b"PUT /mdm HTTP/1.1\r\nHOST\r\nContent-Length: %d\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" % (len(HIDDEN) + 5) + HIDDEN,
+    "two codings": b"PUT /mdm HTTP/1.1\r\nHOST\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
+    "two lengths": b"PUT /mdm HTTP/1.1\r\nHOST\r\nContent-Length: 0\r\nContent-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "a list of lengths": b"PUT /mdm HTTP/1.1\r\nHOST\r\nContent-Length: 0, %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "a signed length": b"PUT /mdm HTTP/1.1\r\nHOST\r\nContent-Length: +%d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "a folded line": b"PUT /mdm HTTP/1.1\r\nHOST\r\nX: y\r\n Content-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "a bare line feed": b"PUT /mdm HTTP/1.1\r\nHOST\r\nX: y\nContent-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "a bare carriage return": b"PUT /mdm HTTP/1.1\r\nHOST\r\nX: y\rContent-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "a length on a GET": b"GET / HTTP/1.1\r\nHOST\r\nContent-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "a body that was refused": b"PUT /nowhere HTTP/1.1\r\nHOST\r\nContent-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "a chunk with an odd size": b"PUT /mdm HTTP/1.1\r\nHOST\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n" + HIDDEN,
+    "a chunk extension": b"PUT /mdm HTTP/1.1\r\nHOST\r\nTransfer-Encoding: chunked\r\n\r\n1;a=\nb\r\na\r\n0\r\n\r\n" + HIDDEN,
+    "a header in the trailer": b"PUT /mdm HTTP/1.1\r\nHOST\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nClient-Cert: x\r\n\r\n",
+    "an upgrade": b"GET / HTTP/1.1\r\nHOST\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n" + HIDDEN,
+    "a header that Connection names": b"PUT /mdm HTTP/1.1\r\nHOST\r\nConnection: Client-Cert, X-Forwarded-For\r\nContent-Length: 0\r\n\r\n",
+}
+
+
 def through(name):
     with Server(*proxied("127.0.0.1"), "--set", "server.queue=64") as s, Front(s, name) as front:
         a, b = enroll(front.device(s)), enroll(front.device(s, version=ssl.TLSVersion.TLSv1_2))
@@ -554,9 +579,19 @@ def through(name):
                     liar.hang_up()
             refused(liar.idle(headers=[(HEADER, ""), (HEADER, rfc9440(b.cert))]), 400, "POM-E4101", "two of them")
             liar.hang_up()
-        # Nor does it say who the client is.
-        liar.idle(headers=[("X-Forwarded-For", "192.0.2.66")])
-        expect("192.0.2.66" not in s.logs(), "the client chose its own address")
+            # Nor does it say who the client is.
+            refused(liar.idle(headers=[("X-Forwarded-For", "192.0.2.66")]), 400, "POM-E4101", "refused, and logged")
+            expect("192.0.2.66" not in s.logs(), "the client chose its own address")
+            liar.hang_up()
+        # What proxy and server could read differently leaves nothing behind in the connections that they share.
+        for what, raw in SMUGGLED.items():
+            with front.device(s).context().wrap_socket(socket.create_connection(("127.0.0.1", front.port)), server_hostname="127.0.0.1") as c:
+                c.sendall(raw.replace(b"HOST", b"Host: mdm.example.org"))
+                c.settimeout(0.2)
+                with contextlib.suppress(TimeoutError, OSError):
+                    while c.recv(65536):
+                        pass
+            equal((a.idle(), b.idle()), ((200, b""), (200, b"")), f"after {what}")
         # Strangers' certificates.
         a.hang_up().shown = own_foreign(a)
         refused(a.idle(), 403, "POM-E2102", "a stranger")
