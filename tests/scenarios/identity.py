@@ -1,4 +1,6 @@
 """How a device proves who it is: Mdm-Signature, TLS client certificates, certificates that proxies pass on. With the configurations of docs/examples in a real nginx and a real HAProxy."""
+import atexit
+import functools
 import ipaddress
 import re
 import sqlite3
@@ -16,6 +18,21 @@ FOREIGN_CA = ec_keys.generate_private_key(ec_keys.SECP256R1())
 
 def proxied(addresses=PROXY_ADDRESS, header=HEADER, *more):
     return ("--set", f"proxy.addresses={addresses}", "--set", "proxy.listen=127.0.0.1:0", "--set", f"proxy.certificate_header={header}", *more)
+
+
+@functools.cache
+def made_data():
+    """A data directory that was just made: making the keys of a CA takes longer than most cases."""
+    root = tempfile.mkdtemp(prefix="pomona-identity-")
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    run("init", "--data", os.path.join(root, "data"), "--url", "https://127.0.0.1:1", "--org", "Test Org")
+    return os.path.join(root, "data")
+
+
+def serve(*args):
+    root = tempfile.mkdtemp(prefix="pomona-")
+    shutil.copytree(made_data(), os.path.join(root, "data"))
+    return Server(*args, data=root, url="https://127.0.0.1:1")
 
 
 def ports(s):
@@ -144,7 +161,7 @@ def age(s, device, ends):
 
 @case
 def client_certificates():
-    with Server(*MTLS) as s:
+    with serve(*MTLS) as s:
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             d = enroll(CertDevice(s, version=version))
             equal(d.idle(), (200, b""), "Idle")
@@ -184,7 +201,7 @@ def client_certificates():
 
 @case
 def the_device_listener_asks_nobody():
-    with Server(*MTLS) as s:
+    with serve(*MTLS) as s:
         d = s.enroll()
         asks = {port: b"Requested Signature Algorithms" in s_client(port) for port in (s.port, ports(s)["mtls_port"])}
         equal(asks, {s.port: False, ports(s)["mtls_port"]: True}, "who asks for a certificate")
@@ -203,7 +220,7 @@ def s_client(port, *args, input=b""):
 
 @case
 def signature_and_certificate():
-    with Server(*MTLS) as s:
+    with serve(*MTLS) as s:
         d, other = enroll(CertDevice(s)), enroll(CertDevice(s))
         equal(d.signed(), (200, b""), "both of one device")
         refused(d.signed((other.key, other.cert)), 403, "POM-E4105", "the signature of another device")
@@ -237,7 +254,7 @@ def signature_and_certificate():
 
 @case
 def no_session_carries_an_identity():
-    with Server(*MTLS) as s:
+    with serve(*MTLS) as s:
         a, b = enroll(CertDevice(s)), enroll(CertDevice(s))
         port = ports(s)["mtls_port"]
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
@@ -319,7 +336,7 @@ def signature(device, body=None):
 
 @case
 def certificate_headers():
-    with Server(*proxied()) as s:
+    with serve(*proxied()) as s:
         d, other = s.enroll(), s.enroll()
         root = load_pem(pathlib.Path(s.root_ca).read_bytes())
         proxy = Proxy(s)
@@ -358,7 +375,7 @@ def certificate_headers():
 
 @case
 def headers_of_strangers():
-    with Server(*proxied()) as s:
+    with serve(*proxied()) as s:
         d = s.enroll()
         header = HEADER, rfc9440(d.cert)
         # The listener for proxies serves nobody else, whatever is asked.
@@ -384,7 +401,7 @@ def headers_of_strangers():
 
 @case
 def networks_and_ipv6():
-    with Server(*proxied("127.0.0.8/30, ::1")) as s:
+    with serve(*proxied("127.0.0.8/30, ::1")) as s:
         d = s.enroll()
         header = HEADER, rfc9440(d.cert)
         for address, wanted in [("127.0.0.7", 403), ("127.0.0.8", 200), ("127.0.0.11", 200), ("127.0.0.12", 403)]:
@@ -393,7 +410,7 @@ def networks_and_ipv6():
         socket.socket(socket.AF_INET6).bind(("::1", 0))
     except OSError:
         return
-    with Server("--set", "proxy.addresses=2001:db8::/32, ::1", "--set", "proxy.listen=[::]:0", "--set", f"proxy.certificate_header={HEADER}") as s:
+    with serve("--set", "proxy.addresses=2001:db8::/32, ::1", "--set", "proxy.listen=[::]:0", "--set", f"proxy.certificate_header={HEADER}") as s:
         d = s.enroll()
         header = HEADER, rfc9440(d.cert)
         proxy = Proxy(s, "127.0.0.1")
@@ -404,7 +421,7 @@ def networks_and_ipv6():
 
 @case
 def peers_behind_proxies():
-    with Server(*proxied(f"{PROXY_ADDRESS} 10.0.0.0/8")) as s:
+    with serve(*proxied(f"{PROXY_ADDRESS} 10.0.0.0/8")) as s:
         d = s.enroll()
 
         def peer(address, *headers, **where):
@@ -431,7 +448,7 @@ def peers_behind_proxies():
             return proxy.send("POST", "/scep?operation=PKIOperation", message, [(xff, client)])[0]
         expect(any(guess("192.0.2.50") == 429 for _ in range(300)), "nobody was limited")
         equal(guess("192.0.2.51"), 200, "the other client of the same proxy")
-    with Server(*proxied(PROXY_ADDRESS, HEADER, "--set", "proxy.forwarded_header=Forwarded")) as s:
+    with serve(*proxied(PROXY_ADDRESS, HEADER, "--set", "proxy.forwarded_header=Forwarded")) as s:
         d = s.enroll()
         Proxy(s).idle(d, ("Forwarded", 'for="[2001:db8::9]:80";proto=https'), ("X-Forwarded-For", "192.0.2.7"))
         expect("peer=2001:db8::9" in lines(s, "POM-E4101")[-1], "Forwarded")
@@ -557,7 +574,7 @@ SMUGGLED = {
 
 
 def through(name):
-    with Server(*proxied("127.0.0.1"), "--set", "server.queue=64") as s, Front(s, name) as front:
+    with serve(*proxied("127.0.0.1"), "--set", "server.queue=64") as s, Front(s, name) as front:
         a, b = enroll(front.device(s)), enroll(front.device(s, version=ssl.TLSVersion.TLSv1_2))
         equal(s.cli("device", "show", a.udid)["enrolled"], True)
         equal(a.idle(), (200, b""), "Idle")
