@@ -1,4 +1,5 @@
 """Over-the-air enrollment: the Profile Service, the factory identity, the transport identity, the encrypted profile; and everything that must not work."""
+import atexit
 import concurrent.futures
 import sqlite3
 import warnings
@@ -22,11 +23,17 @@ def shared():
         factory = Factory()
         factory.add_to(s)
         _shared.append((s, factory))
+        atexit.register(end_shared)
     try:
         yield _shared[0]
     except BaseException as e:
         e.log = "\n--- server log ---\n" + "\n".join(_shared[0][0].logs().splitlines()[-40:])
         raise
+
+
+def end_shared():
+    while _shared:
+        _shared.pop()[0].close()
 
 
 class OtaDevice(Device):
@@ -427,8 +434,7 @@ def two_devices_at_once():
 
 @case
 def the_shared_server_ends_well():
-    while _shared:
-        _shared.pop()[0].close()
+    end_shared()
 
 
 @case
