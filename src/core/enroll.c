@@ -293,7 +293,15 @@ plist *enroll_transport_build(const struct enroll_profile *profile)
 
 bool enroll_is_own_identifier(const char *url, const char *identifier, bool enrollment)
 {
-	g_autofree char *base = enroll_base_identifier(url), *enroll = g_strconcat(base, ".enroll", NULL), *anchors = g_strconcat(base, ".anchors", NULL), *below = g_strconcat(enroll, ".", NULL);
+	/* The first is the profile that devices are managed by. */
+	static const char *const parts[] = {"enroll", "anchors", "trust", "transport", "profile-service"};
+	g_autofree char *base = enroll_base_identifier(url);
 
-	return !g_ascii_strcasecmp(identifier, enroll) || (!enrollment && (!g_ascii_strcasecmp(identifier, anchors) || !g_ascii_strncasecmp(identifier, below, strlen(below))));
+	for (size_t i = 0; i < (enrollment ? 1 : G_N_ELEMENTS(parts)); i++) {
+		g_autofree char *own = g_strdup_printf("%s.%s", base, parts[i]), *below = g_strconcat(own, ".", NULL);
+
+		if (!g_ascii_strcasecmp(identifier, own) || (!enrollment && !g_ascii_strncasecmp(identifier, below, strlen(below))))
+			return true;
+	}
+	return false;
 }

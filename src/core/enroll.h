@@ -66,6 +66,6 @@ char *enroll_common_name(const char *link_id);
 char *enroll_transport_name(const char *link_id);
 /* A UUID (version 5 in form) derived from NAME within LINK_ID, upper case. transfer full. */
 char *enroll_uuid(const char *link_id, const char *name);
-/* Whether a profile with this PayloadIdentifier would replace, or its removal remove, what enrollment itself puts on a device (ENROLLMENT: the profile that the device is managed by; else also the
- * roots) of a server with this public URL. */
+/* Whether a profile with this PayloadIdentifier would replace, or its removal remove, what enrollment itself puts on devices of a server with this public URL; with ENROLLMENT only the profile that
+ * a device is managed by. Pure. */
 bool enroll_is_own_identifier(const char *url, const char *identifier, bool enrollment);

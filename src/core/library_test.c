@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/enroll.h"
 #include "core/fact.h"
 #include "core/renewal.h"
 #include "core/variables.h"
@@ -427,6 +428,20 @@ static void test_notes(void)
 	g_assert_true(note_is_library("profiles") && note_is_library("install:x") && !note_is_library("anchor:2") && !note_is_library(NULL));
 }
 
+static void test_own_identifiers(void)
+{
+	static const struct { const char *identifier; bool own, enrollment; } cases[] = {
+		{"org.example.mdm.enroll", true, true}, {"ORG.example.mdm.Enroll", true, true}, {"org.example.mdm.enroll.mdm", true, false}, {"org.example.mdm.anchors", true, false},
+		{"org.example.mdm.trust", true, false}, {"org.example.mdm.transport.identity", true, false}, {"org.example.mdm.profile-service", true, false}, {"org.example.mdm.enrollment", false, false},
+		{"org.example.mdm", false, false}, {"org.example.mdm.wifi", false, false}, {"", false, false},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_assert_cmpint(enroll_is_own_identifier("https://mdm.example.org:8443", cases[i].identifier, false), ==, cases[i].own);
+		g_assert_cmpint(enroll_is_own_identifier("https://mdm.example.org:8443", cases[i].identifier, true), ==, cases[i].enrollment);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -442,5 +457,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/library/listed", test_listed);
 	g_test_add_func("/library/facts", test_facts);
 	g_test_add_func("/library/notes", test_notes);
+	g_test_add_func("/library/own-identifiers", test_own_identifiers);
 	return g_test_run();
 }
