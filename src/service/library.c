@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "core/enroll.h"
 #include "core/variables.h"
-#include "keys/profile_crypt.h"
+#include "keys/profile_file.h"
 #include "service/answer.h"
 #include "service/ca_internal.h"
 #include "service/library_device.h"
@@ -285,6 +285,14 @@ static bool add_once(struct service *service, const char *actor, const struct li
 	return ok;
 }
 
+/* What the linter says of it: nothing is refused for that, because an author may know better, and variables are not what they will be. transfer full. */
+static json_t *lint(struct service *service, const struct library_upload *upload, const struct incoming *in)
+{
+	g_autoptr(GBytes) content = in->content ? plist_format(in->content, NULL) : NULL;
+
+	return profile_file_lint(content ? content : upload->file, service_now_ms(service) / 1000);
+}
+
 json_t *service_library_add(struct service *service, const char *actor, const struct library_upload *upload, GError **error)
 {
 	g_auto(incoming_auto) in = {0};
@@ -307,8 +315,10 @@ json_t *service_library_add(struct service *service, const char *actor, const st
 	g_clear_error(&inner);
 	nudge(service);
 	o = service_library_show(service, name, error);
-	if (o)
+	if (o) {
 		json_object_set_new(o, "unchanged", json_boolean(unchanged));
+		json_object_set_new(o, "lint", lint(service, upload, &in));
+	}
 	return o;
 }
 

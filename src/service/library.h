@@ -10,7 +10,7 @@ struct library_upload {
 	GBytes *key;                             /* of an encrypted one: PEM of the private key; NULL: none */
 	const char *sign, *encrypt, *variables;  /* auto, always (on), never (off); NULL: as in the version before, or auto */
 };
-/* A new profile, or a new version of one; the same file and options again are the version that is there ("unchanged"). All devices that have it assigned get the new one. POM_ERR_LIBRARY_*,
+/* A new profile, or a new version of one; the same file and options again are the version that is there ("unchanged"). "lint" is what the linter finds in it, which is told and not refused. All devices that have it assigned get the new one. POM_ERR_LIBRARY_*,
  * POM_ERR_PROFILE, POM_ERR_PLIST_*, POM_ERR_VARIABLE: nothing is stored. */
 json_t *service_library_add(struct service *service, const char *actor, const struct library_upload *upload, GError **error);
 json_t *service_library_list(struct service *service, const char *after, int64_t limit, GError **error);

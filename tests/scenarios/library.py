@@ -192,6 +192,9 @@ def versions_are_kept_byte_for_byte():
         rows = s.cli("profile", "versions", "wifi")
         equal([(r["version"], r["signed"], r["encrypt"]) for r in rows], [(1, False, "auto"), (2, True, "auto"), (3, True, "never")])
         equal(rows[0]["sha256"], hashlib.sha256(first).hexdigest())
+        # The linter is heard, and decides nothing: misspelt by a letter.
+        found = add(s, plain(Passwort="x"))["lint"]
+        expect(found["errors"] + found["warnings"] > 0 and any("Passwort" in f["path"] + f["what"] for f in found["findings"]), f"{found}")
         s.refused("profile", "get", "wifi", "--version", "9", text="there is no version 9")
         s.refused("profile", "show", "nothing", text="POM-E0003")
         # Two profiles must not replace one another on devices.
