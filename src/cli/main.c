@@ -152,11 +152,12 @@ static void fill_entries(struct cli *cli, GOptionEntry *entries)
 			entries[i].arg_data = &cli->flags[i];
 			break;
 		case CLI_VALUE:
-			entries[i].arg = G_OPTION_ARG_STRING;
+			/* As they were typed: GLib's texts are converted from the locale's character set, which is ASCII in a bare environment. */
+			entries[i].arg = G_OPTION_ARG_FILENAME;
 			entries[i].arg_data = &cli->values[i];
 			break;
 		case CLI_VALUES:
-			entries[i].arg = G_OPTION_ARG_STRING_ARRAY;
+			entries[i].arg = G_OPTION_ARG_FILENAME_ARRAY;
 			entries[i].arg_data = &cli->lists[i];
 			break;
 		}
@@ -167,6 +168,21 @@ static int usage(const struct cli_verb *verb, const char *why)
 {
 	fprintf(stderr, "pomona: %s\nTry \"pomona %s --help\".\n", why, verb->words);
 	return CLI_USAGE;
+}
+
+/* Everything becomes JSON sooner or later. */
+static bool is_text(const struct cli *cli)
+{
+	bool ok = true;
+
+	for (int i = 0; i < cli->n_args; i++)
+		ok = ok && g_utf8_validate(cli->args[i], -1, NULL);
+	for (int i = 0; i < CLI_OPTIONS_MAX; i++) {
+		ok = ok && (!cli->values[i] || g_utf8_validate(cli->values[i], -1, NULL));
+		for (char **item = cli->lists[i]; item && *item; item++)
+			ok = ok && g_utf8_validate(*item, -1, NULL);
+	}
+	return ok;
 }
 
 static int parse_and_run(struct cli *cli, int argc, char **argv)
@@ -190,6 +206,8 @@ static int parse_and_run(struct cli *cli, int argc, char **argv)
 	}
 	cli->args = argv + 1;
 	cli->n_args = argc - 1;
+	if (!is_text(cli))
+		return usage(cli->verb, "an argument is not UTF-8 text");
 	if (cli->n_args < cli->verb->args_min && !(!strcmp(cli->verb->words, "command send") && cli->n_args == 1 && cli_value(cli, "plist")))
 		return usage(cli->verb, "an argument is missing");
 	if (cli->verb->args_max >= 0 && cli->n_args > cli->verb->args_max)

@@ -213,6 +213,23 @@ def values_are_text():
 
 
 @case
+def names_in_any_script():
+    name = "J\u00fcrgen \u05d0\u05d1\u05d2 \u5f20\u4f1f"
+    with Server() as s:
+        for locale in ("C", "C.UTF-8"):
+            p = subprocess.run([POMONA.encode(), b"enroll", b"new", b"--data", s.data.encode(), b"--json", b"--user", name.encode(), b"--device", name.encode()],
+                               capture_output=True, env={**os.environ, "LC_ALL": locale})
+            equal(p.returncode, 0, p.stderr.decode())
+            page = open_page(s, page_path(json.loads(p.stdout)))
+            equal(page.text.count(name), 2, f"{locale}: {page.text}")
+        p = subprocess.run([POMONA.encode(), b"enroll", b"new", b"--data", s.data.encode(), b"--user", "J\u00fcrgen".encode("latin-1")], capture_output=True)
+        expect(p.returncode == 2 and b"not UTF-8" in p.stderr, p.stderr)
+        p = subprocess.run([POMONA.encode(), b"enroll", b"revoke", b"--data", s.data.encode(), "J\u00fcrgen".encode("latin-1")], capture_output=True)
+        expect(p.returncode == 2 and b"not UTF-8" in p.stderr, p.stderr)
+        equal(len(s.cli("enroll", "list")), 2)
+
+
+@case
 def links_that_cannot_be_used_say_so():
     with Server("--set", "server.contact=Ms Example, room 5") as s:
         used, revoked, short, none = s.link("--user", "Secret Person"), s.link(), s.link("--ttl", "1s"), {"url": s.url + "/enroll/nonsense"}
