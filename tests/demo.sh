@@ -1,5 +1,5 @@
 #!/bin/sh
-# ./start's demonstration, twice: new data, then the same data taken up again. TAP. It must say "simulated", get three answers, and end on Ctrl-C.
+# ./start's demonstration, twice: new data, then the same data taken up again. TAP. It must say "simulated", get four answers, and end on Ctrl-C.
 set -u
 cd "$(dirname "$0")/.."
 dir=$(mktemp -d /tmp/pomona-demo-XXXXXX)
@@ -19,8 +19,8 @@ for round in new again; do
 	while ! grep -q '^Pomona runs' "$dir/out" && kill -0 $pid 2>/dev/null && [ $i -lt 900 ]; do i=$((i + 1)); sleep 0.1; done
 	grep -q '^Pomona runs' "$dir/out"
 	result $? "$round: runs"
-	[ "$(grep -c '^Answer: Acknowledged' "$dir/out")" = 3 ]
-	result $? "$round: three answers"
+	[ "$(grep -c '^Answer: Acknowledged' "$dir/out")" = 4 ]
+	result $? "$round: four answers"
 	[ "$(grep -c simulated "$dir/out")" -ge 6 ]
 	result $? "$round: says what is simulated"
 	kill -INT -$pid 2>/dev/null || kill -TERM $pid

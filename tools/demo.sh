@@ -1,5 +1,6 @@
 #!/bin/sh
-# The demonstration behind ./start: a real server in ./data; APNs and three devices are simulated. demo.sh [fresh]
+# The demonstration behind ./start: a real server in ./data; APNs and the devices are simulated: an iPhone that enrolls over the air, a Mac, an Apple TV, and the iPhone's
+# watch. demo.sh [fresh]
 set -eu
 pomona=${POMONA_DEMO_POMONA:-build/pomona}
 data=${POMONA_DEMO_DATA:-data}
@@ -55,45 +56,86 @@ echo "The server runs at $url (its log: $data/serve.log)."
 $pomona push-cert import --data "$data" "$sim/push.pem" >/dev/null
 echo "Imported a simulated push certificate."
 
-for kind in iphone mac appletv; do
-	if [ -d "$sim/$kind" ]; then
-		echo "Starting the simulated $kind that enrolled before."
-		link=none
-	else
-		link=$($pomona enroll new --data "$data" --user "Demo user" --device "Simulated $kind" --json | field profile_url)
-		echo "Made an enrollment link for a simulated $kind."
-	fi
-	$pomona sim device --kind "$kind" --ca-file "$data/root-ca.pem" --apns "127.0.0.1:$wake" --state "$sim/$kind" "$link" &
+# start KIND LINK: the simulated device; it has a state directory if it enrolled before.
+start() {
+	kind=$1 link=$2
+	shift 2
+	$pomona sim device --kind "$kind" --ca-file "$data/root-ca.pem" --apns "127.0.0.1:$wake" --state "$sim/$kind" "$@" "$link" &
 	device_pids="$device_pids $!"
-done
+}
 
-# Each device is sent a command as soon as it is enrolled; its answer shows that the whole way works.
-n=0
-while [ "$($pomona device list --data "$data" --json | grep -c '"enrolled": true')" -lt 3 ]; do
-	n=$((n + 1))
-	[ $n -lt 300 ] || { echo "The simulated devices did not enroll in 30 seconds; see $data/serve.log" >&2; exit 1; }
-	kill -0 "$server_pid" 2>/dev/null || { echo "The server ended; see $data/serve.log" >&2; exit 1; }
-	sleep 0.1
-done
-sleep 0.5
-uuids=""
-for id in $($pomona device list --data "$data" --json | sed -n 's/^ *"id": "\(.*\)",$/\1/p'); do
-	uuid=$($pomona command send --data "$data" "$id" DeviceInformation 'Queries=["DeviceName","OSVersion","ProductName","SerialNumber"]' --json | field command_uuid)
-	uuids="$uuids $uuid"
-	echo "Queued DeviceInformation for device $id and asked (simulated) APNs to wake it."
-done
-for uuid in $uuids; do
+# await_enrolled N
+await_enrolled() {
 	n=0
-	while [ "$($pomona command show --data "$data" "$uuid" --json | field status)" = Queued ]; do
+	while [ "$($pomona device list --data "$data" --json | grep -c '"enrolled": true')" -lt "$1" ]; do
 		n=$((n + 1))
-		[ $n -lt 200 ] || break
+		[ $n -lt 300 ] || { echo "The simulated devices did not enroll in 30 seconds; see $data/serve.log" >&2; exit 1; }
+		kill -0 "$server_pid" 2>/dev/null || { echo "The server ended; see $data/serve.log" >&2; exit 1; }
 		sleep 0.1
 	done
-	status=$($pomona command show --data "$data" "$uuid" --json | field status)
-	name=$($pomona command show --data "$data" "$uuid" --json | field DeviceName)
-	os=$($pomona command show --data "$data" "$uuid" --json | field OSVersion)
-	echo "Answer: $status by \"$name\", OS $os (simulated)."
+	sleep 0.5
+}
+
+# ask ID...: each device is sent a command; its answer shows that the whole way works.
+ask() {
+	uuids=""
+	for id in "$@"; do
+		uuid=$($pomona command send --data "$data" "$id" DeviceInformation 'Queries=["DeviceName","OSVersion","ProductName","SerialNumber","IsSupervised"]' --json | field command_uuid)
+		uuids="$uuids $uuid"
+		echo "Queued DeviceInformation for device $id and asked (simulated) APNs to wake it."
+	done
+	for uuid in $uuids; do
+		n=0
+		while [ "$($pomona command show --data "$data" "$uuid" --json | field status)" = Queued ]; do
+			n=$((n + 1))
+			[ $n -lt 200 ] || break
+			sleep 0.1
+		done
+		status=$($pomona command show --data "$data" "$uuid" --json | field status)
+		name=$($pomona command show --data "$data" "$uuid" --json | field DeviceName)
+		os=$($pomona command show --data "$data" "$uuid" --json | field OSVersion)
+		echo "Answer: $status by \"$name\", OS $os (simulated)."
+	done
+}
+
+# ids: of all devices, one a line.
+ids() { $pomona device list --data "$data" --json | sed -n 's/^ *"id": "\(.*\)",$/\1/p'; }
+
+if [ ! -d "$sim/factory" ]; then
+	$pomona sim factory-ca --dir "$sim/factory" --like-apple >/dev/null
+	$pomona device-ca add --data "$data" "$sim/factory/device-ca.pem" --name "Simulated factory" >/dev/null
+	echo "Made a simulated factory of iPhones, and told the server of its device CA."
+fi
+for kind in iphone mac appletv watch; do
+	if [ -d "$sim/$kind" ]; then
+		echo "Starting the simulated $kind that enrolled before."
+		start "$kind" none
+	elif [ "$kind" != watch ]; then
+		# The iPhone tells who it is, signed by its factory, before it gets its profile; the others are given theirs.
+		form=profile_url
+		[ "$kind" = iphone ] && form=ota_url
+		link=$($pomona enroll new --data "$data" --user "Demo user" --device "Simulated $kind" --json | field $form)
+		echo "Made an enrollment link for a simulated $kind."
+		if [ "$kind" = iphone ]; then start iphone "$link" --supervised --factory-ca "$sim/factory"; else start "$kind" "$link"; fi
+	fi
 done
+if [ -d "$sim/watch" ]; then
+	await_enrolled 4
+	ask $(ids)
+else
+	await_enrolled 3
+	ask $(ids)
+fi
+# Only now does the server know that the iPhone is supervised and may bring its watch. One that earlier versions made is not.
+if [ ! -d "$sim/watch" ] && [ -f "$sim/iphone/factory.pem" ]; then
+	known=$(ids)
+	echo "The simulated iPhone is paired with a simulated watch."
+	start watch "$url/watch" --phone "$sim/iphone" --factory-ca "$sim/factory"
+	await_enrolled 4
+	for id in $(ids); do
+		case $known in *"$id"*) ;; *) ask "$id" ;; esac
+	done
+fi
 
 device=$($pomona device list --data "$data" --json | sed -n 's/^ *"id": "\(.*\)",$/\1/p' | head -n 1)
 cat <<TXT

@@ -161,11 +161,14 @@ static bool read_profiles(struct device *d, const plist *profiles, const char *p
 static bool read_more(struct device *d, GError **error)
 {
 	static const char path[] = "more.plist";
-	g_autofree char *text = NULL;
+	g_autofree char *text = NULL, *file = g_build_filename(d->state_dir, path, NULL);
 	gsize len;
 	g_autoptr(plist) tree = NULL;
 	const plist *profiles = NULL;
 
+	/* Directories of earlier versions lack it. */
+	if (!g_file_test(file, G_FILE_TEST_EXISTS))
+		return true;
 	return read_file(d, path, &text, &len, error) && (tree = plist_parse(text, len, NULL, error)) && read_identities(tree, path, d->identities, error) &&
 	       plist_take_child(tree, path, "Profiles", PLIST_ARRAY, PLIST_REQUIRED, &profiles, error) && read_profiles(d, profiles, path, error);
 }

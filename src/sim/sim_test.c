@@ -246,9 +246,9 @@ static void test_kinds(void)
 
 static void test_state(void)
 {
-	g_autofree char *top = g_dir_make_tmp("pomona-sim-XXXXXX", NULL), *dir = g_build_filename(top, "state", NULL), *path = g_build_filename(dir, "key.pem", NULL);
+	g_autofree char *top = g_dir_make_tmp("pomona-sim-XXXXXX", NULL), *dir = g_build_filename(top, "state", NULL), *path = g_build_filename(dir, "key.pem", NULL), *more = g_build_filename(dir, "more.plist", NULL);
 	struct sim_device_options options = {.kind = SIM_IPAD, .quiet = true}, other = {.kind = SIM_MAC, .quiet = true};
-	g_autoptr(device) a = make_device(&options, dir), b = device_new(&options, "none", dir), c = device_new(&other, "none", dir), d = device_new(&options, "none", dir);
+	g_autoptr(device) a = make_device(&options, dir), b = device_new(&options, "none", dir), c = device_new(&other, "none", dir), d = device_new(&options, "none", dir), e = device_new(&options, "none", dir);
 	g_autoptr(GError) error = NULL;
 	GStatBuf info;
 	bool found = true;
@@ -271,6 +271,10 @@ static void test_state(void)
 	g_assert_false(device_load(c, &found, &error));
 	g_assert_error(error, POM_ERROR, POM_ERR_CONFLICT);
 	g_clear_error(&error);
+	/* As versions did that had no more.plist. */
+	g_assert_cmpint(g_unlink(more), ==, 0);
+	g_assert_true(device_load(e, &found, NULL));
+	g_assert_true(found);
 	g_assert_true(g_file_set_contents(path, "not a key", -1, NULL));
 	g_assert_false(device_load(d, &found, &error));
 	g_assert_error(error, POM_ERROR, POM_ERR_KEY);
