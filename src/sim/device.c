@@ -486,7 +486,7 @@ static bool run_job(const struct crowd *crowd, unsigned job, GError **error)
 	ok = device_be_born(d, error) && (!other || device_be_born(other, error)) && (crowd->misbehavior ? misbehavior_run(crowd->misbehavior, d, other, error) : run_device(d, error));
 	if (ok)
 		return true;
-	sim_refusal_translate(error, NULL);
+	sim_refusal_translate(error);
 	/* A request that ended because it was time to end. */
 	if (sim_stopped(crowd->options->stop) && g_error_matches(*error, POM_ERROR, POM_ERR_UNREACHABLE)) {
 		g_clear_error(error);

@@ -148,7 +148,7 @@ static bool read_profiles(struct device *d, const plist *profiles, const char *p
 		bytes = g_bytes_new(data, len);
 		profile = sim_mobileconfig_parse(bytes, identities, error);
 		if (!profile) {
-			sim_refusal_translate(error, NULL);
+			sim_refusal_translate(error);
 			return false;
 		}
 		if (!read_identities(plist_child(profiles, i), path, profile->identities, error))

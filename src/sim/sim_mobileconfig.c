@@ -21,14 +21,14 @@ bool sim_refuse(GError **error, const char *domain, int code, const char *format
 	return false;
 }
 
-void sim_refusal_translate(GError **error, const char *prefix)
+void sim_refusal_translate(GError **error)
 {
 	GError *was = error ? *error : NULL;
 
 	if (!was || was->domain == POM_ERROR)
 		return;
 	*error = NULL;
-	pom_fail(error, POM_ERR_PROFILE, "%s%s %d: %s", prefix ? prefix : "", g_quark_to_string(was->domain), was->code, was->message);
+	pom_fail(error, POM_ERR_PROFILE, "%s %d: %s", g_quark_to_string(was->domain), was->code, was->message);
 	g_error_free(was);
 }
 

@@ -33,5 +33,5 @@ plist *sim_mobileconfig_unwrap(GBytes *bytes, sim_certs **ret_certs, GError **er
 
 /* Sets ERROR to Apple's DOMAIN and CODE; false. */
 bool sim_refuse(GError **error, const char *domain, int code, const char *format, ...) G_GNUC_PRINTF(4, 5);
-/* Makes an error of Apple's one of ours, POM_ERR_PROFILE, whose text begins with PREFIX (NULL: none), domain and code. Others stay as they are. */
-void sim_refusal_translate(GError **error, const char *prefix);
+/* Makes an error of Apple's one of ours, POM_ERR_PROFILE, whose text begins with domain and code. Others stay as they are. */
+void sim_refusal_translate(GError **error);

@@ -246,7 +246,7 @@ sim_profile *sim_profile_parse(GBytes *bytes, sim_certs *trusted, const GPtrArra
 
 	profile->form = sim_mobileconfig_parse(bytes, identities, error);
 	if (!profile->form) {
-		sim_refusal_translate(error, NULL);
+		sim_refusal_translate(error);
 		return NULL;
 	}
 	profile->identifier = sim_mobileconfig_identifier(profile->form);
