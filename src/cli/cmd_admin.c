@@ -55,7 +55,7 @@ static json_t *parse_command(const struct cli *cli, GError **error)
 
 int cmd_command_send(const struct cli *cli)
 {
-	g_autofree char *path = cli_path(cli, "devices", "/commands");
+	g_autofree char *path = cli_path(cli, "devices", cli_flag(cli, "force") ? "/commands?force=true" : "/commands");
 	g_autoptr(GError) error = NULL;
 	const char *file = cli_value(cli, "plist");
 	json_t *command, *reply = NULL;

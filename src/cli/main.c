@@ -57,11 +57,14 @@ const struct cli_verb cli_verbs[] = {
 	{"device push", "ID", 1, 1, "wake a device", "pomona device push 00008110-0001", NO_OPTIONS, CLI_COMMON_API, cmd_device_push},
 	{"command send", "ID RequestType [Key=value]…", 2, -1, "queue a command for a device and push it",
 	 "pomona command send 00008110-0001 DeviceInformation Queries='[\"OSVersion\",\"DeviceName\"]'\n"
-	 "pomona command send 00008110-0001 DeviceLock PIN=@- Message='Please call us'\n"
+	 "pomona command send 00008110-0001 DeviceLock Message='Please call us'\n"
+	 "pomona command send 4D2A1B7C-0003 DeviceLock PIN=@-\n"
 	 "pomona command send 00008110-0001 --plist command.plist\n\n"
+	 "The command is checked before it is queued: its keys and their types, and whether this device in this enrollment may get it (\"pomona command help RequestType\" tells the rules). What is not known of the"
+	 " device is not judged.\n\n"
 	 "A value that begins with [ or {, is true or false, or is all digits, is JSON; anything else is text. Key=@FILE and Key=@- read it from a file or from"
 	 " standard input, for secrets. Data is {\"$data\": \"base64\"}, a date {\"$date\": \"2026-01-02T03:04:05Z\"}.",
-	 OPTIONS({"plist", CLI_VALUE, "FILE", "send this property list instead of RequestType and keys"}), CLI_COMMON_API, cmd_command_send},
+	 OPTIONS({"plist", CLI_VALUE, "FILE", "send this property list, unchecked, instead of RequestType and keys"}, {"force", CLI_FLAG, NULL, "send it although the catalog says that this device will refuse it"}), CLI_COMMON_API, cmd_command_send},
 	{"command list", "ID", 1, 1, "list the commands of a device", "pomona command list 00008110-0001\npomona command list 00008110-0001 --done",
 	 OPTIONS({"done", CLI_FLAG, NULL, "finished ones instead of waiting ones"}), CLI_COMMON_API, cmd_command_list},
 	{"command show", "UUID", 1, 1, "show a command, its status and its result", "pomona command show 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_command_show},

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "codec/json.h"
+
 #define ANYWAY "; --force sends it as it is"
 
 /* A place in the command, for messages: "Settings.Settings[2].Item". */
@@ -77,6 +79,26 @@ void command_target_init(struct command_target *target, enum enrollment_kind kin
 	}
 	if (kind == ENROLLMENT_USER || kind == ENROLLMENT_USER_USER)
 		target->platform = PLATFORM_MACOS;
+}
+
+static void learn(enum command_fact *fact, const json_t *value)
+{
+	if (json_is_boolean(value))
+		*fact = json_is_true(value) ? COMMAND_YES : COMMAND_NO;
+}
+
+void command_target_learn(struct command_target *target, const char *name, const char *value)
+{
+	g_autoptr(json_t) json = json_loads(value, JSON_DECODE_ANY, NULL);
+
+	if (!strcmp(name, "IsSupervised"))
+		learn(&target->supervised, json);
+	else if (!strcmp(name, "IsMultiUser"))
+		learn(&target->shared_ipad, json);
+	else if (!strcmp(name, "SecurityInfo.ManagementStatus"))
+		learn(&target->automated, json_object_get(json, "EnrolledViaDEP"));
+	else if (!strcmp(name, "OSVersion") && version_parse(json_string_value(json)))
+		target->os_version = version_parse(json_string_value(json));
 }
 
 /* The rule of one system for the command or for a key in it. */

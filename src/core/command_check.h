@@ -20,6 +20,9 @@ struct command_target {
 /* What the kind of enrollment tells of a target; the rest as if nothing were known. */
 void command_target_init(struct command_target *target, enum enrollment_kind kind);
 
+/* Takes what a fact of the device tells (core/fact.h; VALUE is JSON), if it is one that counts here. */
+void command_target_learn(struct command_target *target, const char *name, const char *value);
+
 /* COMMAND, the inner dictionary, against the catalog: its type, its keys at every level and, when TARGET is given (may be NULL), whether this device in this enrollment may get it. The first fault found:
  * POM_ERR_COMMAND_INVALID (no RequestType), _UNKNOWN, _SYSTEM, _CHANNEL, _RIGHT, _KEY, with the key path, the rule and what to do; values of secret keys are not in it. Pure. */
 bool command_check(const plist *command, const struct command_target *target, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -632,6 +632,28 @@ static void test_targets(void)
 	}
 }
 
+static void test_learning(void)
+{
+	struct command_target t;
+
+	command_target_init(&t, ENROLLMENT_DEVICE);
+	t.os_version = 0x100000;
+	command_target_learn(&t, "IsSupervised", "true");
+	command_target_learn(&t, "IsMultiUser", "false");
+	command_target_learn(&t, "SecurityInfo.ManagementStatus", "{\"EnrolledViaDEP\":true}");
+	command_target_learn(&t, "OSVersion", "\"17.4.1\"");
+	g_assert_true(t.supervised == COMMAND_YES && t.shared_ipad == COMMAND_NO && t.automated == COMMAND_YES && t.os_version == 0x110401);
+	/* Nonsense changes nothing. */
+	command_target_learn(&t, "IsSupervised", "\"no\"");
+	command_target_learn(&t, "IsMultiUser", "{");
+	command_target_learn(&t, "SecurityInfo.ManagementStatus", "[]");
+	command_target_learn(&t, "OSVersion", "17");
+	command_target_learn(&t, "DeviceName", "false");
+	g_assert_true(t.supervised == COMMAND_YES && t.shared_ipad == COMMAND_NO && t.automated == COMMAND_YES && t.os_version == 0x110401);
+	command_target_learn(&t, "IsSupervised", "false");
+	g_assert_true(t.supervised == COMMAND_NO);
+}
+
 static void test_platforms(void)
 {
 	static const struct { const char *product, *model; enum platform platform; } cases[] = {
@@ -691,6 +713,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/command/by-hand", test_by_hand);
 	g_test_add_func("/command/no-secret-in-errors", test_no_secret_in_errors);
 	g_test_add_func("/command/targets", test_targets);
+	g_test_add_func("/command/learning", test_learning);
 	g_test_add_func("/command/platforms", test_platforms);
 	g_test_add_func("/command/versions", test_versions);
 	g_test_add_func("/command/names", test_names);

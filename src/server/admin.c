@@ -161,7 +161,13 @@ bool admin_is_plist(const struct http_request *request)
 
 static json_t *command_send(struct server *server, const struct http_request *request, GError **error)
 {
-	return service_command_send(server->service, request->params[0], request->body, admin_is_plist(request), error);
+	g_autofree char *force = http_request_query(request, "force");
+
+	if (force && strcmp(force, "true") && strcmp(force, "false")) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "force is %s: it must be true or false", force);
+		return NULL;
+	}
+	return service_command_send(server->service, request->params[0], request->body, admin_is_plist(request), force && !strcmp(force, "true"), error);
 }
 
 static json_t *command_show(struct server *server, const struct http_request *request, GError **error)

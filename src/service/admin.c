@@ -4,6 +4,7 @@
 #include "codec/cms.h"
 #include "core/renewal.h"
 #include "service/answer.h"
+#include "service/command_target.h"
 #include "service/enroll.h"
 #include "service/library_device.h"
 #include "service/service.h"
@@ -222,7 +223,18 @@ static bool check_command(struct service *service, const struct enrollment_row *
 	return true;
 }
 
-json_t *service_command_send(struct service *service, const char *id, GBytes *body, bool is_plist, GError **error)
+/* A raw plist and what is forced go as they are; but a misspelled RequestType is never forced. */
+static bool check_catalog(struct service *service, const struct enrollment_row *row, const plist *inner, bool force, GError **error)
+{
+	const char *type = plist_get_string(plist_dict_get(inner, "RequestType"));
+	struct command_target target;
+
+	if (force && command_type_find(type))
+		return true;
+	return service_command_target(service, row, &target, error) && command_check(inner, &target, error);
+}
+
+json_t *service_command_send(struct service *service, const char *id, GBytes *body, bool is_plist, bool force, GError **error)
 {
 	struct pom_id fresh = pom_id_new(service->clock, service->random);
 	g_autofree char *own_uuid = NULL;
@@ -232,7 +244,7 @@ json_t *service_command_send(struct service *service, const char *id, GBytes *bo
 	g_autoptr(plist) inner = store_enrollment_get(service->store, id, &row, &load, error) ? parse_command(body, is_plist, &own_uuid, error) : NULL;
 	const char *uuid = own_uuid ? own_uuid : fresh.text;
 
-	if (!inner || !check_command(service, &row, inner, error) || !command_build(g_steal_pointer(&inner), uuid, &command, error) ||
+	if (!inner || !check_command(service, &row, inner, error) || (!is_plist && !check_catalog(service, &row, inner, force, error)) || !command_build(g_steal_pointer(&inner), uuid, &command, error) ||
 	    !store_command_add(service->store, row.id, uuid, &command, NULL, service_now_ms(service), error))
 		return NULL;
 	wake(service);

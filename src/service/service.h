@@ -184,8 +184,9 @@ json_t *service_device_list(struct service *service, const char *after, int64_t 
 json_t *service_device_show(struct service *service, const char *id, GError **error);
 json_t *service_device_events(struct service *service, const char *id, const char *after, int64_t limit, GError **error);
 json_t *service_device_push(struct service *service, const char *id, GError **error);
-/* BODY is typed JSON {"RequestType": …} or, with IS_PLIST, a raw plist. */
-json_t *service_command_send(struct service *service, const char *id, GBytes *body, bool is_plist, GError **error);
+/* BODY is typed JSON {"RequestType": …}, which is checked against the catalog for this device unless FORCE, or, with IS_PLIST, a raw plist. Besides the errors of command_check:
+ * POM_ERR_COMMAND_ENROLLMENT for what would end or replace the enrollment. */
+json_t *service_command_send(struct service *service, const char *id, GBytes *body, bool is_plist, bool force, GError **error);
 json_t *service_command_list(struct service *service, const char *id, bool done, const char *after, int64_t limit, GError **error);
 json_t *service_command_show(struct service *service, const char *uuid, GError **error);
 json_t *service_command_cancel(struct service *service, const char *uuid, GError **error);

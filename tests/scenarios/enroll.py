@@ -194,7 +194,7 @@ def raw_plists_and_secrets():
         equal(s.cli("command", "send", d.udid, "--plist", "-", input=raw)["command_uuid"], "my-own-uuid")
         equal(d.idle()[1]["Command"]["ProvisioningProfile"], b"\x00\xff" * 100)
         d.report("my-own-uuid")
-        s.cli("command", "send", d.udid, "DeviceLock", "PIN=@-", "Message=Bring it <back> & soon", input="123456\n")
+        s.cli("command", "send", d.udid, "DeviceLock", "--force", "PIN=@-", "Message=Bring it <back> & soon", input="123456\n")
         command = d.idle()[1]["Command"]
         equal((command["PIN"], command["Message"]), ("123456", "Bring it <back> & soon"))
         status, reply, _ = s.api("POST", f"/api/v1/devices/{d.udid}/commands", {"RequestType": "Settings", "Settings": [{"Item": "Wallpaper", "Image": {"$data": "AAEC"}, "Where": 1}]})

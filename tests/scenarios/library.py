@@ -726,7 +726,7 @@ def facts_are_learnt_and_bounded():
         d = enroll(s)
         for kind, answer in (("DeviceInformation", {"QueryResponses": {"IsSupervised": True, "DeviceName": "Ann's iPhone", "BatteryLevel": 0.5, "Large": "x" * 10000, "n" * 200: 1, "Blob": b"abc"}}),
                              ("SecurityInfo", {"SecurityInfo": {"PasscodePresent": True, "FDE_PersonalRecoveryKeyCMS": b"secret"}})):
-            s.cli("command", "send", d.id, kind)
+            s.cli("command", "send", d.id, kind, "--force")
             d.says[kind] = "Acknowledged", answer
         d.run_commands()
         facts = {f["name"]: f["value"] for f in s.cli("device", "facts", d.udid)}
@@ -737,11 +737,11 @@ def facts_are_learnt_and_bounded():
         d.enroll(s.link())
         equal(s.cli("device", "facts", d.udid), [])
         # Not what an error says, nor without end.
-        s.cli("command", "send", d.id, "DeviceInformation")
+        s.cli("command", "send", d.id, "DeviceInformation", "--force")
         d.says["DeviceInformation"] = "Error", {"QueryResponses": {"IsSupervised": False}}
         d.run_commands()
         for start in range(0, 1000, 200):
-            s.cli("command", "send", d.id, "DeviceInformation")
+            s.cli("command", "send", d.id, "DeviceInformation", "--force")
             d.says["DeviceInformation"] = "Acknowledged", {"QueryResponses": {f"k{start + i}": 1 for i in range(200)}}
             d.run_commands()
         facts = {f["name"]: f["value"] for f in s.cli("device", "facts", d.udid)}

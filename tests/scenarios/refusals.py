@@ -374,7 +374,7 @@ def a_full_disk_heals():
                 os.close(f)
             statuses = []
             for i in range(400):
-                statuses.append(s.api("POST", f"/api/v1/devices/{d.udid}/commands", {"RequestType": "ProfileList", "Pad": "p" * 3000}))
+                statuses.append(s.api("POST", f"/api/v1/devices/{d.udid}/commands?force=true", {"RequestType": "ProfileList", "Pad": "p" * 3000}))
                 if statuses[-1][0] == 503:
                     break
             equal(statuses[-1][0], 503, "a full disk")

@@ -77,8 +77,8 @@ def make(kind):
             device = enrolled(s)[0]
             expect(re.fullmatch(KINDS[kind][1], device["udid"]), device["udid"])
             commands = [s.cli("command", "send", device["udid"], *c)["command_uuid"] for c in
-                        [["DeviceInformation", 'Queries=["ProductName","SerialNumber","Nonsense"]'], ["SecurityInfo"], ["ProfileList"], ["InstalledApplicationList"], ["CertificateList"]]]
-            unknown = s.cli("command", "send", device["udid"], "NoSuchRequest")["command_uuid"]
+                        [["DeviceInformation", "--force", 'Queries=["ProductName","SerialNumber","Nonsense"]'], ["SecurityInfo"], ["ProfileList"], ["InstalledApplicationList"], ["CertificateList"]]]
+            unknown = s.cli("command", "send", device["udid"], "--plist", "-", input=plistlib.dumps({"RequestType": "NoSuchRequest"}).decode())["command_uuid"]
             shown = s.cli("device", "show", device["udid"])
             equal((shown["has_unlock_token"], shown["product_name"]), (kind in ("iphone", "ipad"), KINDS[kind][0]))
             responses = answered(s, commands[0])["result"]["QueryResponses"]
@@ -124,7 +124,7 @@ def state_is_taken_up_again():
         sim(s, "--polls", "0", "--state", state, s.link()["profile_url"])
         equal({stat.S_IMODE(os.stat(os.path.join(state, f)).st_mode) for f in os.listdir(state)}, {0o600})
         device = enrolled(s)[0]
-        uuid = s.cli("command", "send", device["udid"], "DeviceInformation")["command_uuid"]
+        uuid = s.cli("command", "send", device["udid"], "DeviceInformation", "--force")["command_uuid"]
         p = sim(s, "--polls", "1", "--state", state, "--json", "none")
         equal([x["step"] for x in p.steps()], ["resumed", "command"])
         equal(answered(s, uuid)["result"]["QueryResponses"]["UDID"], device["udid"])
@@ -191,7 +191,7 @@ def a_result_is_kept_while_the_server_is_away():
         s.stop()
         time.sleep(2)
         s.start()
-        answered(s, s.cli("command", "send", device["udid"], "DeviceInformation")["command_uuid"])
+        answered(s, s.cli("command", "send", device["udid"], "DeviceInformation", "--force")["command_uuid"])
         expect("tries again in" in p.stop().out, p.out)
 
 
@@ -210,7 +210,7 @@ def pushes_wake_devices():
                 device = enrolled(s)[0]
                 started = time.time()
                 for _ in range(3):
-                    answered(s, s.cli("command", "send", device["udid"], "DeviceInformation")["command_uuid"])
+                    answered(s, s.cli("command", "send", device["udid"], "DeviceInformation", "--force")["command_uuid"])
                 expect(time.time() - started < 15, "pushes are slow")
                 steps = [x["step"] for x in p.stop().steps()]
             expect(steps.count("push") >= 3 and steps.count("command") == 3, steps)
