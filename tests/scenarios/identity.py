@@ -211,6 +211,26 @@ def the_device_listener_asks_nobody():
         equal(twin.signed(), (200, b""), "its signature")
 
 
+@case
+def a_new_certificate_serves_both_listeners():
+    with tempfile.TemporaryDirectory() as root:
+        certificate, key_file = os.path.join(root, "tls.pem"), os.path.join(root, "tls.key")
+
+        def put():
+            key = ec_keys.generate_private_key(ec_keys.SECP256R1())
+            cert = self_signed(key, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "front")]))
+            pathlib.Path(key_file).write_bytes(pem_key(key))
+            pathlib.Path(certificate).write_bytes(pem(cert))
+            return der(cert)
+        first = put()
+        with serve(*MTLS, "--set", f"tls.certificate={certificate}", "--set", f"tls.key={key_file}") as s:
+            shown = lambda: [ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port))) for port in (s.port, ports(s)["mtls_port"])]
+            equal(shown(), [first] * 2, "the certificate of the file")
+            second = put()
+            s.process.send_signal(signal.SIGHUP)
+            wait_for("both show the new one", lambda: shown() == [second] * 2)
+
+
 def s_client(port, *args, input=b""):
     p = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *args], input=input, capture_output=True, timeout=30)
     return p.stdout + p.stderr
