@@ -198,6 +198,7 @@ def tokens_that_are_refused():
             equal(asker.get_token(security, watch)[1].split()[0], b"POM-E5124", "a security token is good once")
         # Whose token it is.
         other.refused("POM-E5126", token=token)
+        watch.refused("POM-E5126", token=token, UDID=other.udid)
         watch.refused("POM-E5126", token=token, identity=factory.identity())
         for forged in (token[:-1] + bytes([token[-1] ^ 1]), token[:1] + bytes(16) + token[17:], token[:-32] + bytes(32), token + b"\0", b"x", token[:-32], bytes(200)):
             watch.refused("POM-E5126", token=forged)
