@@ -126,6 +126,10 @@ def rights_and_channels():
         equal(send(s, user, {"RequestType": "NSExtensionMappings"})[0], 201)
         refused(s, user, {"RequestType": "RestartDevice"}, 409, "POM-E4407", "goes to the device of a Mac")
         refused(s, user, {"RequestType": "InstallApplication", "iTunesStoreID": 1, "ManagementFlags": 2}, 400, "POM-E4405", "must be one of 1, 4, 5")
+        # What is known of the device holds for its users.
+        s.cli("command", "send", mac.udid, "DeviceInformation", 'Queries=["OSVersion"]')
+        answer(mac, DeviceInformation={"QueryResponses": {"OSVersion": "10.14"}})
+        refused(s, user, {"RequestType": "ProfileList", "ManagedOnly": True}, 409, "POM-E4406", "needs macOS 10.15, this device has 10.14")
 
 
 if __name__ == "__main__":
