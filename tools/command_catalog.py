@@ -320,7 +320,7 @@ def page(commands):
              "`pomona command send` checks a command against this catalog before it is queued: its keys, and whether this device in this enrollment may get it. What is not known of the device (its version, whether it is"
              " supervised) is not judged; `DeviceInformation` and `SecurityInfo` make it known. `--force` (in the API `?force=true`) sends a command all the same. A raw plist (`--plist`) is not checked, and is the way to"
              " send a command that is not listed here.", "",
-             "A number behind a system is its first version that knows the command or key. Keys marked secret are left out of logs and listings. `[]` stands for each item of an array, `[Name]` for items of that name,"
+             "A number behind a system is its first version that knows the command or key. Keys marked secret hold what others must not read: give them by `Key=@FILE` or in a plist, never as an argument. `[]` stands for each item of an array, `[Name]` for items of that name,"
              " `*` for a key of any name.", ""]
     for row in commands:
         lines += [f"## {row['RequestType']}", "", row["Text"], ""]

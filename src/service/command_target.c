@@ -3,7 +3,7 @@
 #include "core/enroll.h"
 #include "store/library_store.h"
 
-/* A fact that is older than the enrollment is of a time when the device may have had another system. */
+/* The facts are of this enrollment: those of an earlier one were forgotten when it began. */
 static bool learn_facts(struct service *service, const struct enrollment_row *device, struct command_target *target, GError **error)
 {
 	g_autoptr(store_load) load = NULL;
@@ -12,8 +12,7 @@ static bool learn_facts(struct service *service, const struct enrollment_row *de
 	for (unsigned i = 0; facts && i < facts->len; i++) {
 		const struct fact_row *fact = &g_array_index(facts, struct fact_row, i);
 
-		if (fact->learnt_ms >= device->authenticated_ms)
-			command_target_learn(target, fact->name, fact->value);
+		command_target_learn(target, fact->name, fact->value);
 	}
 	return facts != NULL;
 }
