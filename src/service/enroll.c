@@ -30,14 +30,14 @@ static bool check_request(const struct link_request *request, GError **error)
 	return service_email_check(request->user_email, error);
 }
 
-/* What the settings say that profiles say for good. transfer full. */
-static char *served_now(struct service *service, bool watch)
+/* What the settings say that profiles say for good; GET_TOKEN: that this server has GetToken too. transfer full. */
+static char *served_now(struct service *service, bool get_token)
 {
 	struct enroll_served served;
 	char *text;
 
 	enroll_served_init(&served, service->settings.url, service->settings.access_rights);
-	if (watch)
+	if (!get_token)
 		enroll_served_drop(&served, ENROLL_CAPABILITY_TOKEN);
 	text = enroll_served_format(&served);
 	enroll_served_clear(&served);
@@ -53,7 +53,7 @@ void service_link_draft(struct service *service, int64_t ttl_s, bool watch, stru
 
 	*ret = (struct link_draft){
 		.id = pom_id_new(service->clock, service->random), .challenge = pom_id_new(service->clock, service->random), .token = pom_random_token(service->random, TOKEN_BYTES),
-		.served = served_now(service, watch),
+		.served = served_now(service, !watch),
 	};
 	ret->common_name = enroll_common_name(ret->id.text);
 	ret->sealed = seal_close(&service->seal, "challenge", ret->challenge.text, "secret", secret, strlen(secret));
@@ -245,6 +245,7 @@ plist *service_enroll_tree(struct service *service, const struct enroll_wish *wi
 
 bool service_keep_served(struct service *service, GError **error)
 {
+	/* Those releases did not have GetToken. */
 	g_autofree char *text = served_now(service, false);
 
 	return store_links_serve(service->store, text, error);
