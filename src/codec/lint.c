@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/distance.h"
 #include "base/error.h"
 #include "base/face.h"
 #include "codec/base64.h"
@@ -224,7 +225,7 @@ static void find_nearest(const char *key, unsigned first, unsigned n, const char
 {
 	for (unsigned i = first; i < first + n; i++) {
 		const struct payload_key *row = payload_key_at(i);
-		unsigned distance = payload_name_distance(key, row->name);
+		unsigned distance = pom_name_distance(key, row->name);
 
 		if (distance < *least && payload_name_is_near(key, row->name)) {
 			*nearest = row->name;

@@ -26,7 +26,5 @@ const char *payload_type_nearest(const char *name);
 const struct payload_key *payload_key_find(unsigned first, unsigned n, const char *name);
 const struct payload_key *payload_key_at(unsigned i);
 
-/* How many edits (insert, delete, change, swap neighbors; letters without case) lead from A to B; at most 255. */
-unsigned payload_name_distance(const char *a, const char *b);
-/* Whether that is near enough to be meant. */
+/* Whether TYPED is near enough to KNOWN (pom_name_distance) to be meant. */
 bool payload_name_is_near(const char *typed, const char *known);

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/distance.h"
+
 #define NO COMMAND_SYSTEM_NO
 #define SUPERVISED COMMAND_SYSTEM_SUPERVISED
 #define AUTOMATED COMMAND_SYSTEM_AUTOMATED
@@ -116,40 +118,12 @@ const struct command_systems *command_systems_of(unsigned systems)
 
 /* ---- names ---- */
 
-enum { NAME_LEN_MAX = 64 };
-
-/* Edits that make A of B, where letters that changed places are one and case is none; 255 for what is too long. */
-static unsigned distance(const char *a, const char *b)
-{
-	uint8_t rows[3][NAME_LEN_MAX + 1];
-	size_t n_a = strlen(a), n_b = strlen(b);
-
-	if (n_a > NAME_LEN_MAX || n_b > NAME_LEN_MAX)
-		return 255;
-	for (size_t j = 0; j <= n_b; j++)
-		rows[0][j] = (uint8_t)j;
-	for (size_t i = 1; i <= n_a; i++) {
-		uint8_t *row = rows[i % 3], *above = rows[(i - 1) % 3], *before = rows[(i + 1) % 3];
-
-		row[0] = (uint8_t)i;
-		for (size_t j = 1; j <= n_b; j++) {
-			char x = g_ascii_tolower(a[i - 1]), y = g_ascii_tolower(b[j - 1]);
-			int best = MIN(MIN(above[j], row[j - 1]) + 1, above[j - 1] + (x != y));
-
-			if (i > 1 && j > 1 && x == g_ascii_tolower(b[j - 2]) && y == g_ascii_tolower(a[i - 2]))
-				best = MIN(best, before[j - 2] + 1);
-			row[j] = (uint8_t)best;
-		}
-	}
-	return rows[n_a % 3][n_b];
-}
-
 struct nearest { const char *name; unsigned distance; };
 
 /* One edit in three letters, at least one, at most four: more is another word. */
 static void try_name(struct nearest *nearest, const char *typed, const char *known)
 {
-	unsigned d = distance(typed, known);
+	unsigned d = pom_name_distance(typed, known);
 
 	if (d <= CLAMP(strlen(known) / 3, 1, 4) && d < nearest->distance)
 		*nearest = (struct nearest){known, d};

@@ -341,8 +341,7 @@ static bool get_bool(json_t *object, const char *key, bool *ret, GError **error)
 	return true;
 }
 
-/* A list of texts, borrowed, NULL-terminated; NULL when the key is absent. */
-static bool get_texts(json_t *object, const char *key, const char ***ret, GError **error)
+bool admin_get_texts(json_t *object, const char *key, const char ***ret, GError **error)
 {
 	json_t *list = json_object_get(object, key), *item;
 	size_t i;
@@ -536,7 +535,7 @@ static json_t *certificate_issue(struct server *server, const struct http_reques
 	gsize len;
 
 	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "csr", &text, error) || !admin_get_text(body, "profile", &wish.profile, error) || !admin_get_text(body, "subject", &wish.subject, error) ||
-	    !get_texts(body, "sans", &sans, error) || !get_int(body, "days", &days, error) || !get_bool(body, "may_enroll", &wish.may_enroll, error))
+	    !admin_get_texts(body, "sans", &sans, error) || !get_int(body, "days", &days, error) || !get_bool(body, "may_enroll", &wish.may_enroll, error))
 		return NULL;
 	if (!text || days < 0 || days > 3650) {
 		pom_fail(error, POM_ERR_BAD_REQUEST, text ? "days must be between 1 and 3650" : "csr is missing: PKCS#10, PEM or base64");
@@ -604,7 +603,7 @@ static json_t *challenge_new(struct server *server, const struct http_request *r
 	g_autofree const char **sans = NULL;
 	struct challenge_wish wish = {0};
 
-	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "subject", &wish.subject, error) || !get_texts(body, "sans", &sans, error) || !admin_get_text(body, "profile", &wish.profile, error) ||
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "subject", &wish.subject, error) || !admin_get_texts(body, "sans", &sans, error) || !admin_get_text(body, "profile", &wish.profile, error) ||
 	    !admin_get_text(body, "device", &wish.device, error) || !admin_get_text(body, "key_type", &wish.key_type, error) || !get_int(body, "ttl_seconds", &wish.ttl_s, error) ||
 	    !get_int(body, "uses", &wish.uses, error) || !get_bool(body, "enroll", &wish.may_enroll, error))
 		return NULL;

@@ -19,6 +19,8 @@ json_t *admin_body(const struct http_request *request, GError **error);
 bool admin_check_keys(json_t *object, const char *const *known, GError **error);
 /* The text of KEY, borrowed; NULL when it is absent or null. */
 bool admin_get_text(json_t *object, const char *key, const char **ret, GError **error);
+/* The texts of the list KEY, borrowed; NULL-terminated, transfer container. NULL when it is absent or null. */
+bool admin_get_texts(json_t *object, const char *key, const char ***ret, GError **error);
 /* Who asks, for the audit log; transfer full. */
 char *admin_actor(struct server *server, const struct http_request *request);
 /* A file that came as text, PEM or base64; transfer full, wiped when freed. */

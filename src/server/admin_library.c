@@ -12,26 +12,6 @@ static bool is_true(const struct http_request *request, const char *name)
 	return text && (!strcmp(text, "true") || !strcmp(text, "1"));
 }
 
-/* A list of texts, borrowed; NULL-terminated, transfer container. NULL when the key is absent. */
-static bool get_texts(json_t *object, const char *key, const char ***ret, GError **error)
-{
-	json_t *list = json_object_get(object, key), *item;
-	size_t i;
-
-	*ret = NULL;
-	if (!list || json_is_null(list))
-		return true;
-	if (!json_is_array(list))
-		return pom_fail(error, POM_ERR_JSON, "%s must be a list of texts", key);
-	*ret = g_new0(const char *, json_array_size(list) + 1);
-	json_array_foreach(list, i, item) {
-		if (!json_is_string(item))
-			return pom_fail(error, POM_ERR_JSON, "%s must be a list of texts", key);
-		(*ret)[i] = json_string_value(item);
-	}
-	return true;
-}
-
 /* ---- profiles ---- */
 
 json_t *admin_library_list(struct server *server, const struct http_request *request, GError **error)
@@ -110,7 +90,7 @@ static json_t *assign(struct server *server, const struct http_request *request,
 	g_autofree char *actor = admin_actor(server, request);
 	g_autofree const char **devices = NULL, **groups = NULL;
 
-	if (!body || !admin_check_keys(body, keys, error) || !get_texts(body, "devices", &devices, error) || !get_texts(body, "groups", &groups, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_texts(body, "devices", &devices, error) || !admin_get_texts(body, "groups", &groups, error))
 		return NULL;
 	return run(server->service, actor, request->params[0], (const char *const *)devices, (const char *const *)groups, error);
 }
@@ -185,7 +165,7 @@ json_t *admin_group_change(struct server *server, const struct http_request *req
 	g_autofree char *actor = admin_actor(server, request);
 	g_autofree const char **add = NULL, **remove = NULL;
 
-	if (!body || !admin_check_keys(body, keys, error) || !get_texts(body, "add", &add, error) || !get_texts(body, "remove", &remove, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_texts(body, "add", &add, error) || !admin_get_texts(body, "remove", &remove, error))
 		return NULL;
 	return service_group_change(server->service, actor, request->params[0], (const char *const *)add, (const char *const *)remove, error);
 }
