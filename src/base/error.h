@@ -132,6 +132,7 @@
 	X(POM_ERR_WATCH_PHONE, "POM-E5123", 403, false, "This phone may not bring a watch under management.") \
 	X(POM_ERR_WATCH_SECURITY, "POM-E5124", 403, false, "The security token of the watch is unknown, expired or used.") \
 	X(POM_ERR_WATCH_MISSING, "POM-E5125", 403, true, "The watch needs a new pairing token from its phone.") \
+	X(POM_ERR_WATCH_SUPERVISION, "POM-E5127", 403, true, "It is not known yet whether the phone is supervised.") \
 	X(POM_ERR_WATCH_TOKEN, "POM-E5126", 403, false, "The pairing token was not given to this watch by this server.") \
 	/* the library of profiles */ \
 	X(POM_ERR_LIBRARY_REFUSED, "POM-E5201", 400, false, "This profile cannot be kept in the library.") \

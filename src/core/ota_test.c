@@ -288,7 +288,7 @@ static void test_grant(void)
 		{WATCH_SUPERVISED, "", "U1", "W1", "iPhone15,2", "true", ENROLLMENT_ENROLLED, 0, 2 * NOW, true, -1},
 		{WATCH_OFF, "", "U1", "W1", "iPhone15,2", "true", ENROLLMENT_ENROLLED, 0, 2 * NOW, true, POM_ERR_WATCH_OFF},
 		{WATCH_SUPERVISED, "", "U1", "W1", "iPhone15,2", "false", ENROLLMENT_ENROLLED, 0, 2 * NOW, true, POM_ERR_WATCH_PHONE},
-		{WATCH_SUPERVISED, "", "U1", "W1", "iPhone15,2", NULL, ENROLLMENT_ENROLLED, 0, 2 * NOW, true, POM_ERR_WATCH_PHONE},
+		{WATCH_SUPERVISED, "", "U1", "W1", "iPhone15,2", NULL, ENROLLMENT_ENROLLED, 0, 2 * NOW, true, POM_ERR_WATCH_SUPERVISION},
 		{WATCH_ANY, "", "U1", "W1", "iPhone15,2", NULL, ENROLLMENT_ENROLLED, 0, 2 * NOW, true, -1},
 		{WATCH_ANY, "u", "U1", "W1", "iPhone15,2", NULL, ENROLLMENT_ENROLLED, 0, 2 * NOW, true, POM_ERR_WATCH_PHONE},
 		{WATCH_ANY, "", "U2", "W1", "iPhone15,2", NULL, ENROLLMENT_ENROLLED, 0, 2 * NOW, true, POM_ERR_WATCH_PHONE},

@@ -104,7 +104,7 @@ static bool check_phone(const struct checkin_message *m, enum watch_policy polic
 	if (policy == WATCH_ANY)
 		return true;
 	if (!phone->supervised)
-		return pom_fail(error, POM_ERR_WATCH_PHONE, "it is not known whether the phone is supervised: send it DeviceInformation with the query IsSupervised");
+		return pom_fail(error, POM_ERR_WATCH_SUPERVISION, "the phone has not said since it enrolled whether it is supervised (DeviceInformation, IsSupervised): it is asked now, and can then try again");
 	if (!strcmp(phone->supervised, "true") || !strcmp(phone->supervised, "1"))
 		return true;
 	return pom_fail(error, POM_ERR_WATCH_PHONE, "the phone is not supervised (enroll.watch is \"supervised\")");

@@ -35,7 +35,7 @@ struct phone_facts {
 	const char *id, *udid, *product_name, *owner, *supervised; /* supervised: the fact's text; NULL: the phone has not said it since it enrolled */
 	int64_t state;
 };
-/* What the phone asked for (GetToken) against what is known. POM_ERR_WATCH_*. */
+/* What the phone asked for (GetToken) against what is known. POM_ERR_WATCH_*; _SUPERVISION: the phone is to be asked first. */
 bool watch_decide_grant(const struct checkin_message *message, enum watch_policy policy, const struct phone_facts *phone, const struct pairing_facts *pairing, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The watch shows TOKEN, whose MAC is right; its factory key is FACTORY_SPKI_SHA256, NONCE_HASH the SHA-256 of the token's nonce. POM_ERR_WATCH_MISSING: the right watch with a token that has ended or was used; it may
  * begin again. POM_ERR_WATCH_TOKEN: another's. */

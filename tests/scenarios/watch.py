@@ -98,8 +98,14 @@ def a_supervised_phone_and_its_watch():
         security = watch.security_token()
         equal([(p["state"], p["udid"], p["phone_enrollment_id"]) for p in pairings(s)], [("open", watch.udid, None)])
         status, body = phone.get_token(security, watch)
-        equal((status, body.split()[0]), (403, b"POM-E5123"), "it is not known whether the phone is supervised")
-        expect("IsSupervised" in s.cli("device", "timeline", phone.udid)[-1]["detail"], "and that is said")
+        equal((status, body.split()[0]), (403, b"POM-E5127"), "it is not known whether the phone is supervised")
+        refused = [e for e in s.cli("device", "timeline", phone.udid) if e["kind"] == "WatchRefused"]
+        expect("IsSupervised" in refused[-1]["detail"], "and that is said")
+        equal(phone.get_token(security, watch)[0], 403, "it is still not known")
+        equal([c["request_type"] for c in s.cli("command", "list", phone.udid)], ["DeviceInformation"], "the phone is asked, once")
+        question = phone.idle()[1]
+        equal(question["Command"], {"RequestType": "DeviceInformation", "Queries": ["IsSupervised"]}, "what it is asked")
+        equal(phone.report(question["CommandUUID"], QueryResponses={})[0], 200, "it does not say")
         know_supervised(s, phone, "false")
         equal(phone.get_token(security, watch)[0], 403, "it is not")
         know_supervised(s, phone, "true", learnt=1)
