@@ -1,6 +1,14 @@
 #include "base/error.h"
 
-G_DEFINE_QUARK(pom-error-quark, pom_error)
+/* Not G_DEFINE_QUARK: its variable is written by whichever threads come first, without order. */
+GQuark pom_error_quark(void)
+{
+	static gsize quark;
+
+	if (g_once_init_enter(&quark))
+		g_once_init_leave(&quark, g_quark_from_static_string("pom-error-quark"));
+	return (GQuark)quark;
+}
 
 static const struct pom_error_info table[POM_ERR_MAX] = {
 #define X(code, id, status, retry, text) [code] = {#code, id, status, retry, text},

@@ -99,13 +99,13 @@ bool profile_signer_check(X509 *cert, int64_t at_s, GError **error)
 
 struct profile_signer *profile_signer_ref(struct profile_signer *signer)
 {
-	g_atomic_ref_count_inc(&signer->refs);
+	pom_refs_take(&signer->refs);
 	return signer;
 }
 
 void profile_signer_unref(struct profile_signer *signer)
 {
-	if (!signer || !g_atomic_ref_count_dec(&signer->refs))
+	if (!signer || !pom_refs_drop(&signer->refs))
 		return;
 	g_clear_pointer(&signer->key, signer_unref);
 	g_clear_pointer(&signer->chain, g_ptr_array_unref);
@@ -165,7 +165,7 @@ struct profile_signer *profile_signer_new(GPtrArray *certs, struct signer *key, 
 	if (!info || !check_info(cert, info, at_s, error))
 		return NULL;
 	signer = g_new0(struct profile_signer, 1);
-	g_atomic_ref_count_init(&signer->refs);
+	pom_refs_init(&signer->refs);
 	signer->key = signer_ref(key);
 	X509_up_ref(cert);
 	signer->cert = cert;

@@ -4,13 +4,14 @@
  * signer should be stable, and must not be a certificate that is renewed with a new key for reasons of its own. */
 #pragma once
 
+#include "base/refs.h"
 #include "keys/keys.h"
 
 enum { PROFILE_CHAIN_MAX = 8 }; /* as many certificates as our own reader takes */
 
 /* Immutable but for its count; any thread. */
 struct profile_signer {
-	gatomicrefcount refs;
+	struct pom_refs refs;
 	struct signer *key;
 	X509 *cert;
 	struct cert_info *info;

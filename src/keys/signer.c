@@ -4,10 +4,11 @@
 #include <openssl/x509.h>
 #include <string.h>
 
+#include "base/refs.h"
 #include "keys/keys.h"
 
 struct signer {
-	gatomicrefcount refs;
+	struct pom_refs refs;
 	const struct signer_ops *ops;
 	void *ctx;
 	EVP_PKEY *public_key;
@@ -17,7 +18,7 @@ struct signer *signer_new(const struct signer_ops *ops, void *ctx, EVP_PKEY *pub
 {
 	struct signer *signer = g_new0(struct signer, 1);
 
-	g_atomic_ref_count_init(&signer->refs);
+	pom_refs_init(&signer->refs);
 	signer->ops = ops;
 	signer->ctx = ctx;
 	signer->public_key = public_key;
@@ -26,13 +27,13 @@ struct signer *signer_new(const struct signer_ops *ops, void *ctx, EVP_PKEY *pub
 
 struct signer *signer_ref(struct signer *signer)
 {
-	g_atomic_ref_count_inc(&signer->refs);
+	pom_refs_take(&signer->refs);
 	return signer;
 }
 
 void signer_unref(struct signer *signer)
 {
-	if (!signer || !g_atomic_ref_count_dec(&signer->refs))
+	if (!signer || !pom_refs_drop(&signer->refs))
 		return;
 	signer->ops->free(signer->ctx);
 	EVP_PKEY_free(signer->public_key);

@@ -4,6 +4,7 @@
  * state from beginning to end. */
 #pragma once
 
+#include "base/refs.h"
 #include "core/ca.h"
 #include "core/profile.h"
 #include "keys/keys.h"
@@ -48,7 +49,7 @@ struct outside_ca {
 };
 
 struct ca_set {
-	gatomicrefcount refs;
+	struct pom_refs refs;
 	GPtrArray *generations;     /* struct generation, by CA and number; retired ones without keys */
 	struct authority *profile_signer;
 	GHashTable *profiles;       /* name → struct profile_entry */

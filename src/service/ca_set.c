@@ -66,7 +66,7 @@ static void outside_ca_free(void *data)
 
 void ca_set_unref(struct ca_set *set)
 {
-	if (!set || !g_atomic_ref_count_dec(&set->refs))
+	if (!set || !pom_refs_drop(&set->refs))
 		return;
 	g_ptr_array_unref(set->generations);
 	authority_free(set->profile_signer);
@@ -81,7 +81,7 @@ struct ca_set *service_ca_set(struct service *service)
 
 	pthread_rwlock_rdlock(&service->ca_lock);
 	set = service->ca;
-	g_atomic_ref_count_inc(&set->refs);
+	pom_refs_take(&set->refs);
 	pthread_rwlock_unlock(&service->ca_lock);
 	return set;
 }
@@ -427,7 +427,7 @@ bool service_ca_reload(struct service *service, GError **error)
 	g_autoptr(ca_set) set = g_new0(struct ca_set, 1), before = NULL;
 	bool ok;
 
-	g_atomic_ref_count_init(&set->refs);
+	pom_refs_init(&set->refs);
 	set->generations = g_ptr_array_new_with_free_func(generation_free);
 	set->profiles = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, profile_entry_free);
 	set->outside = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, outside_ca_free);
