@@ -87,6 +87,13 @@ const struct cli_verb cli_verbs[] = {
 #include "cli/ota_verbs.inc"
 #include "cli/profile_verbs.inc"
 #include "cli/library_verbs.inc"
+#include "cli/command_verbs.inc"
+#include "cli/fleet_verbs.inc"
+#include "cli/checkin_verbs.inc"
+#include "cli/pushcert_verbs.inc"
+#include "cli/push_verbs.inc"
+#include "cli/doctor_verbs.inc"
+#include "cli/ddm_verbs.inc"
 #include "cli/sim_verbs.inc"
 	{"explain", "CODE", 1, 1, "explain an error code of Pomona or of an Apple device", "pomona explain POM-E4103\npomona explain 22013\npomona explain MCSCEPErrorDomain:22013\npomona explain BadDeviceToken\npomona explain \"lost mode\"\n\n"
 	 "Knows Pomona's own codes, the published codes of Apple's devices, the reasons of APNs and those of declarative management. Words that are no code are searched for.", NO_OPTIONS, CLI_COMMON_JSON, cmd_explain},

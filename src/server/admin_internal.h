@@ -81,3 +81,52 @@ json_t *admin_profile_lint(struct server *server, const struct http_request *req
 struct http_response *admin_profile_sign(struct server *server, const struct http_request *request, GError **error);
 struct http_response *admin_profile_encrypt(struct server *server, const struct http_request *request, GError **error);
 struct http_response *admin_profile_decrypt(struct server *server, const struct http_request *request, GError **error);
+
+/* admin_command.c: the queue and what is asked about commands */
+#define ADMIN_COMMAND_TABLE(X)
+#define ADMIN_COMMAND_RAW_TABLE(X)
+#define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
+ADMIN_COMMAND_TABLE(X)
+#undef X
+
+/* admin_fleet.c: orders to many devices, queries, the end of enrollments, inventory */
+#define ADMIN_FLEET_TABLE(X)
+#define ADMIN_FLEET_RAW_TABLE(X)
+#define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
+ADMIN_FLEET_TABLE(X)
+#undef X
+
+/* admin_checkin.c: check-in messages and the timeline */
+#define ADMIN_CHECKIN_TABLE(X)
+#define ADMIN_CHECKIN_RAW_TABLE(X)
+#define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
+ADMIN_CHECKIN_TABLE(X)
+#undef X
+
+/* admin_pushcert.c: the life of push certificates */
+#define ADMIN_PUSHCERT_TABLE(X)
+#define ADMIN_PUSHCERT_RAW_TABLE(X)
+#define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
+ADMIN_PUSHCERT_TABLE(X)
+#undef X
+
+/* admin_push.c: the outbox of pushes */
+#define ADMIN_PUSH_TABLE(X)
+#define ADMIN_PUSH_RAW_TABLE(X)
+#define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
+ADMIN_PUSH_TABLE(X)
+#undef X
+
+/* admin_doctor.c: findings of the doctor */
+#define ADMIN_DOCTOR_TABLE(X)
+#define ADMIN_DOCTOR_RAW_TABLE(X)
+#define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
+ADMIN_DOCTOR_TABLE(X)
+#undef X
+
+/* admin_ddm.c: declarative management */
+#define ADMIN_DDM_TABLE(X)
+#define ADMIN_DDM_RAW_TABLE(X)
+#define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
+ADMIN_DDM_TABLE(X)
+#undef X

@@ -173,6 +173,36 @@
 
 #define STORE_SCHEMA_3(TEXT, INT, BLOB, END) STORE_SCHEMA_3_OTA(TEXT, INT, BLOB, END) STORE_SCHEMA_3_LIBRARY(TEXT, INT, BLOB, END)
 
+/* The queue and what is asked about commands. */
+#define STORE_SCHEMA_4_COMMAND(TEXT, INT, BLOB, END) ""
+
+/* Orders to many devices, queries, the end of enrollments, inventory. */
+#define STORE_SCHEMA_4_FLEET(TEXT, INT, BLOB, END) ""
+
+/* Check-in messages and the timeline. */
+#define STORE_SCHEMA_4_CHECKIN(TEXT, INT, BLOB, END) ""
+
+/* The life of push certificates. */
+#define STORE_SCHEMA_4_PUSHCERT(TEXT, INT, BLOB, END) ""
+
+/* The outbox of pushes. */
+#define STORE_SCHEMA_4_PUSH(TEXT, INT, BLOB, END) ""
+
+/* Findings of the doctor. */
+#define STORE_SCHEMA_4_DOCTOR(TEXT, INT, BLOB, END) ""
+
+/* Declarative management. */
+#define STORE_SCHEMA_4_DDM(TEXT, INT, BLOB, END) ""
+
+#define STORE_SCHEMA_4(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_4_COMMAND(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_4_FLEET(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_4_CHECKIN(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_4_PUSHCERT(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_4_PUSH(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_4_DOCTOR(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_4_DDM(TEXT, INT, BLOB, END)
+
 #define STORE_SCHEMA_1_SQLITE STORE_SCHEMA_1("TEXT", "INTEGER", "BLOB", ") STRICT;")
 #define STORE_SCHEMA_1_POSTGRES STORE_SCHEMA_1("TEXT COLLATE \"C\"", "bigint", "bytea", ");")
 #define STORE_SCHEMA_2_SQLITE STORE_SCHEMA_2("TEXT", "INTEGER", "BLOB", ") STRICT;") \
@@ -183,3 +213,5 @@
 	"CREATE RULE audit_no_delete AS ON DELETE TO audit DO INSTEAD NOTHING;"
 #define STORE_SCHEMA_3_SQLITE STORE_SCHEMA_3("TEXT", "INTEGER", "BLOB", ") STRICT;")
 #define STORE_SCHEMA_3_POSTGRES STORE_SCHEMA_3("TEXT COLLATE \"C\"", "bigint", "bytea", ");")
+#define STORE_SCHEMA_4_SQLITE STORE_SCHEMA_4("TEXT", "INTEGER", "BLOB", ") STRICT;")
+#define STORE_SCHEMA_4_POSTGRES STORE_SCHEMA_4("TEXT COLLATE \"C\"", "bigint", "bytea", ");")

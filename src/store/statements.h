@@ -2,8 +2,15 @@
 #pragma once
 
 #include "db/db.h"
+#include "store/statements_checkin.h"
+#include "store/statements_command.h"
+#include "store/statements_ddm.h"
+#include "store/statements_doctor.h"
+#include "store/statements_fleet.h"
 #include "store/statements_library.h"
 #include "store/statements_ota.h"
+#include "store/statements_push.h"
+#include "store/statements_pushcert.h"
 
 #define ENROLLMENT_COLUMNS \
 	"id, device_id, user_part, parent_id, kind, state, active_epoch, pending_epoch, serial, product_name, model, model_name, device_name, os_version," \
@@ -27,7 +34,8 @@
 /* A device whose identity was revoked is refused whatever it holds: nobody waits for it, unless the certificate may be released again. */
 #define NOT_LOST "NOT (c.state = 2 AND coalesce(c.revoked_reason, '') <> 'certificateHold')"
 
-#define STORE_STATEMENTS(X) OWN_STATEMENTS(X) OTA_STATEMENTS(X) LIBRARY_STATEMENTS(X)
+#define STORE_STATEMENTS(X) \
+	OWN_STATEMENTS(X) OTA_STATEMENTS(X) LIBRARY_STATEMENTS(X) COMMAND_STATEMENTS(X) FLEET_STATEMENTS(X) CHECKIN_STATEMENTS(X) PUSHCERT_STATEMENTS(X) PUSH_STATEMENTS(X) DOCTOR_STATEMENTS(X) DDM_STATEMENTS(X)
 #define OWN_STATEMENTS(X) \
 	/* settings, authorities, tokens */ \
 	X(SETTING_GET, "t", "t", ANY, READ, "SELECT value FROM setting WHERE name = $1") \

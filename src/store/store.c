@@ -9,8 +9,8 @@ const struct db_statement store_statements[Q_MAX] = {
 #undef X
 };
 
-const struct db_migration store_migrations_sqlite[] = {{1, STORE_SCHEMA_1_SQLITE}, {2, STORE_SCHEMA_2_SQLITE}, {3, STORE_SCHEMA_3_SQLITE}};
-const struct db_migration store_migrations_postgres[] = {{1, STORE_SCHEMA_1_POSTGRES}, {2, STORE_SCHEMA_2_POSTGRES}, {3, STORE_SCHEMA_3_POSTGRES}};
+const struct db_migration store_migrations_sqlite[] = {{1, STORE_SCHEMA_1_SQLITE}, {2, STORE_SCHEMA_2_SQLITE}, {3, STORE_SCHEMA_3_SQLITE}, {4, STORE_SCHEMA_4_SQLITE}};
+const struct db_migration store_migrations_postgres[] = {{1, STORE_SCHEMA_1_POSTGRES}, {2, STORE_SCHEMA_2_POSTGRES}, {3, STORE_SCHEMA_3_POSTGRES}, {4, STORE_SCHEMA_4_POSTGRES}};
 const unsigned store_n_migrations = G_N_ELEMENTS(store_migrations_sqlite);
 
 struct store *store_open(const char *url, const struct pom_clock *clock, const struct pom_random *random, GError **error)

@@ -1,0 +1,4 @@
+/* Check-in messages and the timeline. Same form as statements.h. */
+#pragma once
+
+#define CHECKIN_STATEMENTS(X)
