@@ -12,7 +12,7 @@ def skip(why):
     raise Skip(why)
 
 
-def eventually(check, what, seconds=10):
+def eventually(check, what, seconds=20):
     until = time.time() + seconds
     while time.time() < until:
         if check():

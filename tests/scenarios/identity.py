@@ -304,10 +304,10 @@ def no_session_carries_an_identity():
         expect(told.count(b"New, TLSv1.2") >= 5 and b"Reused, " not in told, "a TLS 1.2 session was resumed")
         # R starts a renegotiation.
         told = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_2", "-cert", pems["a"], "-key", pems["a"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        time.sleep(0.5)
+        time.sleep(1.5)
         told.stdin.write(b"R\n")
         told.stdin.flush()
-        time.sleep(0.5)
+        time.sleep(1.5)
         out = told.communicate(timeout=20)[0]
         expect(b"RENEGOTIATING" in out and b"no renegotiation" in out, f"renegotiation: {out[-300:]!r}")
 

@@ -60,7 +60,7 @@ def server(apns, *args):
     return s
 
 
-def eventually(check, what, seconds=10):
+def eventually(check, what, seconds=20):
     until = time.time() + seconds
     while time.time() < until:
         if check():
@@ -169,7 +169,7 @@ def a_push_asked_for_while_one_is_under_way():
         s.cli("device", "push", d.udid)
         time.sleep(0.5)
         s.cli("device", "push", d.udid)
-        eventually(lambda: s.metric('pomona_pushes_total{result="ok"}') == 2, "the second push waits for something else to happen", 5)
+        eventually(lambda: s.metric('pomona_pushes_total{result="ok"}') == 2, "the second push waits for something else to happen", 10)
 
 
 class OddApns:

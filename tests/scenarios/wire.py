@@ -125,14 +125,16 @@ def graceful_stop():
         signature = base64.b64encode(detached_signature(d.key, d.cert, body)).decode()
         head = f"PUT /mdm HTTP/1.1\r\nHost: a\r\nContent-Type: {REPORT}\r\nMdm-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         c.sendall(head + body[:10])
-        time.sleep(0.3)
+        time.sleep(1)
         s.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        try:
-            socket.create_connection(("127.0.0.1", s.port), 1).close()
-            expect(False, "a stopping server accepts")
-        except OSError:
-            pass
+
+        def refuses():
+            try:
+                socket.create_connection(("127.0.0.1", s.port), 1).close()
+            except OSError:
+                return True
+        # What runs has ten seconds to end.
+        wait_for("a stopping server does not accept", refuses, 6)
         c.sendall(body[10:])
         expect(c.recv(1000).startswith(b"HTTP/1.1 200"), "what was running is finished")
         equal(s.process.wait(12), 0)
