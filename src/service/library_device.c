@@ -165,30 +165,6 @@ static bool decide_happening(struct service *service, const struct library_happe
 	return true;
 }
 
-bool service_library_happen(struct service *service, const struct library_happening *h, bool *ret_changed, GError **error)
-{
-	GError *inner = NULL;
-
-	for (int i = 0; i < TRIES; i++) {
-		g_autoptr(step_auto) step = NULL;
-
-		g_clear_error(&inner);
-		if (!decide_happening(service, h, &step, error))
-			return false;
-		if (ret_changed)
-			*ret_changed = step != NULL;
-		if (!step)
-			return true;
-		if (store_library_apply(service->store, &step->write, 1, &inner)) {
-			tell(service, step);
-			return true;
-		}
-		if (!is_conflict(inner))
-			break;
-	}
-	return service_fail_again(error, inner);
-}
-
 /* What is to be done that a device has what it is assigned; *RET_STEP NULL: nothing. */
 static bool decide_wanted(struct service *service, const char *enrollment_id, const char *profile, bool resend, struct step **ret_step, GError **error)
 {
@@ -222,7 +198,15 @@ static bool decide_wanted(struct service *service, const char *enrollment_id, co
 	return true;
 }
 
-bool service_library_reconcile(struct service *service, const char *enrollment_id, const char *profile, bool resend, bool *ret_changed, GError **error)
+/* What is to be decided: an event, or (HAPPENING NULL) what a device should have. */
+struct occasion {
+	const struct library_happening *happening;
+	const char *enrollment_id, *profile;
+	bool resend;
+};
+
+/* Decides and writes, again when somebody else changed the facts meanwhile. */
+static bool settle(struct service *service, const struct occasion *o, bool *ret_changed, GError **error)
 {
 	GError *inner = NULL;
 
@@ -230,7 +214,7 @@ bool service_library_reconcile(struct service *service, const char *enrollment_i
 		g_autoptr(step_auto) step = NULL;
 
 		g_clear_error(&inner);
-		if (!decide_wanted(service, enrollment_id, profile, resend, &step, error))
+		if (o->happening ? !decide_happening(service, o->happening, &step, error) : !decide_wanted(service, o->enrollment_id, o->profile, o->resend, &step, error))
 			return false;
 		if (ret_changed)
 			*ret_changed = step != NULL;
@@ -244,6 +228,16 @@ bool service_library_reconcile(struct service *service, const char *enrollment_i
 			break;
 	}
 	return service_fail_again(error, inner);
+}
+
+bool service_library_happen(struct service *service, const struct library_happening *h, bool *ret_changed, GError **error)
+{
+	return settle(service, &(struct occasion){.happening = h}, ret_changed, error);
+}
+
+bool service_library_reconcile(struct service *service, const char *enrollment_id, const char *profile, bool resend, bool *ret_changed, GError **error)
+{
+	return settle(service, &(struct occasion){NULL, enrollment_id, profile, resend}, ret_changed, error);
 }
 
 bool service_library_reconcile_device(struct service *service, const char *enrollment_id, GError **error)
