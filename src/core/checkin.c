@@ -5,7 +5,7 @@
 #define SHARED_IPAD_USER "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
 
 static const char *const type_names[CHECKIN_TYPE_MAX] = {
-	"Authenticate", "TokenUpdate", "CheckOut", "UserAuthenticate", "SetBootstrapToken", "GetBootstrapToken", "GetToken",
+	"Authenticate", "TokenUpdate", "CheckOut", "UserAuthenticate", "SetBootstrapToken", "GetBootstrapToken", "GetToken", "DeclarativeManagement",
 };
 static const char *const kind_names[ENROLLMENT_KIND_MAX] = {"device", "user", "shared-ipad", "user-enrollment-device", "user-enrollment"};
 static const char *const state_names[ENROLLMENT_STATE_MAX] = {"pending", "enrolled", "ended"};
@@ -159,6 +159,18 @@ static bool parse_get_token(const plist *message, struct checkin_message *m, GEr
 	                     take_parameter(parameters, "WatchUDID", &m->watch_udid, error));
 }
 
+static bool parse_declarative(const plist *message, struct checkin_message *m, GError **error)
+{
+	static const char path[] = "DeclarativeManagement";
+
+	if (!plist_take_string(message, path, "Endpoint", PLIST_REQUIRED, &m->endpoint, error) ||
+	    !plist_take_data(message, path, "Data", PLIST_OPTIONAL, &m->data, &m->data_len, error))
+		return false;
+	if (!*m->endpoint || strlen(m->endpoint) > CHECKIN_TEXT_MAX)
+		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "DeclarativeManagement.Endpoint must have 1 to %d bytes", CHECKIN_TEXT_MAX);
+	return true;
+}
+
 static bool parse_by_type(const plist *message, struct checkin_message *m, GError **error)
 {
 	switch (m->type) {
@@ -172,6 +184,8 @@ static bool parse_by_type(const plist *message, struct checkin_message *m, GErro
 		return plist_take_string(message, "UserAuthenticate", "DigestResponse", PLIST_OPTIONAL, &m->digest_response, error);
 	case CHECKIN_GET_TOKEN:
 		return parse_get_token(message, m, error);
+	case CHECKIN_DECLARATIVE_MANAGEMENT:
+		return parse_declarative(message, m, error);
 	case CHECKIN_CHECK_OUT:
 	case CHECKIN_GET_BOOTSTRAP_TOKEN:
 	case CHECKIN_TYPE_MAX:
@@ -337,6 +351,19 @@ static bool decide_get_token(const struct checkin_message *message, const struct
 	return true;
 }
 
+/* The channel must be live: declarations belong to its epoch, and an identity that has ended is only to be renewed. */
+static bool decide_declarative(const struct checkin_message *message, const struct checkin_facts *facts, int64_t epoch, int64_t now_ms, struct checkin_plan *plan, GError **error)
+{
+	if (checkin_is_expired(&facts->certificate, now_ms))
+		return pom_fail(error, POM_ERR_CERT_EXPIRED, "certificate %s has ended: until it is renewed the device gets no declarations", facts->certificate.serial);
+	if (epoch != facts->device.active_epoch)
+		return pom_fail(error, POM_ERR_ENROLLMENT_PENDING, "DeclarativeManagement came before the first TokenUpdate");
+	if (*message->who.user_part && (!facts->user.known || facts->user.active_epoch != epoch))
+		return pom_fail(error, POM_ERR_ENROLLMENT_UNKNOWN, "the user channel of \"%.64s\" has not sent a TokenUpdate", message->who.user_part);
+	plan->action = CHECKIN_DO_DECLARATIVE;
+	return true;
+}
+
 bool checkin_decide(const struct checkin_message *message, const struct checkin_facts *facts, int64_t now_ms, struct checkin_plan *ret, GError **error)
 {
 	struct checkin_plan plan = {.action = CHECKIN_DO_NOTHING};
@@ -365,6 +392,10 @@ bool checkin_decide(const struct checkin_message *message, const struct checkin_
 		break;
 	case CHECKIN_GET_TOKEN:
 		if (!decide_get_token(message, facts, epoch, now_ms, &plan, error))
+			return false;
+		break;
+	case CHECKIN_DECLARATIVE_MANAGEMENT:
+		if (!decide_declarative(message, facts, epoch, now_ms, &plan, error))
 			return false;
 		break;
 	case CHECKIN_USER_AUTHENTICATE:

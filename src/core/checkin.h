@@ -14,7 +14,7 @@
 
 enum checkin_type {
 	CHECKIN_AUTHENTICATE, CHECKIN_TOKEN_UPDATE, CHECKIN_CHECK_OUT, CHECKIN_USER_AUTHENTICATE,
-	CHECKIN_SET_BOOTSTRAP_TOKEN, CHECKIN_GET_BOOTSTRAP_TOKEN, CHECKIN_GET_TOKEN, CHECKIN_TYPE_MAX,
+	CHECKIN_SET_BOOTSTRAP_TOKEN, CHECKIN_GET_BOOTSTRAP_TOKEN, CHECKIN_GET_TOKEN, CHECKIN_DECLARATIVE_MANAGEMENT, CHECKIN_TYPE_MAX,
 };
 
 /* What an enrollment is; the words are those of the API. */
@@ -47,6 +47,10 @@ struct checkin_message {
 	const char *digest_response; /* UserAuthenticate */
 	/* GetToken; the parameters only for watches: there all of them */
 	const char *token_service, *security_token, *phone_udid, *watch_udid;
+	/* DeclarativeManagement: the endpoint as it was sent, 1–CHECKIN_TEXT_MAX bytes; data NULL when absent */
+	const char *endpoint;
+	const void *data;
+	size_t data_len;
 };
 
 #define CHECKIN_SERVICE_WATCH "com.apple.watch.pairing"
@@ -109,6 +113,7 @@ enum checkin_action {
 	CHECKIN_DO_SET_BOOTSTRAP,
 	CHECKIN_DO_GET_BOOTSTRAP,
 	CHECKIN_DO_GET_TOKEN,   /* a token for a watch; whether it is given is core/watch.h's */
+	CHECKIN_DO_DECLARATIVE, /* handed to declarative management, for the channel that the message names */
 };
 struct checkin_plan {
 	enum checkin_action action;

@@ -26,6 +26,7 @@ static void check_message(const struct checkin_message *m)
 	g_assert(m->type != CHECKIN_TOKEN_UPDATE || (m->token_len && m->push_magic && m->topic));
 	g_assert(m->type != CHECKIN_AUTHENTICATE || m->topic);
 	g_assert(m->type != CHECKIN_GET_TOKEN || m->token_service);
+	g_assert(m->type != CHECKIN_DECLARATIVE_MANAGEMENT || (*m->endpoint && strlen(m->endpoint) <= CHECKIN_TEXT_MAX));
 	if (m->type == CHECKIN_GET_TOKEN && !strcmp(m->token_service, CHECKIN_SERVICE_WATCH))
 		g_assert(*m->security_token && strlen(m->security_token) <= CHECKIN_ID_MAX && *m->phone_udid && strlen(m->phone_udid) <= CHECKIN_ID_MAX && *m->watch_udid && strlen(m->watch_udid) <= CHECKIN_ID_MAX);
 }

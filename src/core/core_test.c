@@ -63,6 +63,13 @@ static void test_messages(void)
 		{TYPE("GetToken") SERVICE("com.apple.watch.pairing") PARAMETERS("s", "U1", "W1"), POM_ERR_CHECKIN_MALFORMED},
 		{TYPE("GetToken") ID "<key>TokenServiceType</key><integer>1</integer>", POM_ERR_PLIST_KEY},
 		{TYPE("GetToken") ID SERVICE("com.apple.maid"), -1},
+		{TYPE("DeclarativeManagement") ID "<key>Endpoint</key><string>tokens</string>", -1},
+		{TYPE("DeclarativeManagement") ID "<key>Endpoint</key><string>status</string><key>Data</key><data>e30=</data>", -1},
+		{TYPE("DeclarativeManagement") ID, POM_ERR_PLIST_KEY},
+		{TYPE("DeclarativeManagement") ID "<key>Endpoint</key><string></string>", POM_ERR_CHECKIN_MALFORMED},
+		{TYPE("DeclarativeManagement") ID "<key>Endpoint</key><data>dA==</data>", POM_ERR_PLIST_KEY},
+		{TYPE("DeclarativeManagement") ID "<key>Endpoint</key><string>status</string><key>Data</key><string>{}</string>", POM_ERR_PLIST_KEY},
+		{TYPE("DeclarativeManagement") "<key>Endpoint</key><string>tokens</string>", POM_ERR_CHECKIN_MALFORMED},
 		{TYPE("Nonsense") ID, POM_ERR_CHECKIN_TYPE},
 		{ID, POM_ERR_PLIST_KEY},
 	};
@@ -221,6 +228,35 @@ static void test_get_token(void)
 			g_assert_error(error, POM_ERROR, cases[i].code);
 		else
 			g_assert_cmpint(plan.action, ==, CHECKIN_DO_GET_TOKEN);
+	}
+}
+
+/* Declarations are of a live channel. */
+static void test_declarative(void)
+{
+	static const struct { const char *user; bool user_known; int64_t cert_epoch, user_epoch, active, pending, not_after; int code; } cases[] = {
+		{"", false, 1, 0, 1, 0, 2 * NOW, -1}, {"u", true, 1, 1, 1, 0, 2 * NOW, -1},
+		{"u", false, 1, 0, 1, 0, 2 * NOW, POM_ERR_ENROLLMENT_UNKNOWN}, {"u", true, 1, 0, 1, 0, 2 * NOW, POM_ERR_ENROLLMENT_UNKNOWN},
+		{"", false, 1, 0, 0, 1, 2 * NOW, POM_ERR_ENROLLMENT_PENDING}, {"", false, 2, 0, 1, 2, 2 * NOW, POM_ERR_ENROLLMENT_PENDING},
+		{"", false, 1, 0, 2, 0, 2 * NOW, POM_ERR_ENROLLMENT_ENDED}, {"", false, 1, 0, 1, 0, NOW - 1, POM_ERR_CERT_EXPIRED},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct checkin_message message = {.type = CHECKIN_DECLARATIVE_MANAGEMENT, .who = {"U1", cases[i].user, *cases[i].user ? ENROLLMENT_USER : ENROLLMENT_DEVICE}, .endpoint = "tokens"};
+		struct checkin_facts facts = {
+			.certificate = {.known = true, .state = CERTIFICATE_ISSUED, .serial = "01", .enrollment_id = "E1", .epoch = cases[i].cert_epoch, .not_after_ms = cases[i].not_after, .grace_ms = NOW},
+			.device = {true, "E1", ENROLLMENT_ENROLLED, 1, cases[i].active, cases[i].pending, 2, topics[0], topics[0]},
+			.user = {.known = cases[i].user_known, .id = "E2", .state = ENROLLMENT_ENROLLED, .active_epoch = cases[i].user_epoch}, .topics = topics,
+		};
+		struct checkin_plan plan = {0};
+		g_autoptr(GError) error = NULL;
+
+		g_test_message("case %u", i);
+		g_assert_cmpint(checkin_decide(&message, &facts, NOW, &plan, &error), ==, cases[i].code < 0);
+		if (cases[i].code >= 0)
+			g_assert_error(error, POM_ERROR, cases[i].code);
+		else
+			g_assert_cmpint(plan.action, ==, CHECKIN_DO_DECLARATIVE);
 	}
 }
 
@@ -842,6 +878,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/checkin/identities", test_identities);
 	g_test_add_func("/core/checkin/decisions", test_decisions);
 	g_test_add_func("/core/checkin/get-token", test_get_token);
+	g_test_add_func("/core/checkin/declarative", test_declarative);
 	g_test_add_func("/core/checkin/transport-identity", test_transport_identity);
 	g_test_add_func("/core/checkin/validity", test_validity);
 	g_test_add_func("/core/checkin/user-check-out", test_user_check_out);

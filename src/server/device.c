@@ -125,7 +125,7 @@ static struct http_response *mdm(void *ctx, const struct http_request *request)
 		return refuse(request, &subject, error);
 	if (checkin)
 		pom_log(POM_LOG_INFO, "check-in", "type", subject.detail, "enrollment", subject.enrollment, "device", subject.device, NULL);
-	return http_response_new(reply.status, reply.body ? "application/xml" : NULL, reply.body);
+	return http_response_new(reply.status, !reply.body ? NULL : reply.content_type ? reply.content_type : "application/xml", reply.body);
 }
 
 /* ---- the page of a link ---- */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "core/renewal.h"
+#include "service/ddm.h"
 #include "service/ota.h"
 #include "service/library_device.h"
 #include "service/renewal.h"
@@ -72,6 +73,16 @@ static bool answer_bootstrap_token(struct service *service, const char *enrollme
 	return ret->body != NULL;
 }
 
+static bool answer_declarative(struct service *service, const struct checkin_message *m, const struct checkin_facts *facts, int64_t epoch, struct device_reply *ret, GError **error)
+{
+	bool is_user = *m->who.user_part != '\0';
+	const struct ddm_request request = {
+		.enrollment_id = is_user ? facts->user.id : facts->device.id, .epoch = epoch, .kind = m->who.kind, .user_channel = is_user, .endpoint = m->endpoint, .data = m->data, .data_len = m->data_len,
+	};
+
+	return service_ddm_checkin(service, &request, ret, error);
+}
+
 /* The first use of a renewed identity makes it the enrollment's. *RET_AGAIN: the facts are to be loaded again. */
 static bool bind_renewal(struct service *service, struct checkin_facts *facts, int64_t now_ms, bool *ret_again, GError **error)
 {
@@ -128,6 +139,8 @@ static bool checkin_once(struct service *service, const uint8_t sha256[32], cons
 		ok = answer_bootstrap_token(service, load.facts.device.id, plan.epoch, ret, error);
 	if (ok && plan.action == CHECKIN_DO_GET_TOKEN)
 		ok = service_watch_grant(service, m, load.facts.device.id, &ret->body, error);
+	if (ok && plan.action == CHECKIN_DO_DECLARATIVE)
+		ok = answer_declarative(service, m, &load.facts, plan.epoch, ret, error);
 	if (ok && *subject->enrollment)
 		store_seen(service->store, subject->enrollment, now_ms);
 	checkin_load_clear(&load);
@@ -137,7 +150,7 @@ static bool checkin_once(struct service *service, const uint8_t sha256[32], cons
 bool service_checkin(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error)
 {
 	struct checkin_message message;
-	struct device_reply reply = {200, NULL};
+	struct device_reply reply = {200, NULL, NULL};
 	g_autoptr(plist) tree = NULL;
 	GError *inner = NULL;
 	uint8_t sha256[32];

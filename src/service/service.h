@@ -113,7 +113,7 @@ struct device_proof {
 void device_proof_clear(struct device_proof *proof);
 typedef struct device_proof device_proof;
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(device_proof, device_proof_clear)
-struct device_reply { int status; GBytes *body; }; /* a plist, or NULL: empty */
+struct device_reply { int status; GBytes *body; const char *content_type; }; /* body NULL: empty; content_type (static) NULL: a plist */
 void device_reply_clear(struct device_reply *reply);
 /* A PUT with a check-in content type. */
 bool service_checkin(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;

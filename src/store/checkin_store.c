@@ -230,6 +230,7 @@ static bool add_plan(struct store *store, struct db_batch *batch, const struct c
 	case CHECKIN_DO_NOTHING:
 	case CHECKIN_DO_GET_BOOTSTRAP:
 	case CHECKIN_DO_GET_TOKEN:
+	case CHECKIN_DO_DECLARATIVE:
 		return false;
 	}
 	return true;
