@@ -64,6 +64,7 @@ static void take_event(const struct db_batch *batch, size_t row, void *out)
 {
 	*(struct event_row *)out = (struct event_row){
 		.id = db_get_text(batch, 0, row, 0), .at_ms = db_get_int(batch, 0, row, 1), .kind = db_get_text(batch, 0, row, 2), .detail = db_get_text(batch, 0, row, 3),
+		.n = db_get_int(batch, 0, row, 4), .last_ms = db_get_int(batch, 0, row, 5),
 	};
 }
 

@@ -315,3 +315,33 @@ bool store_flush_last_seen(struct store *store, GError **error)
 	}
 	return true;
 }
+
+/* ---- the timeline ---- */
+
+bool store_event_again(struct store *store, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
+
+	store_batch_event_again(store, batch, enrollment_id, kind, detail, false, now_ms);
+	return store_run(store, batch, error);
+}
+
+bool store_link_event(struct store *store, const char *link_id, const char *kind, const char *detail, int64_t now_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(link_id);
+	struct pom_id id = pom_id_new(store->clock, store->random);
+	int64_t since_ms = now_ms - EVENT_AGAIN_MS;
+
+	db_batch_add(batch, Q_EVENT_AGAIN, db_text(link_id), db_text(kind), db_int(now_ms), db_text(detail), db_int(since_ms), db_int(0));
+	db_batch_add(batch, Q_EVENT_OF_LINK, db_text(link_id), db_text(kind), db_int(now_ms), db_text(detail), db_int(since_ms), db_int(0), db_text(id.text));
+	db_batch_add(batch, Q_EVENT_TRIM, db_text(link_id));
+	return store_run(store, batch, error);
+}
+
+bool store_event_purge(struct store *store, int64_t before_ms, int64_t limit, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_EVENT_PURGE, db_int(before_ms), db_int(limit));
+	return store_run(store, batch, error);
+}

@@ -180,7 +180,22 @@
 #define STORE_SCHEMA_4_FLEET(TEXT, INT, BLOB, END) ""
 
 /* Check-in messages and the timeline. */
-#define STORE_SCHEMA_4_CHECKIN(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_4_CHECKIN(TEXT, INT, BLOB, END) \
+	/* The same again is one row: how often, and when last (0: once, at "at"). */ \
+	"ALTER TABLE event ADD COLUMN n " INT " NOT NULL DEFAULT 1;" \
+	"ALTER TABLE event ADD COLUMN last_at " INT " NOT NULL DEFAULT 0;" \
+	"CREATE INDEX event_at ON event (at);" \
+	/* Of user channels: what macOS says with NotOnConsole. provenance: how the epoch began, when not with an Authenticate: "first use". */ \
+	"ALTER TABLE epoch ADD COLUMN not_on_console " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE epoch ADD COLUMN provenance " TEXT ";" \
+	/* Earlier versions wrote a time there for user channels. */ \
+	"UPDATE epoch SET awaiting_configuration = 0 WHERE awaiting_configuration > 1;" \
+	/* Devices of another server that were taken up by their certificate when they first came. */ \
+	"CREATE TABLE first_use (enrollment_id " TEXT " NOT NULL PRIMARY KEY, at " INT " NOT NULL, message " TEXT " NOT NULL, certificate_serial " TEXT " NOT NULL," \
+	" issuer " TEXT " NOT NULL, issuer_serial " TEXT " NOT NULL" END \
+	/* What one device is answered that asks for ReturnToService, where it is not what the settings say. */ \
+	"CREATE TABLE return_to_service (enrollment_id " TEXT " NOT NULL PRIMARY KEY, enabled " INT " NOT NULL, wifi_profile " TEXT ", mdm_profile " INT " NOT NULL," \
+	" bootstrap_token " INT " NOT NULL, updated_at " INT " NOT NULL" END
 
 /* The life of push certificates. */
 #define STORE_SCHEMA_4_PUSHCERT(TEXT, INT, BLOB, END) ""

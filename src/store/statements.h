@@ -296,8 +296,8 @@
 	X(EVENT_TRIM, "t", "", ANY, WRITE, \
 	  "DELETE FROM event WHERE enrollment_id = $1 AND id <= (SELECT o.id FROM event o WHERE o.enrollment_id = $1 ORDER BY o.id DESC LIMIT 1 OFFSET 500)") \
 	/* With what was before the enrollment, under the ids of the links that it came of. */ \
-	X(EVENT_LIST, "tti", "titt", ANY, READ, \
-	  "SELECT id, at, kind, detail FROM event WHERE (enrollment_id = $1 OR enrollment_id IN (SELECT p.link_id FROM epoch p WHERE p.enrollment_id = $1 AND p.link_id IS NOT NULL))" \
+	X(EVENT_LIST, "tti", "tittii", ANY, READ, \
+	  "SELECT id, at, kind, detail, n, last_at FROM event WHERE (enrollment_id = $1 OR enrollment_id IN (SELECT p.link_id FROM epoch p WHERE p.enrollment_id = $1 AND p.link_id IS NOT NULL))" \
 	  " AND id > $2 ORDER BY id LIMIT $3") \
 	/* commands */ \
 	X(COMMAND_NEXT, "tiit", "tbtit", ANY, READ, \

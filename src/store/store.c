@@ -97,6 +97,16 @@ void store_batch_event(struct store *store, struct db_batch *batch, const char *
 	db_batch_add(batch, Q_EVENT_TRIM, db_text(enrollment_id));
 }
 
+void store_batch_event_again(struct store *store, struct db_batch *batch, const char *enrollment_id, const char *kind, const char *detail, bool any_detail, int64_t now_ms)
+{
+	struct pom_id id = pom_id_new(store->clock, store->random);
+	int64_t since_ms = now_ms - EVENT_AGAIN_MS;
+
+	db_batch_add(batch, Q_EVENT_AGAIN, db_text(enrollment_id), db_text(kind), db_int(now_ms), db_text(detail), db_int(since_ms), db_int(any_detail));
+	db_batch_add(batch, Q_EVENT_FIRST, db_text(enrollment_id), db_text(kind), db_int(now_ms), db_text(detail), db_int(since_ms), db_int(any_detail), db_text(id.text));
+	db_batch_add(batch, Q_EVENT_TRIM, db_text(enrollment_id));
+}
+
 void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms)
 {
 	struct pom_id generation = pom_id_new(store->clock, store->random);

@@ -367,6 +367,13 @@ GArray *store_enrollment_list(struct store *store, const char *after, int64_t li
 bool store_enrollment_get(struct store *store, const char *id, struct enrollment_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct epoch_row { const char *certificate_serial, *topic; int64_t push_dead_ms, awaiting_configuration, token_ms, has_unlock_token, has_bootstrap_token; };
 bool store_epoch_get(struct store *store, const char *enrollment_id, int64_t epoch, struct epoch_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-struct event_row { const char *id, *kind, *detail; int64_t at_ms; };
+struct event_row { const char *id, *kind, *detail; int64_t at_ms, n, last_ms; }; /* n: how often the same happened from at_ms to last_ms; last_ms 0: once */
+enum { EVENT_AGAIN_MS = 24 * 3600 * 1000 };
 GArray *store_event_list(struct store *store, const char *enrollment_id, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_event_add(struct store *store, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same for what a device may do again and again: within EVENT_AGAIN_MS of the last time it is counted in one line. */
+bool store_event_again(struct store *store, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same in the timeline of a link; nothing happens when there is no such link. */
+bool store_link_event(struct store *store, const char *link_id, const char *kind, const char *detail, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Removes events whose last time was before BEFORE_MS, at most LIMIT. */
+bool store_event_purge(struct store *store, int64_t before_ms, int64_t limit, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -16,6 +16,9 @@ struct store {
 
 /* Adds one timeline line to a batch; the oldest beyond 500 go. */
 void store_batch_event(struct store *store, struct db_batch *batch, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms);
+/* The same for what may happen again and again: one line that counts, as long as the last time is not older than EVENT_AGAIN_MS. It says the same DETAIL again; with ANY_DETAIL the newest detail
+ * replaces the one before. */
+void store_batch_event_again(struct store *store, struct db_batch *batch, const char *enrollment_id, const char *kind, const char *detail, bool any_detail, int64_t now_ms);
 /* Adds "ask for a push" to a batch. */
 void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms);
 /* Adds an entry of the audit log to a batch; NULL: none. */

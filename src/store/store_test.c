@@ -622,6 +622,50 @@ static void test_events(struct fixture *f, gconstpointer data)
 	g_assert_cmpstr(g_array_index(rows, struct event_row, 499).kind, ==, "last");
 }
 
+/* What happens again within a day is counted in one line; what says something else, or comes later, has its own. */
+static void test_events_again(struct fixture *f, gconstpointer data)
+{
+	static const struct { const char *kind, *detail; int64_t at; size_t row; int64_t n; } steps[] = {
+		{"A", "x", 0, 0, 1}, {"A", "x", 5, 0, 2}, {"B", NULL, 6, 1, 1}, {"A", "x", 7, 0, 3}, {"B", NULL, 8, 1, 2}, {"A", "y", 9, 2, 1}, {"A", NULL, 9, 3, 1},
+		{"A", "x", 7 + EVENT_AGAIN_MS, 0, 4}, {"A", "x", 8 + 2 * (int64_t)EVENT_AGAIN_MS, 4, 1},
+	};
+	const char *const link = "L1";
+	char id[40];
+
+	enroll(f, link, "01", "U1", id);
+	for (unsigned i = 0; i < G_N_ELEMENTS(steps); i++) {
+		g_autoptr(store_load) load = NULL;
+
+		g_assert_true(store_event_again(f->store, "E", steps[i].kind, steps[i].detail, now + steps[i].at, NULL));
+		g_autoptr(GArray) rows = store_event_list(f->store, "E", "", 100, &load, NULL);
+		const struct event_row *row = &g_array_index(rows, struct event_row, steps[i].row);
+		g_assert_cmpuint(rows->len, >, steps[i].row);
+		g_assert_cmpstr(row->kind, ==, steps[i].kind);
+		g_assert_cmpstr(row->detail, ==, steps[i].detail);
+		g_assert_cmpint(row->n, ==, steps[i].n);
+		g_assert_cmpint(row->last_ms, ==, steps[i].n > 1 ? now + steps[i].at : 0);
+	}
+	/* A link's timeline is only of links that exist. */
+	g_autoptr(store_load) none = NULL, some = NULL;
+	g_assert_true(store_link_event(f->store, "no link", "A", NULL, now, NULL));
+	g_autoptr(GArray) no_rows = store_event_list(f->store, "no link", "", 10, &none, NULL);
+	g_assert_cmpuint(no_rows->len, ==, 0);
+	g_assert_true(store_link_event(f->store, link, "A", NULL, now, NULL));
+	g_assert_true(store_link_event(f->store, link, "A", NULL, now, NULL));
+	g_autoptr(GArray) link_rows = store_event_list(f->store, link, "", 10, &some, NULL);
+	g_assert_cmpuint(link_rows->len, ==, 1);
+	g_assert_cmpint(g_array_index(link_rows, struct event_row, 0).n, ==, 2);
+	/* Only what is over for good goes. */
+	g_autoptr(store_load) left = NULL;
+	g_assert_true(store_event_purge(f->store, now + 8, 100, NULL));
+	g_autoptr(GArray) rows = store_event_list(f->store, "E", "", 100, &left, NULL);
+	g_assert_cmpuint(rows->len, ==, 5);
+	g_assert_true(store_event_purge(f->store, now + 9, 100, NULL));
+	g_autoptr(store_load) later = NULL;
+	g_autoptr(GArray) fewer = store_event_list(f->store, "E", "", 100, &later, NULL);
+	g_assert_cmpuint(fewer->len, ==, 4);
+}
+
 static struct command_row find(struct fixture *f, const char *uuid, store_load **load)
 {
 	struct command_row row;
@@ -879,6 +923,7 @@ int main(int argc, char **argv)
 	ADD("command-and-new-epoch", test_command_and_new_epoch);
 	ADD("token-update-pushes", test_token_update_pushes);
 	ADD("events", test_events);
+	ADD("events-again", test_events_again);
 	ADD("queue", test_queue);
 	ADD("outbox", test_outbox);
 	ADD("last-seen", test_last_seen);
