@@ -144,6 +144,12 @@
 	X(POM_ERR_VARIABLE, "POM-E5211", 400, false, "A variable in the profile is unknown or malformed.") \
 	X(POM_ERR_VARIABLE_VALUE, "POM-E5212", 409, false, "The device has no value for a variable, or one that cannot be written.") \
 	X(POM_ERR_COMMAND_ENROLLMENT, "POM-E5221", 409, false, "This command would end or replace the enrollment of the device.") \
+	/* the fleet */ \
+	X(POM_ERR_QUERY, "POM-E4451", 400, false, "The query for devices is not understood.") \
+	X(POM_ERR_DEVICE_BLOCKED, "POM-E4452", 403, false, "This device is blocked.") \
+	X(POM_ERR_DEVICE_BLOCKED_OUT, "POM-E4453", 403, false, "This device is blocked, and is told to un-enroll.") \
+	X(POM_ERR_ORDER, "POM-E4454", 400, false, "The order to many devices is not complete.") \
+	X(POM_ERR_UNENROLL, "POM-E4455", 409, false, "This enrollment cannot be ended in this way.") \
 	/* push */ \
 	X(POM_ERR_PUSH_CONNECT, "POM-E6001", 502, true, "APNs cannot be reached.") \
 	X(POM_ERR_PUSH_TLS, "POM-E6002", 502, true, "The TLS connection to APNs failed.") \
