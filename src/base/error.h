@@ -157,6 +157,26 @@
 	X(POM_ERR_PUSH_TOKEN_DEAD, "POM-E6004", 410, false, "APNs says that the push token is no longer valid.") \
 	X(POM_ERR_PUSH_CERT, "POM-E6005", 400, false, "The push certificate cannot be used.") \
 	X(POM_ERR_PUSH_TOPIC_CHANGED, "POM-E6006", 409, false, "The push certificate has another topic than the enrolled devices.") \
+	/* the life of push certificates */ \
+	X(POM_ERR_PUSH_NO_CERTIFICATE, "POM-E6021", 400, false, "There is no certificate in the files.") \
+	X(POM_ERR_PUSH_IS_VENDOR, "POM-E6022", 400, false, "This is a vendor certificate: it signs requests, and devices cannot be pushed with it.") \
+	X(POM_ERR_PUSH_IS_APP, "POM-E6023", 400, false, "This certificate is for the pushes or the development of an app, not for MDM.") \
+	X(POM_ERR_PUSH_IS_REQUEST, "POM-E6024", 400, false, "This is a certificate request, not the certificate that was made for it.") \
+	X(POM_ERR_PUSH_IS_DOCUMENT, "POM-E6025", 400, false, "This is the signed request for Apple's portal, not Apple's answer to it.") \
+	X(POM_ERR_PUSH_IS_PAGE, "POM-E6026", 400, false, "This is a web page, not a certificate.") \
+	X(POM_ERR_PUSH_NO_KEY, "POM-E6027", 400, false, "The private key of the certificate is neither here nor in the files.") \
+	X(POM_ERR_PUSH_KEY_ENCRYPTED, "POM-E6028", 400, false, "The private key is encrypted: its password is needed.") \
+	X(POM_ERR_PUSH_KEY_PASSWORD, "POM-E6029", 400, false, "The password of the private key is wrong.") \
+	X(POM_ERR_PUSH_DATES, "POM-E6030", 400, false, "The certificate has expired or is not valid yet.") \
+	X(POM_ERR_PUSH_FILE, "POM-E6031", 400, false, "A file cannot be read as a certificate, a key or a request.") \
+	X(POM_ERR_PUSH_CHAIN, "POM-E6032", 400, false, "A certificate between the vendor certificate and Apple's root is missing.") \
+	X(POM_ERR_PUSH_ROOT, "POM-E6033", 400, false, "The certificate does not lead to Apple's root.") \
+	X(POM_ERR_PUSH_NOT_VENDOR, "POM-E6034", 400, false, "This is no vendor certificate for signing requests of push certificates.") \
+	X(POM_ERR_PUSH_NO_VENDOR, "POM-E6035", 409, false, "There is no vendor certificate to sign with, or it is not clear which.") \
+	X(POM_ERR_PUSH_NO_REQUEST, "POM-E6036", 409, false, "No request waits for this, or it is not clear which.") \
+	X(POM_ERR_PUSH_SIGNING_SERVICE, "POM-E6037", 502, true, "The signing service did not take the request, or its answer cannot be used.") \
+	X(POM_ERR_PUSH_DOCUMENT, "POM-E6038", 400, false, "The request for Apple's portal is malformed.") \
+	X(POM_ERR_PUSH_IN_USE, "POM-E6039", 409, false, "Devices are enrolled with the topic of this push certificate.") \
 	/* HTTP */ \
 	X(POM_ERR_HTTP_SYNTAX, "POM-E7001", 400, false, "The HTTP request is malformed.") \
 	X(POM_ERR_HTTP_METHOD, "POM-E7002", 405, false, "This method is not allowed here.") \

@@ -198,7 +198,18 @@
 	" bootstrap_token " INT " NOT NULL, updated_at " INT " NOT NULL" END
 
 /* The life of push certificates. */
-#define STORE_SCHEMA_4_PUSHCERT(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_4_PUSHCERT(TEXT, INT, BLOB, END) \
+	/* Who at Apple renews it; NULL: nobody said. */ \
+	"ALTER TABLE push_certificate ADD COLUMN apple_account " TEXT ";" \
+	/* Who signs requests of push certificates. certificate: DER, NULL while Apple has not answered the request csr. key: sealed "push_vendor/<id>/key". */ \
+	"CREATE TABLE push_vendor (id " TEXT " NOT NULL PRIMARY KEY, subject " TEXT " NOT NULL, csr " BLOB ", certificate " BLOB ", key " BLOB " NOT NULL," \
+	" not_before " INT " NOT NULL, not_after " INT " NOT NULL, created_at " INT " NOT NULL" END \
+	/* A request that waits for its push certificate. key, encrypt_key: sealed "push_request/<id>/…". document: for Apple's portal, once it is signed.
+	 * encrypt_…: what a signing service encrypts its answer to. */ \
+	"CREATE TABLE push_request (id " TEXT " NOT NULL PRIMARY KEY, subject " TEXT " NOT NULL, csr " BLOB " NOT NULL, key " BLOB " NOT NULL, renews_topic " TEXT ", signed_by " TEXT "," \
+	" document " BLOB ", encrypt_certificate " BLOB ", encrypt_key " BLOB ", created_at " INT " NOT NULL, signed_at " INT " NOT NULL" END \
+	/* Certificates between vendor certificates and Apple's root, and the root. */ \
+	"CREATE TABLE push_chain (sha256 " TEXT " NOT NULL PRIMARY KEY, certificate " BLOB " NOT NULL, created_at " INT " NOT NULL" END
 
 /* The outbox of pushes. */
 #define STORE_SCHEMA_4_PUSH(TEXT, INT, BLOB, END) ""
