@@ -32,6 +32,26 @@ extern const struct plist_limits plist_limits_default;
  * or _ENTITY. LIMITS may be NULL for the default. Pure. */
 plist *plist_parse(const void *data, size_t len, const struct plist_limits *limits, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* What a reader can tell besides the tree, to tools that talk to the author of a file. */
+struct plist_duplicate {
+	char *path;                  /* "PayloadContent[0].URL" */
+	int line;                    /* of the second; 0: not known */
+	const plist *first, *second; /* borrowed from the tree and from the notes */
+};
+struct plist_notes {
+	GHashTable *lines;     /* plist (of the tree) → line, from 1: of its key, or of its own element where it has none */
+	GPtrArray *duplicates; /* struct plist_duplicate: keys that stand twice in a dictionary; the tree has the first */
+	plist *dropped;        /* the second ones */
+	int error_line;        /* of the error that ended the reading; 0: none, or not known */
+};
+enum { PLIST_DUPLICATES_MAX = 100 }; /* that are noted; more are passed over */
+void plist_notes_init(struct plist_notes *notes);
+void plist_notes_clear(struct plist_notes *notes);
+typedef struct plist_notes plist_notes_auto;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(plist_notes_auto, plist_notes_clear)
+/* plist_parse that goes on where a key stands twice, and fills NOTES (initialized; they live as long as the tree). NOTES NULL: plist_parse. */
+plist *plist_parse_noted(const void *data, size_t len, const struct plist_limits *limits, struct plist_notes *notes, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Tree → XML document as Apple writes it (XML declaration, DOCTYPE, <plist version="1.0">, tabs), ends in a newline.
  * transfer full; NULL with POM_ERR_PLIST_UNREPRESENTABLE when a string holds a character that XML 1.0 cannot (U+0000–U+001F
  * but tab, LF, CR; U+FFFE, U+FFFF) or is not UTF-8. CR is written as &#13; so that every tree reads back equal. */

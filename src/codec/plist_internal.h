@@ -33,5 +33,8 @@ plist *plist_new_data_room(size_t len);
 /* Appends a new KEY (LEN bytes). False, and VALUE stays the caller's, when DICT has it already. */
 bool plist_dict_add(plist *dict, const char *key, size_t len, plist *value);
 
+/* Notes that KEY path PATH stands twice; SECOND transfer full. */
+void plist_note_duplicate(struct plist_notes *notes, const char *path, int line, const plist *first, plist *second);
+
 /* Deepest tree that the recursive functions must expect, whatever limits a caller asks for. */
 enum { PLIST_DEPTH_MAX = 256 };

@@ -25,11 +25,14 @@ enum {
 struct frame {
 	plist *container;
 	GString *key;         /* waiting for its value; NULL when none waits */
+	const plist *first;   /* the value that the key has already; NULL: none */
+	int key_line;
 };
 
 struct reader {
 	XML_Parser parser;
 	struct plist_limits limits;
+	struct plist_notes *notes; /* NULL: nobody wants them */
 	bool in_plist;        /* the root element is open or was */
 	plist *root;
 	enum element leaf;    /* open leaf element or EL_NONE */
@@ -77,12 +80,55 @@ static void fail(struct reader *r, enum pom_error code, const char *format, ...)
 
 	if (r->error)
 		return;
+	if (r->notes)
+		r->notes->error_line = (int)XML_GetCurrentLineNumber(r->parser);
 	path = key_path(r);
 	va_start(args, format);
 	what = g_strdup_vprintf(format, args);
 	va_end(args);
 	pom_fail(&r->error, code, "line %lu%s%s: %s", (unsigned long)XML_GetCurrentLineNumber(r->parser), *path ? ", at " : "", path, what);
 	XML_StopParser(r->parser, XML_FALSE);
+}
+
+static void free_duplicate(void *data)
+{
+	struct plist_duplicate *duplicate = data;
+
+	g_free(duplicate->path);
+	g_free(duplicate);
+}
+
+void plist_notes_init(struct plist_notes *notes)
+{
+	*notes = (struct plist_notes){.lines = g_hash_table_new(NULL, NULL), .duplicates = g_ptr_array_new_with_free_func(free_duplicate), .dropped = plist_new_array()};
+}
+
+void plist_notes_clear(struct plist_notes *notes)
+{
+	g_clear_pointer(&notes->lines, g_hash_table_unref);
+	g_clear_pointer(&notes->duplicates, g_ptr_array_unref);
+	g_clear_pointer(&notes->dropped, plist_free);
+}
+
+void plist_note_duplicate(struct plist_notes *notes, const char *path, int line, const plist *first, plist *second)
+{
+	struct plist_duplicate *duplicate = g_new(struct plist_duplicate, 1);
+
+	plist_array_append(notes->dropped, second);
+	*duplicate = (struct plist_duplicate){g_strdup(path), line, first, second};
+	if (notes->duplicates->len < PLIST_DUPLICATES_MAX)
+		g_ptr_array_add(notes->duplicates, duplicate);
+	else
+		free_duplicate(duplicate);
+}
+
+static void note_line(struct reader *r, const plist *node)
+{
+	const struct frame *frame = top(r);
+	int line = frame && frame->key ? frame->key_line : (int)XML_GetCurrentLineNumber(r->parser);
+
+	if (r->notes)
+		g_hash_table_insert(r->notes->lines, (void *)(uintptr_t)node, GINT_TO_POINTER(line));
 }
 
 /* Puts NODE (transfer full) where the document has it. */
@@ -95,12 +141,19 @@ static void place(struct reader *r, plist *node)
 		fail(r, POM_ERR_PLIST_LIMIT, "more than %u values", r->limits.n_nodes);
 		return;
 	}
+	note_line(r, node);
 	if (!frame) {
 		r->root = g_steal_pointer(&owned);
 		return;
 	}
 	if (frame->container->type == PLIST_ARRAY) {
 		plist_array_append(frame->container, g_steal_pointer(&owned));
+		return;
+	}
+	if (frame->first) {
+		g_autofree char *path = key_path(r);
+
+		plist_note_duplicate(r->notes, path, frame->key_line, frame->first, g_steal_pointer(&owned));
 		return;
 	}
 	/* The key was looked for when it ended, so that its own line is named. */
@@ -315,7 +368,9 @@ static void end_key(struct reader *r)
 	g_string_truncate(*slot, 0);
 	g_string_append_len(*slot, r->text->str, (gssize)r->text->len);
 	frame->key = *slot;
-	if (plist_dict_get(frame->container, frame->key->str))
+	frame->key_line = (int)XML_GetCurrentLineNumber(r->parser);
+	frame->first = plist_dict_get(frame->container, frame->key->str);
+	if (frame->first && !r->notes)
 		fail(r, POM_ERR_PLIST_STRUCTURE, "the key stands there twice");
 }
 
@@ -469,12 +524,18 @@ static void run(struct reader *r, const char *data, size_t len)
 
 plist *plist_parse(const void *data, size_t len, const struct plist_limits *limits, GError **error)
 {
+	return plist_parse_noted(data, len, limits, NULL, error);
+}
+
+plist *plist_parse_noted(const void *data, size_t len, const struct plist_limits *limits, struct plist_notes *notes, GError **error)
+{
 	struct reader r;
 	unsigned depth;
 
 	/* All but the two arrays, which are filled as far as the document goes deep. */
 	memset(&r, 0, G_STRUCT_OFFSET(struct reader, keys));
 	r.limits = limits ? *limits : plist_limits_default;
+	r.notes = notes;
 	r.limits.depth = MIN(r.limits.depth, PLIST_DEPTH_MAX);
 	r.limits.size_bytes = MIN(r.limits.size_bytes, INT_MAX / 2);
 	memset(r.keys, 0, (r.limits.depth + 1) * sizeof(r.keys[0]));
