@@ -111,6 +111,9 @@
 	X(POM_ERR_COMMAND_SYSTEM, "POM-E4406", 409, false, "The system of this device does not know the command or a key of it.") \
 	X(POM_ERR_COMMAND_CHANNEL, "POM-E4407", 409, false, "This kind of device or enrollment cannot get the command.") \
 	X(POM_ERR_COMMAND_RIGHT, "POM-E4408", 409, false, "The enrollment has not the access right that the command needs.") \
+	X(POM_ERR_COMMAND_SECRETS, "POM-E4411", 403, false, "This token may not read secrets of commands and answers.") \
+	X(POM_ERR_COMMAND_UNLOCK, "POM-E4412", 409, false, "The server has no unlock token of this device.") \
+	X(POM_ERR_COMMAND_EXPIRES, "POM-E4413", 400, false, "The time until a command expires is out of range.") \
 	/* enrollment links */ \
 	X(POM_ERR_LINK_UNKNOWN, "POM-E5001", 404, false, "This enrollment link does not exist.") \
 	X(POM_ERR_LINK_EXPIRED, "POM-E5002", 410, false, "This enrollment link has expired. Ask for a new one.") \

@@ -243,7 +243,7 @@ bool cli_parse_time(const char *text, int64_t *ret, GError **error)
 	int64_t unit = !strcmp(end, "s") || !*end ? 1 : !strcmp(end, "m") ? 60 : !strcmp(end, "h") ? 3600 : !strcmp(end, "d") ? 86400 : 0;
 
 	if (end == text || !unit || n <= 0 || n > 366 * 86400)
-		return pom_fail(error, POM_ERR_USAGE, "--ttl \"%s\" is not a time such as 30m, 24h or 7d", text);
+		return pom_fail(error, POM_ERR_USAGE, "\"%s\" is not a time such as 30m, 24h or 7d", text);
 	*ret = n * unit;
 	return true;
 }

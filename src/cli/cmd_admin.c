@@ -32,76 +32,17 @@ int cmd_device_push(const struct cli *cli)
 	return cli_call_one(cli, "POST", "devices", "/push");
 }
 
-static json_t *parse_command(const struct cli *cli, GError **error)
-{
-	g_autoptr(json_t) command = json_pack("{s:s}", "RequestType", cli->args[1]);
-
-	for (int i = 2; i < cli->n_args; i++) {
-		const char *equals = strchr(cli->args[i], '=');
-		g_autofree char *key = equals ? g_strndup(cli->args[i], (gsize)(equals - cli->args[i])) : NULL;
-		json_t *value;
-
-		if (!key || !*key) {
-			pom_fail(error, POM_ERR_USAGE, "\"%s\" is not Key=value", cli->args[i]);
-			return NULL;
-		}
-		value = cli_parse_value(key, equals + 1, error);
-		if (!value)
-			return NULL;
-		json_object_set_new(command, key, value);
-	}
-	return g_steal_pointer(&command);
-}
-
-int cmd_command_send(const struct cli *cli)
-{
-	g_autofree char *path = cli_path(cli, "devices", cli_flag(cli, "force") ? "/commands?force=true" : "/commands");
-	g_autoptr(GError) error = NULL;
-	const char *file = cli_value(cli, "plist");
-	json_t *command, *reply = NULL;
-
-	if (file) {
-		gsize len = 0;
-		char *text = cli_read_file(file, &len, &error);
-		g_autoptr(GBytes) body = text ? g_bytes_new_take(text, len) : NULL;
-
-		reply = body ? cli_call(cli, "POST", path, "application/xml", body, &error) : NULL;
-	} else {
-		command = parse_command(cli, &error);
-		reply = command ? cli_call_json(cli, "POST", path, command, &error) : NULL;
-	}
-	return cli_show(cli, reply, error);
-}
-
-int cmd_command_list(const struct cli *cli)
-{
-	static const struct cli_column columns[] = {{"COMMAND", "command_uuid"}, {"TYPE", "request_type"}, {"STATUS", "status"}, {"CREATED", "created_at"}, {"FINISHED", "finished_at"}};
-	g_autofree char *path = cli_path(cli, "devices", cli_flag(cli, "done") ? "/commands?state=done" : "/commands?state=pending");
-
-	return cli_show_list(cli, path, columns, G_N_ELEMENTS(columns));
-}
-
-int cmd_command_show(const struct cli *cli)
-{
-	return cli_call_one(cli, "GET", "commands", "");
-}
-
-int cmd_command_cancel(const struct cli *cli)
-{
-	return cli_call_one(cli, "DELETE", "commands", "");
-}
-
 int cmd_token_new(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
-	json_t *reply = cli_call_json(cli, "POST", "/api/v1/tokens", json_pack("{s:s}", "name", cli->args[0]), &error);
+	json_t *reply = cli_call_json(cli, "POST", "/api/v1/tokens", json_pack("{s:s, s:b}", "name", cli->args[0], "secrets", cli_flag(cli, "secrets")), &error);
 
 	return cli_show(cli, reply, error);
 }
 
 int cmd_token_list(const struct cli *cli)
 {
-	static const struct cli_column columns[] = {{"ID", "id"}, {"NAME", "name"}, {"CREATED", "created_at"}, {"REVOKED", "revoked_at"}};
+	static const struct cli_column columns[] = {{"ID", "id"}, {"NAME", "name"}, {"SECRETS", "secrets"}, {"CREATED", "created_at"}, {"REVOKED", "revoked_at"}};
 
 	return cli_show_list(cli, "/api/v1/tokens", columns, G_N_ELEMENTS(columns));
 }

@@ -55,25 +55,8 @@ const struct cli_verb cli_verbs[] = {
 	{"device show", "ID", 1, 1, "show one enrollment", "pomona device show 00008110-0001\n\nID is the enrollment's id or the device's UDID.", NO_OPTIONS, CLI_COMMON_API, cmd_device_show},
 	{"device timeline", "ID", 1, 1, "what a device did, step by step", "pomona device timeline 00008110-0001", NO_OPTIONS, CLI_COMMON_API, cmd_device_timeline},
 	{"device push", "ID", 1, 1, "wake a device", "pomona device push 00008110-0001", NO_OPTIONS, CLI_COMMON_API, cmd_device_push},
-	{"command send", "ID RequestType [Key=value]…", 2, -1, "queue a command for a device and push it",
-	 "pomona command send 00008110-0001 DeviceInformation Queries='[\"OSVersion\",\"DeviceName\"]'\n"
-	 "pomona command send 00008110-0001 DeviceLock Message='Please call us'\n"
-	 "pomona command send 4D2A1B7C-0003 DeviceLock PIN=@-\n"
-	 "pomona command send 00008110-0001 --plist command.plist\n\n"
-	 "The command is checked before it is queued: its keys and their types, and whether this device in this enrollment may get it (\"pomona command help RequestType\" tells the rules). What is not known of the"
-	 " device is not judged.\n\n"
-	 "A value that begins with [ or {, is true or false, or is all digits, is JSON; anything else is text. Key=@FILE and Key=@- read it from a file or from"
-	 " standard input, for secrets. Data is {\"$data\": \"base64\"}, a date {\"$date\": \"2026-01-02T03:04:05Z\"}.",
-	 OPTIONS({"plist", CLI_VALUE, "FILE", "send this property list, unchecked, instead of RequestType and keys"}, {"force", CLI_FLAG, NULL, "send it although the catalog says that this device will refuse it"}), CLI_COMMON_API, cmd_command_send},
-	{"command list", "ID", 1, 1, "list the commands of a device", "pomona command list 00008110-0001\npomona command list 00008110-0001 --done",
-	 OPTIONS({"done", CLI_FLAG, NULL, "finished ones instead of waiting ones"}), CLI_COMMON_API, cmd_command_list},
-	{"command show", "UUID", 1, 1, "show a command, its status and its result", "pomona command show 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_command_show},
-	{"command cancel", "UUID", 1, 1, "take back a command that waits", "pomona command cancel 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_command_cancel},
-	{"command help", "[RequestType]", 0, 1, "tell about a command, or list all that are known",
-	 "pomona command help\npomona command help DeviceLock\n\n"
-	 "Says what the command does, which systems know it since when, what it needs (supervision, kind of enrollment, access right), its keys and what the answer holds. Needs no server.",
-	 NO_OPTIONS, CLI_COMMON_JSON, cmd_command_help},
-	{"token new", "NAME", 1, 1, "make an API token", "pomona token new \"inventory script\"\n\nThe token is shown this once; only its hash is kept.", NO_OPTIONS, CLI_COMMON_API, cmd_token_new},
+	{"token new", "NAME", 1, 1, "make an API token", "pomona token new \"inventory script\"\n\nThe token is shown this once; only its hash is kept.",
+	 OPTIONS({"secrets", CLI_FLAG, NULL, "whoever has it may read secrets in commands and answers (command show --secrets)"}), CLI_COMMON_API, cmd_token_new},
 	{"token list", "", 0, 0, "list API tokens", "pomona token list", NO_OPTIONS, CLI_COMMON_API, cmd_token_list},
 	{"token revoke", "ID", 1, 1, "withdraw an API token", "pomona token revoke 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_token_revoke},
 	{"push-cert import", "FILE…", 1, -1, "import the push certificate that Apple gave",

@@ -60,6 +60,9 @@ bool report_decide(const struct report *report, enum command_where where, int64_
 		break;
 	case COMMAND_DONE:
 		break;
+	case COMMAND_GIVEN_UP:
+		plan.action = report->status == REPORT_NOT_NOW ? REPORT_DO_NOTHING : REPORT_DO_FINISH;
+		break;
 	case COMMAND_PENDING:
 		plan.action = report->status == REPORT_NOT_NOW ? REPORT_DO_DEFER : REPORT_DO_FINISH;
 		if (plan.action == REPORT_DO_DEFER)
@@ -118,4 +121,108 @@ plist *command_unwrap(const plist *raw, char **ret_uuid, GError **error)
 	if (inner != raw && uuid)
 		*ret_uuid = g_strdup(uuid);
 	return plist_copy(inner);
+}
+
+static plist *sorted(const plist *node);
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static plist *sorted_dict(const plist *dict)
+{
+	size_t n = plist_count(dict);
+	g_autofree const char **names = g_new(const char *, n + 1);
+	plist *copy = plist_new_dict();
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = plist_dict_key(dict, i);
+	qsort(names, n, sizeof(*names), compare_names);
+	for (size_t i = 0; i < n; i++)
+		plist_dict_set(copy, names[i], sorted(plist_dict_get(dict, names[i])));
+	return copy;
+}
+
+static plist *sorted(const plist *node)
+{
+	plist *copy;
+
+	if (plist_get_type(node) == PLIST_DICT)
+		return sorted_dict(node);
+	if (plist_get_type(node) != PLIST_ARRAY)
+		return plist_copy(node);
+	copy = plist_new_array();
+	for (size_t i = 0; i < plist_count(node); i++)
+		plist_array_append(copy, sorted(plist_child(node, i)));
+	return copy;
+}
+
+GBytes *command_canonical(const plist *command, GError **error)
+{
+	g_autoptr(plist) copy = sorted(command);
+
+	return plist_format(copy, error);
+}
+
+int64_t command_default_expiry(const char *request_type, int64_t expire_ms)
+{
+	static const char *const for_lost_devices[] = {"EraseDevice", "DeviceLock", "EnableLostMode", "PlayLostModeSound", "DeviceLocation", NULL};
+
+	return g_strv_contains(for_lost_devices, request_type) ? 0 : expire_ms;
+}
+
+/* ---- what failed ---- */
+
+static void report_error_clear(void *data)
+{
+	g_free(((struct report_error *)data)->path);
+}
+
+static bool is_failure(const char *status)
+{
+	return !g_strcmp0(status, "Error") || !g_strcmp0(status, "CommandFormatError");
+}
+
+static void look_for_errors(GArray *errors, const plist *node, const char *path)
+{
+	bool is_dict = plist_get_type(node) == PLIST_DICT;
+	const plist *chain = plist_dict_get(node, "ErrorChain");
+	struct report_error found = {.status = plist_get_string(plist_dict_get(node, "Status"))};
+
+	if (errors->len >= REPORT_ERRORS_MAX)
+		return;
+	if (is_dict && (plist_get_type(chain) == PLIST_ARRAY || is_failure(found.status))) {
+		found.path = g_strdup(path);
+		found.chain = plist_get_type(chain) == PLIST_ARRAY ? chain : NULL;
+		g_array_append_val(errors, found);
+	}
+	for (size_t i = 0; (is_dict || plist_get_type(node) == PLIST_ARRAY) && i < plist_count(node); i++) {
+		const plist *child = plist_child(node, i);
+		g_autofree char *below = NULL;
+
+		if ((plist_get_type(child) != PLIST_DICT && plist_get_type(child) != PLIST_ARRAY) || child == chain)
+			continue;
+		below = is_dict ? g_strdup_printf("%s%s%s", path, *path ? "." : "", plist_dict_key(node, i)) : g_strdup_printf("%s[%zu]", path, i);
+		look_for_errors(errors, child, below);
+	}
+}
+
+GArray *report_errors(const plist *report)
+{
+	GArray *errors = g_array_new(FALSE, FALSE, sizeof(struct report_error));
+
+	g_array_set_clear_func(errors, report_error_clear);
+	look_for_errors(errors, report, "");
+	return errors;
+}
+
+struct chain_item chain_item_read(const plist *item)
+{
+	struct chain_item read = {.domain = plist_get_string(plist_dict_get(item, "ErrorDomain")), .text = plist_get_string(plist_dict_get(item, "USEnglishDescription"))};
+
+	read.has_code = plist_get_integer(plist_dict_get(item, "ErrorCode"), &read.code);
+	if (!read.text)
+		read.text = plist_get_string(plist_dict_get(item, "LocalizedDescription"));
+	return read;
 }

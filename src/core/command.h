@@ -18,7 +18,11 @@ bool report_parse(const plist *message, struct report *ret, GError **error) G_GN
 
 /* What the store knows about the command that a report names. One of another epoch of the same enrollment is another's, too: the holder
  * of a link must not be able to answer for the live device. */
-enum command_where { COMMAND_NOWHERE, COMMAND_PENDING, COMMAND_DONE, COMMAND_OF_ANOTHER };
+enum command_where {
+	COMMAND_NOWHERE, COMMAND_PENDING, COMMAND_DONE,
+	COMMAND_GIVEN_UP, /* it expired or was taken back after the device had got it: what the device says of it is still worth knowing */
+	COMMAND_OF_ANOTHER,
+};
 
 enum report_action { REPORT_DO_NOTHING, REPORT_DO_FINISH, REPORT_DO_DEFER };
 struct report_plan {
@@ -47,3 +51,23 @@ bool command_build(plist *command, const char *uuid, struct command *ret, GError
 /* A raw plist as people have it: either {CommandUUID, Command: {…}} (the UUID is kept and returned, transfer full, when it is there)
  * or the bare inner dictionary. Returns the inner dictionary, transfer full. */
 plist *command_unwrap(const plist *raw, char **ret_uuid, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* COMMAND, the inner dictionary, as bytes that do not depend on the order of keys: two commands ask the same when these are equal. transfer full; POM_ERR_PLIST_UNREPRESENTABLE. */
+GBytes *command_canonical(const plist *command, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* How long a command may wait when nobody says how long: EXPIRE_MS (0: for ever), but what is for lost devices (EraseDevice, DeviceLock, EnableLostMode, PlayLostModeSound, DeviceLocation) waits for ever: such
+ * a device may be off for long. Pure. */
+int64_t command_default_expiry(const char *request_type, int64_t expire_ms);
+
+/* What a report says of things that failed in it: the report itself, and each part of its answer that has an ErrorChain or a Status of Error or CommandFormatError (Settings, UpdateResults …). */
+struct report_error {
+	char *path;          /* "" for the report itself, "Settings[2]" for a part */
+	const char *status;  /* NULL: it has none; borrowed */
+	const plist *chain;  /* array, NULL: none; borrowed */
+};
+/* Array of struct report_error, at most REPORT_ERRORS_MAX, the report itself first; transfer full. */
+enum { REPORT_ERRORS_MAX = 100 };
+GArray *report_errors(const plist *report);
+/* An item of an ErrorChain; texts are NULL where they are missing. */
+struct chain_item { const char *domain, *text; int64_t code; bool has_code; };
+/* TEXT is in English when the device says it so. */
+struct chain_item chain_item_read(const plist *item);

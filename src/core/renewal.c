@@ -20,6 +20,11 @@ const char *note_profile(const char *note, bool *ret_removes)
 	return note && g_str_has_prefix(note, NOTE_INSTALL) ? note + strlen(NOTE_INSTALL) : NULL;
 }
 
+bool note_is_fill(const char *note)
+{
+	return note && !strcmp(note, NOTE_UNLOCK);
+}
+
 bool note_is_library(const char *note)
 {
 	bool removes;

@@ -12,6 +12,7 @@
 #define NOTE_INSTALL "install:" /* and the name of a profile in the library */
 #define NOTE_REMOVE "remove:"
 #define NOTE_PROFILES "profiles" /* which profiles has it? */
+#define NOTE_UNLOCK "unlock" /* a person's ClearPasscode that gets the unlock token which the device gave us */
 
 enum { RENEWAL_RETRY_MS = 24 * 3600 * 1000, RENEWAL_CHALLENGE_TTL_MS = 24 * 3600 * 1000, RENEWAL_AT_ONCE = 200 };
 
@@ -20,5 +21,7 @@ int64_t note_anchor(const char *note);
 char *note_anchor_new(int64_t number);
 /* The profile that a note is about, borrowed from it, and whether it goes; NULL: another note, or none. */
 const char *note_profile(const char *note, bool *ret_removes);
+/* Whether it is a person's command that only gets what the server holds. */
+bool note_is_fill(const char *note);
 /* Whether the library queued it. */
 bool note_is_library(const char *note);

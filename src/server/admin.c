@@ -56,7 +56,7 @@ static bool is_authorized(struct server *server, const struct http_request *requ
 	if (request->is_unix && (request->unix_uid == 0 || request->unix_uid == geteuid()))
 		return true;
 	if (header && !g_ascii_strncasecmp(header, "Bearer ", strlen("Bearer ")))
-		name = service_token_find(server->service, header + strlen("Bearer "), &inner);
+		name = service_token_find(server->service, header + strlen("Bearer "), NULL, &inner);
 	if (name)
 		return true;
 	if (inner) {
@@ -141,43 +141,11 @@ static json_t *device_push(struct server *server, const struct http_request *req
 	return service_device_push(server->service, request->params[0], error);
 }
 
-static json_t *device_commands(struct server *server, const struct http_request *request, GError **error)
-{
-	g_autofree char *after = admin_after(request), *state = http_request_query(request, "state");
-
-	if (state && strcmp(state, "pending") && strcmp(state, "done")) {
-		pom_fail(error, POM_ERR_BAD_REQUEST, "state must be pending or done");
-		return NULL;
-	}
-	return service_command_list(server->service, request->params[0], state && !strcmp(state, "done"), after, admin_limit(request), error);
-}
-
 bool admin_is_plist(const struct http_request *request)
 {
 	const char *type = http_request_header(request, "Content-Type");
 
 	return type && (strstr(type, "xml") || strstr(type, "plist"));
-}
-
-static json_t *command_send(struct server *server, const struct http_request *request, GError **error)
-{
-	g_autofree char *force = http_request_query(request, "force");
-
-	if (force && strcmp(force, "true") && strcmp(force, "false")) {
-		pom_fail(error, POM_ERR_BAD_REQUEST, "force is %s: it must be true or false", force);
-		return NULL;
-	}
-	return service_command_send(server->service, request->params[0], request->body, admin_is_plist(request), force && !strcmp(force, "true"), error);
-}
-
-static json_t *command_show(struct server *server, const struct http_request *request, GError **error)
-{
-	return service_command_show(server->service, request->params[0], error);
-}
-
-static json_t *command_cancel(struct server *server, const struct http_request *request, GError **error)
-{
-	return service_command_cancel(server->service, request->params[0], error);
 }
 
 static json_t *links(struct server *server, const struct http_request *request, GError **error)
@@ -251,13 +219,18 @@ static json_t *tokens(struct server *server, const struct http_request *request,
 
 static json_t *token_new(struct server *server, const struct http_request *request, GError **error)
 {
-	static const char *const keys[] = {"name", NULL};
+	static const char *const keys[] = {"name", "secrets", NULL};
 	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
 	const char *name = NULL;
+	bool secrets = false;
 
-	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "name", &name, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "name", &name, error) || !get_flag(body, "secrets", &secrets, error))
 		return NULL;
-	return service_token_new(server->service, name, error);
+	/* Nobody gives a right that he has not. */
+	if (secrets && !admin_may_read_secrets(server, request, error))
+		return NULL;
+	return service_token_new(server->service, name, secrets, actor, error);
 }
 
 static json_t *token_revoke(struct server *server, const struct http_request *request, GError **error)
@@ -315,7 +288,7 @@ char *admin_actor(struct server *server, const struct http_request *request)
 	g_autofree char *name = NULL;
 
 	if (header && !g_ascii_strncasecmp(header, "Bearer ", strlen("Bearer ")))
-		name = service_token_find(server->service, header + strlen("Bearer "), NULL);
+		name = service_token_find(server->service, header + strlen("Bearer "), NULL, NULL);
 	if (name)
 		return g_strconcat("token:", name, NULL);
 	return request->is_unix ? g_strdup_printf("uid:%u", (unsigned)request->unix_uid) : g_strdup("admin");
@@ -757,10 +730,6 @@ static struct http_response *version(void *ctx, const struct http_request *reque
 	X("/api/v1/devices/{}", HTTP_GET, device, 200) \
 	X("/api/v1/devices/{}/events", HTTP_GET, device_events, 200) \
 	X("/api/v1/devices/{}/push", HTTP_POST, device_push, 202) \
-	X("/api/v1/devices/{}/commands", HTTP_GET, device_commands, 200) \
-	X("/api/v1/devices/{}/commands", HTTP_POST, command_send, 201) \
-	X("/api/v1/commands/{}", HTTP_GET, command_show, 200) \
-	X("/api/v1/commands/{}", HTTP_DELETE, command_cancel, 200) \
 	X("/api/v1/links", HTTP_GET, links, 200) \
 	X("/api/v1/links", HTTP_POST, link_new, 201) \
 	X("/api/v1/links/{}", HTTP_DELETE, link_revoke, 200) \

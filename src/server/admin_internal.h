@@ -23,6 +23,10 @@ bool admin_get_text(json_t *object, const char *key, const char **ret, GError **
 bool admin_get_texts(json_t *object, const char *key, const char ***ret, GError **error);
 /* Who asks, for the audit log; transfer full. */
 char *admin_actor(struct server *server, const struct http_request *request);
+/* Whether who asks may read secrets of commands and answers: the owner of the data directory by its socket, or a token with that right. POM_ERR_COMMAND_SECRETS. */
+bool admin_may_read_secrets(struct server *server, const struct http_request *request, GError **error);
+/* ?NAME=true or false; *RET is false when it is not given. POM_ERR_BAD_REQUEST. */
+bool admin_query_flag(const struct http_request *request, const char *name, bool *ret, GError **error);
 /* A file that came as text, PEM or base64; transfer full, wiped when freed. */
 GBytes *admin_file_bytes(const char *text);
 /* Whether the content type is that of a property list. */
@@ -83,7 +87,11 @@ struct http_response *admin_profile_encrypt(struct server *server, const struct 
 struct http_response *admin_profile_decrypt(struct server *server, const struct http_request *request, GError **error);
 
 /* admin_command.c: the queue and what is asked about commands */
-#define ADMIN_COMMAND_TABLE(X)
+#define ADMIN_COMMAND_TABLE(X) \
+	X("/api/v1/devices/{}/commands", HTTP_GET, admin_command_list, 200) \
+	X("/api/v1/devices/{}/commands", HTTP_POST, admin_command_send, 201) \
+	X("/api/v1/commands/{}", HTTP_GET, admin_command_show, 200) \
+	X("/api/v1/commands/{}", HTTP_DELETE, admin_command_cancel, 200)
 #define ADMIN_COMMAND_RAW_TABLE(X)
 #define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
 ADMIN_COMMAND_TABLE(X)

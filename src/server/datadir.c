@@ -106,7 +106,7 @@ static bool make_token(const char *dir, struct store *store, GError **error)
 	bool ok;
 
 	cert_sha256(secret, strlen(secret), hash);
-	ok = store_token_add(store, id.text, "admin", hash, pom_clock_now_ms(pom_clock_system()), error) && datadir_write_file(path, line, strlen(line), 0600, error);
+	ok = store_token_add(store, id.text, "admin", hash, false, pom_clock_now_ms(pom_clock_system()), NULL, error) && datadir_write_file(path, line, strlen(line), 0600, error);
 	explicit_bzero(secret, strlen(secret));
 	explicit_bzero(line, strlen(line));
 	return ok;

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/server_internal.h"
+#include "service/command.h"
 #include "service/ota.h"
 #include "service/library.h"
 
@@ -13,6 +14,9 @@ static void flush(struct server *server)
 
 	if (!store_flush_last_seen(server->store, &error))
 		pom_log(POM_LOG_WARNING, "last-seen times could not be written", "why", error->message, NULL);
+	g_clear_error(&error);
+	if (!store_flush_delivered(server->store, &error))
+		pom_log(POM_LOG_WARNING, "deliveries of commands could not be written", "why", error->message, NULL);
 }
 
 static void renew_tls(struct server *server, int64_t now_ms)
@@ -66,8 +70,10 @@ static void say(const char *what, GError *error)
 static bool often(struct server *server)
 {
 	GError *error = NULL;
-	bool more = false;
+	bool more = false, expired = false;
 
+	if (!service_command_expire(server->service, &expired, &error))
+		say("commands that have expired could not be taken out of the queue", g_steal_pointer(&error));
 	if (!service_audit_seal(server->service, &error))
 		say("the audit log could not be sealed", g_steal_pointer(&error));
 	if (!service_crl_refresh(server->service, &error))
@@ -76,7 +82,7 @@ static bool often(struct server *server)
 		say("profiles could not be brought to devices", g_steal_pointer(&error));
 	if (tls_generation_is_due(server))
 		renew_tls(server, service_now_ms(server->service));
-	return more;
+	return more || expired;
 }
 
 static void each_minute(struct server *server)

@@ -61,6 +61,7 @@ static struct service_settings service_settings(const struct settings *s)
 		.link_ttl_s = settings_int(s, SETTING_ENROLL_TTL) * 3600,
 		.library_deliver_ms = settings_int(s, SETTING_LIBRARY_DELIVER) * 86400000,
 		.library_answer_ms = settings_int(s, SETTING_LIBRARY_ANSWER) * 3600000,
+		.command_expire_ms = settings_int(s, SETTING_COMMAND_EXPIRE) * 86400000,
 		.expired_grace_s = settings_int(s, SETTING_CA_GRACE) * 86400,
 		.revoked_unenroll = settings_bool(s, SETTING_CA_UNENROLL),
 		.own_tls = !settings_text(s, SETTING_TLS_CERTIFICATE),
@@ -179,7 +180,7 @@ static bool check_settings(const struct settings *s, GError **error)
 	static const struct { enum setting setting; int64_t min, max; } ranges[] = {
 		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_ENROLL_RIGHTS, 1, 8191},
 		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30}, {SETTING_CA_GRACE, 0, 3650},
-		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760},
+		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760}, {SETTING_COMMAND_EXPIRE, 0, 3650},
 	};
 	int64_t key_size = settings_int(s, SETTING_ENROLL_KEYSIZE);
 

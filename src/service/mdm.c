@@ -3,8 +3,10 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "core/command_table.h"
 #include "core/renewal.h"
 #include "service/ddm.h"
+#include "service/command.h"
 #include "service/ota.h"
 #include "service/library_device.h"
 #include "service/renewal.h"
@@ -173,19 +175,46 @@ bool service_checkin(struct service *service, const struct device_proof *proof, 
 	return true;
 }
 
+/* Systems that know RequestUnlockToken answer with what others send in TokenUpdate. */
+static bool escrow(struct service *service, const struct command_row *command, const plist *tree, GError **error)
+{
+	size_t len = 0;
+	const void *token = strcmp(command->request_type, "RequestUnlockToken") ? NULL : plist_get_data(plist_dict_get(tree, "UnlockToken"), &len);
+	g_autoptr(GBytes) sealed = token && len ? seal_epoch(service, command->enrollment_id, command->epoch, "unlock_token", token, len) : NULL;
+
+	return !sealed || store_unlock_token_set(service->store, command->enrollment_id, command->epoch, sealed, error);
+}
+
+/* What is learnt from an answer, without its secrets. */
+static bool learn(struct service *service, const struct command_row *command, const plist *tree, bool has_secret, GError **error)
+{
+	g_autoptr(plist) shown = has_secret ? command_redact(command->request_type, COMMAND_RESPONSE, tree) : NULL;
+
+	return escrow(service, command, tree, error) && service_library_learn(service, command, shown ? shown : tree, error);
+}
+
+static bool finish(struct service *service, const struct report *report, const plist *tree, const struct command_row *command, GBytes *body, int64_t now_ms, GError **error)
+{
+	bool has_secret = command_has_secret(command->request_type, COMMAND_RESPONSE, tree);
+	gsize len;
+	const void *data = g_bytes_get_data(body, &len);
+	g_autoptr(GBytes) sealed = NULL;
+
+	/* First what follows from it: when this process ends between the two, the device says it again. */
+	if ((command->note && !note_is_fill(command->note) && !service_noted_report(service, command, report, error)) ||
+	    (report->status == REPORT_ACKNOWLEDGED && !learn(service, command, tree, has_secret, error)))
+		return false;
+	if (has_secret)
+		sealed = seal_close(&service->seal, "command_done", command->uuid, "result", data, len);
+	return store_command_finish(service->store, command, &(struct command_result){report_status_name(report->status), sealed ? sealed : body, has_secret}, now_ms, error);
+}
+
 /* Writes what the report says of its command. */
 static bool apply_report(struct service *service, const struct report *report, const plist *tree, const struct report_load *load, const struct report_plan *plan, GBytes *body, int64_t now_ms, GError **error)
 {
-	gsize len;
-	const void *data = g_bytes_get_data(body, &len);
-
 	switch (plan->action) {
 	case REPORT_DO_FINISH:
-		/* First what follows from it: when this process ends between the two, the device says it again. */
-		if ((load->command.note && !service_noted_report(service, &load->command, report, error)) ||
-		    (report->status == REPORT_ACKNOWLEDGED && !service_library_learn(service, &load->command, tree, error)))
-			return false;
-		return store_command_finish(service->store, &load->command, report_status_name(report->status), data, len, now_ms, error);
+		return finish(service, report, tree, &load->command, body, now_ms, error);
 	case REPORT_DO_DEFER:
 		if (note_is_library(load->command.note) && !service_library_report(service, &load->command, report, error))
 			return false;
@@ -231,31 +260,39 @@ static bool load_report(struct service *service, const uint8_t sha256[32], const
 	return true;
 }
 
+/* What could not be made. True with *RET_CANCELED: it is gone, and the one after it is the next. */
+static bool give_up(struct service *service, const char *id, const struct command_next *next, GError *why, bool *ret_canceled, GError **error)
+{
+	g_autoptr(GError) owned = why;
+
+	/* A profile of the library is not given up for what may pass, and nothing is when its seal cannot be opened: the device comes again. */
+	if ((note_is_library(next->note) && pom_error_info_of(owned)->retry && owned->code != POM_ERR_INTERNAL) || !next->note || g_error_matches(owned, POM_ERROR, POM_ERR_STORE_SEAL)) {
+		g_propagate_error(error, g_steal_pointer(&owned));
+		return false;
+	}
+	/* What the server wants for itself must not keep a device from the commands of people. */
+	pom_log(POM_LOG_ERROR, note_is_fill(next->note) ? "a command could not be completed" : "a profile for a device could not be made", "enrollment", id, "command", next->uuid, "what", next->note, "why", owned->message,
+	        NULL);
+	return service_noted_unmade(service, id, next, owned, ret_canceled, error);
+}
+
 /* The next command; what the server itself queued gets its content now. *RET_CANCELED: it could not be made, and the one after it is the next. */
-static bool try_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, bool expired, GBytes **ret_body, bool *ret_canceled, GError **error)
+static bool try_command(struct service *service, const struct command_ask *ask, GBytes **ret_body, bool *ret_canceled, GError **error)
 {
 	struct command_next next = {0};
 	GError *inner = NULL;
 	bool ok = true;
 
 	*ret_canceled = false;
-	if (!store_command_next(service->store, id, epoch, plan->with_deferred, report->command_uuid, expired ? NOTE_RENEWAL : NULL, &next, error))
+	if (!store_command_next(service->store, ask, &next, error))
 		return false;
-	if (next.note) {
-		*ret_body = service_noted_command(service, id, epoch, &next, &inner);
-		/* A profile of the library is not given up for what may pass: the device comes again. */
-		if (!*ret_body && note_is_library(next.note) && pom_error_info_of(inner)->retry && inner->code != POM_ERR_INTERNAL) {
-			g_propagate_error(error, inner);
-			ok = false;
-		} else if (!*ret_body) {
-			/* What the server wants for itself must not keep a device from the commands of people. */
-			pom_log(POM_LOG_ERROR, "a profile for a device could not be made", "enrollment", id, "what", next.note, "why", inner->message, NULL);
-			ok = service_noted_unmade(service, id, &next, inner, ret_canceled, error);
-			g_clear_error(&inner);
-		}
-	} else {
-		*ret_body = g_steal_pointer(&next.body);
-	}
+	if (next.body)
+		*ret_body = next.note && !note_is_fill(next.note) ? service_noted_command(service, ask->enrollment_id, ask->epoch, &next, &inner)
+		                                                  : service_command_content(service, ask->enrollment_id, ask->epoch, &next, &inner);
+	if (*ret_body)
+		store_command_delivered(service->store, ask->enrollment_id, &next, ask->now_ms);
+	else if (next.body)
+		ok = give_up(service, ask->enrollment_id, &next, inner, ret_canceled, error);
 	command_next_clear(&next);
 	return ok;
 }
@@ -264,13 +301,14 @@ static bool next_command(struct service *service, const char *id, int64_t epoch,
 {
 	/* More than these in one request only when a library is full of what cannot be made. */
 	enum { OWN_MAX = 64 };
+	const struct command_ask ask = {.enrollment_id = id, .epoch = epoch, .now_ms = service_now_ms(service), .with_deferred = plan->with_deferred, .except = report->command_uuid, .only_note = expired ? NOTE_RENEWAL : NULL};
 	bool canceled = true;
 
 	/* An expired identity is served nothing but a new one. */
 	if (expired && report->status == REPORT_IDLE && !service_renewal_ensure(service, id, epoch, error))
 		return false;
 	for (int i = 0; canceled && i <= OWN_MAX; i++)
-		if (!try_command(service, id, epoch, report, plan, expired, ret_body, &canceled, error))
+		if (!try_command(service, &ask, ret_body, &canceled, error))
 			return false;
 	return true;
 }

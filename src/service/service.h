@@ -31,6 +31,7 @@ struct service_settings {
 	char **device_attributes;  /* asked of devices that enroll over the air, NULL-terminated; NULL: the standard */
 	int watch_policy;          /* enum watch_policy */
 	int64_t library_deliver_ms, library_answer_ms; /* how long a profile waits to be fetched, and answered; 0: the standard */
+	int64_t command_expire_ms; /* how long a command waits when nobody says how long; 0: for ever */
 	int profile_cipher;        /* NID of the cipher of profiles encrypted to a device */
 	char *contact;             /* whom people ask who enroll: text, mail address, telephone number or URL; NULL: nobody is named */
 	bool enroll_ota;           /* the button of a link's page starts the over-the-air way */
@@ -184,17 +185,11 @@ json_t *service_device_list(struct service *service, const char *after, int64_t 
 json_t *service_device_show(struct service *service, const char *id, GError **error);
 json_t *service_device_events(struct service *service, const char *id, const char *after, int64_t limit, GError **error);
 json_t *service_device_push(struct service *service, const char *id, GError **error);
-/* BODY is typed JSON {"RequestType": …}, which is checked against the catalog for this device unless FORCE, or, with IS_PLIST, a raw plist. Besides the errors of command_check:
- * POM_ERR_COMMAND_ENROLLMENT for what would end or replace the enrollment. */
-json_t *service_command_send(struct service *service, const char *id, GBytes *body, bool is_plist, bool force, GError **error);
-json_t *service_command_list(struct service *service, const char *id, bool done, const char *after, int64_t limit, GError **error);
-json_t *service_command_show(struct service *service, const char *uuid, GError **error);
-json_t *service_command_cancel(struct service *service, const char *uuid, GError **error);
 json_t *service_link_list(struct service *service, const char *after, int64_t limit, GError **error);
 json_t *service_link_revoke(struct service *service, const char *id, GError **error);
 json_t *service_token_list(struct service *service, GError **error);
 json_t *service_token_revoke(struct service *service, const char *id, GError **error);
-/* Makes a token: *RET_SECRET is said this once. */
-json_t *service_token_new(struct service *service, const char *name, GError **error);
-/* The name of the live token whose secret this is, transfer full; NULL when there is none (ERROR unset) or on error. */
-char *service_token_find(struct service *service, const char *secret, GError **error);
+/* Makes a token, whose secret is said this once. SECRETS: who has it may read secrets in commands and answers. */
+json_t *service_token_new(struct service *service, const char *name, bool secrets, const char *actor, GError **error);
+/* The name of the live token whose secret this is, transfer full; NULL when there is none (ERROR unset) or on error. *RET_SECRETS (may be NULL) its right. */
+char *service_token_find(struct service *service, const char *secret, bool *ret_secrets, GError **error);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/ca.h"
-#include "service/service.h"
+#include "service/command.h"
 
 #define DAY_MS ((int64_t)86400 * 1000)
 #define TOPIC "com.apple.mgmt.External.test"
@@ -589,7 +589,7 @@ static void test_wakes(struct fixture *f, gconstpointer data)
 	g_assert_cmpint(check_in(f, &client, "Authenticate"), ==, -1);
 	g_assert_cmpint(check_in(f, &client, "TokenUpdate"), ==, -1);
 	g_assert_cmpuint(n_wakes, ==, 0);
-	g_autoptr(json_t) sent = service_command_send(f->service, "U1", body, false, false, NULL);
+	g_autoptr(json_t) sent = service_command_send(f->service, &(struct command_order){.id = "U1", .body = body}, NULL);
 	g_assert_nonnull(sent);
 	g_assert_cmpuint(n_wakes, ==, 1);
 	/* A new token while a command waits. */

@@ -47,11 +47,14 @@ void checkin_load_clear(struct checkin_load *load)
 }
 
 /* An epoch ends: its row, its certificates (but KEEP_SERIAL), its queue and those of the users in it. */
-static void add_end_epoch(struct db_batch *batch, const struct checkin_write *w, int64_t epoch, const char *reason, const char *keep_serial)
+static void add_end_epoch(struct store *store, struct db_batch *batch, const struct checkin_write *w, int64_t epoch, const char *reason, const char *keep_serial)
 {
+	struct pom_id cleared = pom_id_new(store->clock, store->random);
+
 	db_batch_add(batch, Q_EPOCH_END, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms), db_text(reason));
 	if (keep_serial)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_EPOCH, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms), db_text(keep_serial));
+	db_batch_add(batch, Q_COMMAND_CLEARED_EVENT, db_text(w->enrollment_id), db_int(epoch), db_text(cleared.text), db_int(w->now_ms));
 	db_batch_add(batch, Q_COMMAND_CLEAR_DONE, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms));
 	db_batch_add(batch, Q_COMMAND_CLEAR, db_text(w->enrollment_id), db_int(epoch));
 	db_batch_add(batch, Q_COMMAND_CLEAR_USERS_DONE, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms));
@@ -93,7 +96,7 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 		             db_int(keeps_active ? device->active_epoch : 0), db_int(keeps_active ? ENROLLMENT_ENROLLED : ENROLLMENT_PENDING),
 		             db_int(w->now_ms), db_int(w->now_ms));
 	if (w->plan->ends_epoch)
-		add_end_epoch(batch, w, w->plan->ends_epoch, "authenticated again", certificate->serial);
+		add_end_epoch(store, batch, w, w->plan->ends_epoch, "authenticated again", certificate->serial);
 	if (w->plan->ends_at_once) {
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
 		db_batch_add(batch, Q_LIB_STATE_END, db_text(w->enrollment_id), db_int(w->now_ms), db_text("the device began a new enrollment"));
@@ -125,7 +128,7 @@ static void add_activate(struct store *store, struct db_batch *batch, const stru
 {
 	db_batch_add(batch, Q_ENROLLMENT_ACTIVATE, db_text(w->enrollment_id), db_int(w->facts->device.version), db_int(w->plan->epoch), db_int(w->now_ms));
 	if (w->plan->ends_epoch)
-		add_end_epoch(batch, w, w->plan->ends_epoch, "enrolled again", w->facts->certificate.serial);
+		add_end_epoch(store, batch, w, w->plan->ends_epoch, "enrolled again", w->facts->certificate.serial);
 	db_batch_add(batch, Q_ENROLLMENT_END_USERS, db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->now_ms));
 	add_token(batch, w);
 	db_batch_add(batch, Q_ENROLLMENT_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch));
@@ -166,11 +169,11 @@ static void add_check_out(struct store *store, struct db_batch *batch, const str
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
 		db_batch_add(batch, Q_LIB_STATE_END, db_text(w->enrollment_id), db_int(w->now_ms), db_text("the device was un-enrolled"));
 		if (device->active_epoch && device->pending_epoch)
-			add_end_epoch(batch, w, device->pending_epoch, "checked out", NULL);
+			add_end_epoch(store, batch, w, device->pending_epoch, "checked out", NULL);
 	} else {
 		db_batch_add(batch, Q_ENROLLMENT_DROP_PENDING, db_text(w->enrollment_id), db_int(device->version), db_int(w->now_ms));
 	}
-	add_end_epoch(batch, w, w->plan->ends_epoch, "checked out", NULL);
+	add_end_epoch(store, batch, w, w->plan->ends_epoch, "checked out", NULL);
 	store_batch_event(store, batch, w->enrollment_id, "CheckOut", NULL, w->now_ms);
 }
 

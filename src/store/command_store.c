@@ -6,13 +6,147 @@
 
 enum { PACK_FROM = 256, RESULT_MAX = 64 << 20 };
 
-static void read_pending(const struct db_batch *batch, unsigned i, const char *uuid, struct command_row *ret)
+/* ---- what was delivered, before it is written ---- a delivery costs no transaction: like the times devices were last seen, it is kept here, and written with what the device says next, or by the janitor. */
+
+struct delivery { char *enrollment_id, *seq; int64_t at_ms, n; };
+
+void store_delivery_free(void *data)
 {
-	*ret = (struct command_row){
-		.uuid = uuid, .enrollment_id = db_get_text(batch, i, 0, 0), .epoch = db_get_int(batch, i, 0, 1), .seq = db_get_text(batch, i, 0, 2),
-		.request_type = db_get_text(batch, i, 0, 3), .created_ms = db_get_int(batch, i, 0, 4), .n_not_now = db_get_int(batch, i, 0, 5),
-		.note = db_get_text(batch, i, 0, 6),
+	struct delivery *delivery = data;
+
+	g_free(delivery->enrollment_id);
+	g_free(delivery->seq);
+	g_free(delivery);
+}
+
+void store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms)
+{
+	struct delivery *delivery;
+
+	pthread_mutex_lock(&store->delivered_lock);
+	delivery = g_hash_table_lookup(store->delivered, next->uuid);
+	if (!delivery) {
+		delivery = g_new0(struct delivery, 1);
+		delivery->enrollment_id = g_strdup(enrollment_id);
+		delivery->seq = g_strdup(next->seq);
+		g_hash_table_insert(store->delivered, g_strdup(next->uuid), delivery);
+	}
+	delivery->n = MAX(delivery->n, next->n_delivered) + 1;
+	delivery->at_ms = now_ms;
+	pthread_mutex_unlock(&store->delivered_lock);
+}
+
+/* What of a row is known only here. */
+static void learn_delivered(struct store *store, struct command_row *row)
+{
+	const struct delivery *delivery;
+
+	pthread_mutex_lock(&store->delivered_lock);
+	delivery = row->uuid ? g_hash_table_lookup(store->delivered, row->uuid) : NULL;
+	if (delivery) {
+		row->n_delivered = MAX(row->n_delivered, delivery->n);
+		row->delivered_ms = delivery->at_ms;
+		row->is_out = true;
+	}
+	pthread_mutex_unlock(&store->delivered_lock);
+}
+
+static bool is_delivered(struct store *store, const char *uuid)
+{
+	bool is;
+
+	pthread_mutex_lock(&store->delivered_lock);
+	is = g_hash_table_contains(store->delivered, uuid);
+	pthread_mutex_unlock(&store->delivered_lock);
+	return is;
+}
+
+/* The device has said something of it: what is written with that counts. */
+static void forget_delivered(struct store *store, const char *uuid)
+{
+	pthread_mutex_lock(&store->delivered_lock);
+	g_hash_table_remove(store->delivered, uuid);
+	pthread_mutex_unlock(&store->delivered_lock);
+}
+
+struct written { char *uuid; int64_t n; };
+
+static void written_clear(void *data)
+{
+	g_free(((struct written *)data)->uuid);
+}
+
+/* One batch of at most FLUSH_MAX; *RET_N how many. What came in between stays. */
+static bool flush_delivered(struct store *store, guint *ret_n, GError **error)
+{
+	enum { FLUSH_MAX = 500 };
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	g_autoptr(GArray) written = g_array_new(FALSE, FALSE, sizeof(struct written));
+	const struct delivery *delivery;
+	GHashTableIter iter;
+	const char *uuid;
+
+	g_array_set_clear_func(written, written_clear);
+	pthread_mutex_lock(&store->delivered_lock);
+	g_hash_table_iter_init(&iter, store->delivered);
+	while (written->len < FLUSH_MAX && g_hash_table_iter_next(&iter, (void **)&uuid, (void **)&delivery)) {
+		struct written w = {g_strdup(uuid), delivery->n};
+
+		g_array_append_val(written, w);
+		db_batch_add(batch, Q_COMMAND_DELIVERED, db_text(delivery->enrollment_id), db_text(delivery->seq), db_int(delivery->at_ms), db_int(delivery->n));
+	}
+	pthread_mutex_unlock(&store->delivered_lock);
+	*ret_n = written->len;
+	if (written->len && !store_run(store, batch, error))
+		return false;
+	pthread_mutex_lock(&store->delivered_lock);
+	for (guint i = 0; i < written->len; i++) {
+		const struct written *w = &g_array_index(written, struct written, i);
+
+		delivery = g_hash_table_lookup(store->delivered, w->uuid);
+		if (delivery && delivery->n == w->n)
+			g_hash_table_remove(store->delivered, w->uuid);
+	}
+	pthread_mutex_unlock(&store->delivered_lock);
+	return true;
+}
+
+bool store_flush_delivered(struct store *store, GError **error)
+{
+	guint n, left;
+
+	/* Bounded by what there is now: devices go on. */
+	pthread_mutex_lock(&store->delivered_lock);
+	left = g_hash_table_size(store->delivered);
+	pthread_mutex_unlock(&store->delivered_lock);
+	while (left) {
+		if (!flush_delivered(store, &n, error))
+			return false;
+		left -= MIN(left, MAX(n, 1));
+	}
+	return true;
+}
+
+/* ---- reports ---- */
+
+/* The columns of COMMAND_PENDING_COLUMNS from column C on. */
+static struct command_row pending_row(const struct db_batch *batch, unsigned i, size_t row, unsigned c)
+{
+	return (struct command_row){
+		.seq = db_get_text(batch, i, row, c), .uuid = db_get_text(batch, i, row, c + 1), .epoch = db_get_int(batch, i, row, c + 2), .request_type = db_get_text(batch, i, row, c + 3),
+		.created_ms = db_get_int(batch, i, row, c + 4), .not_now_ms = db_get_int(batch, i, row, c + 5), .n_not_now = db_get_int(batch, i, row, c + 6), .note = db_get_text(batch, i, row, c + 7),
+		.expires_ms = db_get_int(batch, i, row, c + 8), .delivered_ms = db_get_int(batch, i, row, c + 9), .n_delivered = db_get_int(batch, i, row, c + 10), .is_out = db_get_int(batch, i, row, c + 11),
 	};
+}
+
+/* Of Q_COMMAND_FIND at I. */
+static struct command_row found_row(struct store *store, const struct db_batch *batch, unsigned i)
+{
+	struct command_row row = pending_row(batch, i, 0, 1);
+
+	row.enrollment_id = db_get_text(batch, i, 0, 0);
+	learn_delivered(store, &row);
+	return row;
 }
 
 enum { TARGET_TRIES = 8 };
@@ -21,6 +155,22 @@ enum { TARGET_TRIES = 8 };
 static const struct enrollment_facts *channel(const struct report_load *load, const struct report *report)
 {
 	return *report->who.user_part ? &load->facts.user : &load->facts.device;
+}
+
+/* Whether a finished command got no answer, so that one may still come. */
+static bool is_given_up(const char *status)
+{
+	return !strcmp(status, "Expired") || !strcmp(status, "Canceled");
+}
+
+/* Of Q_COMMAND_DONE_FIND at I. */
+static struct command_row done_row(const struct db_batch *batch, unsigned i)
+{
+	return (struct command_row){
+		.enrollment_id = db_get_text(batch, i, 0, 0), .request_type = db_get_text(batch, i, 0, 1), .created_ms = db_get_int(batch, i, 0, 2), .finished_ms = db_get_int(batch, i, 0, 3),
+		.status = db_get_text(batch, i, 0, 4), .epoch = db_get_int(batch, i, 0, 5), .delivered_ms = db_get_int(batch, i, 0, 9), .n_delivered = db_get_int(batch, i, 0, 10),
+		.n_not_now = db_get_int(batch, i, 0, 11), .seq = db_get_text(batch, i, 0, 12),
+	};
 }
 
 static bool load_command(struct store *store, const struct report *report, struct report_load *load, GError **error)
@@ -33,8 +183,11 @@ static bool load_command(struct store *store, const struct report *report, struc
 	if (!store_run(store, batch, error))
 		return false;
 	load->where = db_rows(batch, 0) ? COMMAND_PENDING : db_rows(batch, 1) ? COMMAND_DONE : COMMAND_NOWHERE;
-	owner = load->where == COMMAND_PENDING ? db_get_text(batch, 0, 0, 0) : db_get_text(batch, 1, 0, 0);
-	read_pending(batch, 0, report->command_uuid, &load->command);
+	load->command = load->where == COMMAND_PENDING ? found_row(store, batch, 0) : done_row(batch, 1);
+	load->command.uuid = report->command_uuid;
+	owner = load->command.enrollment_id;
+	if (load->where == COMMAND_DONE && is_given_up(load->command.status) && load->command.epoch == load->facts.certificate.epoch)
+		load->where = COMMAND_GIVEN_UP;
 	if (owner && (!mine || strcmp(owner, mine)))
 		load->where = COMMAND_OF_ANOTHER;
 	if (load->where == COMMAND_PENDING && load->command.epoch != load->facts.certificate.epoch)
@@ -70,20 +223,23 @@ void command_next_clear(struct command_next *next)
 {
 	g_clear_pointer(&next->body, g_bytes_unref);
 	g_clear_pointer(&next->uuid, g_free);
+	g_clear_pointer(&next->seq, g_free);
 	g_clear_pointer(&next->note, g_free);
 }
 
-bool store_command_next(struct store *store, const char *enrollment_id, int64_t epoch, bool with_deferred, const char *except, const char *only_note, struct command_next *ret, GError **error)
+bool store_command_next(struct store *store, const struct command_ask *ask, struct command_next *ret, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	const char *except = ask->except ? ask->except : "";
 
-	if (only_note)
-		db_batch_add(batch, Q_COMMAND_NEXT_NOTED, db_text(enrollment_id), db_int(epoch), db_text(only_note), db_text(except ? except : ""));
+	if (ask->only_note)
+		db_batch_add(batch, Q_COMMAND_NEXT_NOTED, db_text(ask->enrollment_id), db_int(ask->epoch), db_text(ask->only_note), db_text(except), db_int(ask->now_ms));
 	else
-		db_batch_add(batch, Q_COMMAND_NEXT, db_text(enrollment_id), db_int(epoch), db_int(with_deferred), db_text(except ? except : ""));
+		db_batch_add(batch, Q_COMMAND_NEXT, db_text(ask->enrollment_id), db_int(ask->epoch), db_int(ask->with_deferred), db_text(except), db_int(ask->now_ms));
 	if (!store_run(store, batch, error))
 		return false;
-	*ret = (struct command_next){db_get_bytes(batch, 0, 0, 1), g_strdup(db_get_text(batch, 0, 0, 0)), g_strdup(db_get_text(batch, 0, 0, 4))};
+	*ret = (struct command_next){.uuid = g_strdup(db_get_text(batch, 0, 0, 0)), .body = db_get_bytes(batch, 0, 0, 1), .note = g_strdup(db_get_text(batch, 0, 0, 2)),
+	                             .is_sealed = db_get_int(batch, 0, 0, 3), .seq = g_strdup(db_get_text(batch, 0, 0, 4)), .n_delivered = db_get_int(batch, 0, 0, 5)};
 	return true;
 }
 
@@ -122,21 +278,31 @@ static GBytes *unpack(const void *data, size_t len)
 	return code == Z_STREAM_END ? g_byte_array_free_to_bytes(g_steal_pointer(&out)) : NULL;
 }
 
-static void add_finish(struct db_batch *batch, const struct command_row *command, const char *status, bool packed, GBytes *result, int64_t now_ms)
+static void add_finish(struct db_batch *batch, const struct command_row *command, const struct command_result *result, int64_t now_ms)
 {
+	bool packed = false;
+	gsize len = 0;
+	const void *data = result->data ? g_bytes_get_data(result->data, &len) : NULL;
+	g_autoptr(GBytes) bytes = !data || result->is_sealed ? NULL : pack(data, len, &packed);
+
 	db_batch_add(batch, Q_COMMAND_FINISH, db_text(command->enrollment_id), db_text(command->uuid), db_text(command->seq), db_int(command->epoch),
-	             db_text(command->request_type), db_int(command->created_ms), db_int(now_ms), db_text(status), db_int(packed), db_bytes(result));
+	             db_text(command->request_type), db_int(command->created_ms), db_int(now_ms), db_text(result->status), db_int(packed), db_int(result->is_sealed), db_bytes(bytes ? bytes : result->data),
+	             db_int(command->delivered_ms), db_int(command->n_delivered), db_int(command->n_not_now));
 }
 
-bool store_command_finish(struct store *store, const struct command_row *command, const char *status, const void *result, size_t len, int64_t now_ms, GError **error)
+bool store_command_finish(struct store *store, const struct command_row *command, const struct command_result *result, int64_t now_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(command->enrollment_id);
-	bool packed;
-	g_autoptr(GBytes) bytes = pack(result, len, &packed);
 
-	add_finish(batch, command, status, packed, bytes, now_ms);
+	add_finish(batch, command, result, now_ms);
 	db_batch_add(batch, Q_COMMAND_REMOVE, db_text(command->enrollment_id), db_text(command->seq));
-	return store_run(store, batch, error);
+	/* A push was put off for it: when it was the last that waits, nobody needs that any more. */
+	if (command->n_not_now)
+		db_batch_add(batch, Q_COMMAND_PUSH_IDLE, db_text(command->enrollment_id), db_int(command->epoch), db_int(now_ms));
+	if (!store_run(store, batch, error))
+		return false;
+	forget_delivered(store, command->uuid);
+	return true;
 }
 
 bool store_command_defer(struct store *store, const struct command_row *command, int64_t now_ms, int64_t push_again_ms, GError **error)
@@ -144,9 +310,12 @@ bool store_command_defer(struct store *store, const struct command_row *command,
 	g_autoptr(db_batch) batch = db_batch_new(command->enrollment_id);
 	struct pom_id generation = pom_id_new(store->clock, store->random);
 
-	db_batch_add(batch, Q_COMMAND_DEFER, db_text(command->enrollment_id), db_text(command->seq), db_int(now_ms));
+	db_batch_add(batch, Q_COMMAND_DEFER, db_text(command->enrollment_id), db_text(command->seq), db_int(now_ms), db_int(command->delivered_ms), db_int(command->n_delivered));
 	db_batch_add(batch, Q_PUSH_DEFER, db_text(command->enrollment_id), db_int(push_again_ms), db_text(generation.text), db_int(now_ms));
-	return store_run(store, batch, error);
+	if (!store_run(store, batch, error))
+		return false;
+	forget_delivered(store, command->uuid);
+	return true;
 }
 
 bool store_command_cancel(struct store *store, const char *uuid, int64_t now_ms, GError **error)
@@ -162,12 +331,33 @@ bool store_command_cancel(struct store *store, const char *uuid, int64_t now_ms,
 		return pom_fail(error, POM_ERR_CONFLICT, "command %s is finished already: %s", uuid, db_get_text(find, 1, 0, 4));
 	if (!db_rows(find, 0))
 		return pom_fail(error, POM_ERR_NOT_FOUND, "there is no command %s", uuid);
-	read_pending(find, 0, uuid, &command);
+	command = found_row(store, find, 0);
 	g_autoptr(db_batch) batch = db_batch_new(command.enrollment_id);
-	add_finish(batch, &command, "Canceled", false, NULL, now_ms);
+	add_finish(batch, &command, &(struct command_result){.status = "Canceled"}, now_ms);
 	db_batch_add(batch, Q_COMMAND_TAKE, db_text(command.enrollment_id), db_text(command.seq));
 	store_batch_event(store, batch, command.enrollment_id, "CommandCanceled", uuid, now_ms);
 	return store_run(store, batch, error);
+}
+
+bool store_command_expire(struct store *store, int64_t now_ms, int64_t limit, size_t *ret_n, GError **error)
+{
+	g_autoptr(db_batch) find = db_batch_new(NULL), batch = db_batch_new(NULL);
+
+	db_batch_add(find, Q_COMMAND_EXPIRED, db_int(now_ms), db_int(limit));
+	if (!store_run(store, find, error))
+		return false;
+	*ret_n = db_rows(find, 0);
+	for (size_t i = 0; i < *ret_n; i++) {
+		const char *enrollment_id = db_get_text(find, 0, i, 0), *seq = db_get_text(find, 0, i, 1);
+		struct pom_id id = pom_id_new(store->clock, store->random);
+
+		/* Each does nothing for a command that was answered meanwhile. */
+		db_batch_add(batch, Q_COMMAND_EXPIRE_EVENT, db_text(enrollment_id), db_text(seq), db_int(now_ms), db_text(id.text), db_text(db_get_text(find, 0, i, 2)));
+		db_batch_add(batch, Q_EVENT_TRIM, db_text(enrollment_id));
+		db_batch_add(batch, Q_COMMAND_EXPIRE_DONE, db_text(enrollment_id), db_text(seq), db_int(now_ms));
+		db_batch_add(batch, Q_COMMAND_REMOVE, db_text(enrollment_id), db_text(seq));
+	}
+	return !*ret_n || store_run(store, batch, error);
 }
 
 /* The epoch that a new command belongs to, 0 with an error. */
@@ -186,22 +376,37 @@ static int64_t target_epoch(const struct db_batch *batch, const char *enrollment
 	return active ? active : pending;
 }
 
-/* One try; *RET_EPOCH the epoch that it was for. */
-static bool add_command(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, const char *note, int64_t now_ms, int64_t *ret_epoch, GError **error)
+/* One try; *RET_FOLDED an identical one that waits, transfer full, and nothing is queued. */
+static bool try_queue(struct store *store, const struct command_new *new, char **ret_folded, GError **error)
 {
-	g_autoptr(db_batch) target = db_batch_new(NULL);
-	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
+	g_autoptr(db_batch) target = db_batch_new(NULL), find = db_batch_new(NULL), batch = db_batch_new(new->enrollment_id);
 	struct pom_id seq = pom_id_new(store->clock, store->random);
+	bool folds = new->fold && new->may_fold;
+	int64_t epoch;
 
-	db_batch_add(target, Q_COMMAND_TARGET, db_text(enrollment_id));
+	db_batch_add(target, Q_COMMAND_TARGET, db_text(new->enrollment_id));
 	if (!store_run(store, target, error))
 		return false;
-	*ret_epoch = target_epoch(target, enrollment_id, error);
-	if (!*ret_epoch)
+	epoch = target_epoch(target, new->enrollment_id, error);
+	if (!epoch)
 		return false;
-	db_batch_add(batch, Q_COMMAND_ADD, db_text(enrollment_id), db_text(seq.text), db_text(uuid), db_int(*ret_epoch), db_text(command->request_type),
-	             db_bytes(command->body), db_int(now_ms), db_text(note));
-	store_batch_push(store, batch, enrollment_id, now_ms);
+	if (folds) {
+		db_batch_add(find, Q_COMMAND_FOLDABLE, db_text(new->enrollment_id), db_int(epoch), db_blob(new->fold, COMMAND_FOLD_LEN), db_int(new->now_ms));
+		if (!store_run(store, find, error))
+			return false;
+		*ret_folded = g_strdup(db_get_text(find, 0, 0, 0));
+	}
+	if (*ret_folded && is_delivered(store, *ret_folded)) {
+		/* The device has it, which only is not written yet. */
+		g_clear_pointer(ret_folded, g_free);
+		return store_flush_delivered(store, error) && pom_fail(error, POM_ERR_STORE_CONFLICT, "a delivery was not written yet");
+	}
+	if (folds)
+		db_batch_add(batch, Q_COMMAND_HOLD, db_text(new->enrollment_id));
+	if (!*ret_folded)
+		db_batch_add(batch, Q_COMMAND_QUEUE, db_text(new->enrollment_id), db_text(seq.text), db_text(new->uuid), db_int(epoch), db_text(new->command->request_type), db_bytes(new->command->body),
+		             db_int(new->now_ms), db_text(new->note), db_int(new->is_sealed), db_int(new->expires_ms), new->fold ? db_blob(new->fold, COMMAND_FOLD_LEN) : db_null('b'), db_int(folds));
+	store_batch_push(store, batch, new->enrollment_id, new->now_ms);
 	return store_run(store, batch, error);
 }
 
@@ -218,30 +423,39 @@ static bool is_taken(struct store *store, const char *uuid, bool *ret_taken, GEr
 	return true;
 }
 
-bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, const char *note, int64_t now_ms, GError **error)
+bool store_command_queue(struct store *store, const struct command_new *new, char **ret_folded, GError **error)
 {
-	int64_t epoch;
 	bool taken;
 
 	for (int i = 0; i < TARGET_TRIES; i++) {
 		g_autoptr(GError) inner = NULL;
+		g_autofree char *folded = NULL;
 
-		if (add_command(store, enrollment_id, uuid, command, note, now_ms, &epoch, &inner))
+		if (try_queue(store, new, &folded, &inner)) {
+			*ret_folded = g_steal_pointer(&folded);
 			return true;
+		}
 		if (!g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
 			g_propagate_error(error, g_steal_pointer(&inner));
 			return false;
 		}
-		if (!is_taken(store, uuid, &taken, error))
+		if (!is_taken(store, new->uuid, &taken, error))
 			return false;
 		if (taken)
-			return pom_fail(error, POM_ERR_CONFLICT, "there is already a command with CommandUUID %s", uuid);
-		/* Else the device began a new epoch at this moment: look again. */
+			return pom_fail(error, POM_ERR_CONFLICT, "there is already a command with CommandUUID %s", new->uuid);
+		/* Else the device began a new epoch at this moment, or an identical one was queued: look again. */
 	}
-	return pom_fail(error, POM_ERR_BUSY, "enrollment %s is changing too fast: try again", enrollment_id);
+	return pom_fail(error, POM_ERR_BUSY, "enrollment %s is changing too fast: try again", new->enrollment_id);
 }
 
-bool store_command_get(struct store *store, const char *uuid, struct command_row *ret, GBytes **ret_result, store_load **ret_load, GError **error)
+bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, const char *note, int64_t now_ms, GError **error)
+{
+	char *folded = NULL;
+
+	return store_command_queue(store, &(struct command_new){.enrollment_id = enrollment_id, .uuid = uuid, .command = command, .note = note, .now_ms = now_ms}, &folded, error);
+}
+
+bool store_command_get(struct store *store, const char *uuid, struct command_row *ret, struct command_stored *ret_stored, store_load **ret_load, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 	const void *data;
@@ -249,33 +463,37 @@ bool store_command_get(struct store *store, const char *uuid, struct command_row
 
 	db_batch_add(batch, Q_COMMAND_FIND, db_text(uuid));
 	db_batch_add(batch, Q_COMMAND_DONE_FIND, db_text(uuid));
+	db_batch_add(batch, Q_COMMAND_BODY, db_text(uuid));
 	if (!store_run(store, batch, error))
 		return false;
-	*ret_result = NULL;
+	*ret_stored = (struct command_stored){0};
 	if (db_rows(batch, 1)) {
-		*ret = (struct command_row){
-			.uuid = uuid, .enrollment_id = db_get_text(batch, 1, 0, 0), .request_type = db_get_text(batch, 1, 0, 1), .created_ms = db_get_int(batch, 1, 0, 2),
-			.finished_ms = db_get_int(batch, 1, 0, 3), .status = db_get_text(batch, 1, 0, 4), .epoch = db_get_int(batch, 1, 0, 5),
-		};
-		data = db_get_blob(batch, 1, 0, 7, &len);
+		*ret = done_row(batch, 1);
+		ret_stored->is_result_sealed = db_get_int(batch, 1, 0, 7);
+		data = db_get_blob(batch, 1, 0, 8, &len);
 		if (data)
-			*ret_result = db_get_int(batch, 1, 0, 6) ? unpack(data, len) : g_bytes_new(data, len);
+			ret_stored->result = db_get_int(batch, 1, 0, 6) ? unpack(data, len) : g_bytes_new(data, len);
 	} else if (db_rows(batch, 0)) {
-		read_pending(batch, 0, uuid, ret);
+		*ret = found_row(store, batch, 0);
+		ret_stored->body = db_get_bytes(batch, 2, 0, 0);
+		ret_stored->is_body_sealed = db_get_int(batch, 2, 0, 1);
 	} else {
 		return pom_fail(error, POM_ERR_NOT_FOUND, "there is no command %s", uuid);
 	}
+	ret->uuid = uuid;
 	*ret_load = g_steal_pointer(&batch);
 	return true;
 }
 
+void command_stored_clear(struct command_stored *stored)
+{
+	g_clear_pointer(&stored->body, g_bytes_unref);
+	g_clear_pointer(&stored->result, g_bytes_unref);
+}
+
 static void take_pending(const struct db_batch *batch, size_t row, void *out)
 {
-	*(struct command_row *)out = (struct command_row){
-		.seq = db_get_text(batch, 0, row, 0), .uuid = db_get_text(batch, 0, row, 1), .epoch = db_get_int(batch, 0, row, 2),
-		.request_type = db_get_text(batch, 0, row, 3), .created_ms = db_get_int(batch, 0, row, 4), .not_now_ms = db_get_int(batch, 0, row, 5),
-		.n_not_now = db_get_int(batch, 0, row, 6),
-	};
+	*(struct command_row *)out = pending_row(batch, 0, row, 0);
 }
 
 static void take_done(const struct db_batch *batch, size_t row, void *out)
@@ -283,14 +501,48 @@ static void take_done(const struct db_batch *batch, size_t row, void *out)
 	*(struct command_row *)out = (struct command_row){
 		.seq = db_get_text(batch, 0, row, 0), .uuid = db_get_text(batch, 0, row, 1), .epoch = db_get_int(batch, 0, row, 2),
 		.request_type = db_get_text(batch, 0, row, 3), .created_ms = db_get_int(batch, 0, row, 4), .finished_ms = db_get_int(batch, 0, row, 5),
-		.status = db_get_text(batch, 0, row, 6),
+		.status = db_get_text(batch, 0, row, 6), .delivered_ms = db_get_int(batch, 0, row, 7), .n_delivered = db_get_int(batch, 0, row, 8), .n_not_now = db_get_int(batch, 0, row, 9),
 	};
 }
 
 GArray *store_command_list(struct store *store, const char *enrollment_id, bool done, const char *after, int64_t limit, store_load **ret_load, GError **error)
 {
 	struct db_batch *batch = db_batch_new(NULL);
+	GArray *rows;
 
 	db_batch_add(batch, done ? Q_COMMAND_DONE_LIST : Q_COMMAND_LIST, db_text(enrollment_id), db_text(after), db_int(limit));
-	return store_list(store, batch, sizeof(struct command_row), done ? take_done : take_pending, ret_load, error);
+	rows = store_list(store, batch, sizeof(struct command_row), done ? take_done : take_pending, ret_load, error);
+	for (guint i = 0; rows && i < rows->len; i++)
+		learn_delivered(store, &g_array_index(rows, struct command_row, i));
+	return rows;
+}
+
+bool store_command_push_at(struct store *store, const char *enrollment_id, int64_t *ret_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_COMMAND_PUSH_AT, db_text(enrollment_id));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_ms = db_get_int(batch, 0, 0, 0);
+	return true;
+}
+
+bool store_unlock_token_get(struct store *store, const char *enrollment_id, int64_t epoch, GBytes **ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_EPOCH_UNLOCK_GET, db_text(enrollment_id), db_int(epoch));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret = db_get_bytes(batch, 0, 0, 0);
+	return true;
+}
+
+bool store_unlock_token_set(struct store *store, const char *enrollment_id, int64_t epoch, GBytes *sealed, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
+
+	db_batch_add(batch, Q_EPOCH_UNLOCK_SET, db_text(enrollment_id), db_int(epoch), db_bytes(sealed));
+	return store_run(store, batch, error);
 }

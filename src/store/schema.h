@@ -174,7 +174,23 @@
 #define STORE_SCHEMA_3(TEXT, INT, BLOB, END) STORE_SCHEMA_3_OTA(TEXT, INT, BLOB, END) STORE_SCHEMA_3_LIBRARY(TEXT, INT, BLOB, END)
 
 /* The queue and what is asked about commands. */
-#define STORE_SCHEMA_4_COMMAND(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_4_COMMAND(TEXT, INT, BLOB, END) \
+	/* expires_at: never delivered from then on; 0: never. fold: HMAC of what is asked, by which identical commands are found. delivered_at, n_delivered: last and how often. is_out: the device has it
+	 * and has not said anything yet. sealed: body is an envelope. */ \
+	"ALTER TABLE command ADD COLUMN expires_at " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE command ADD COLUMN fold " BLOB ";" \
+	"ALTER TABLE command ADD COLUMN delivered_at " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE command ADD COLUMN n_delivered " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE command ADD COLUMN is_out " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE command ADD COLUMN sealed " INT " NOT NULL DEFAULT 0;" \
+	"CREATE INDEX command_expires ON command (expires_at) WHERE expires_at > 0;" \
+	/* status also: Expired. sealed: result is an envelope. */ \
+	"ALTER TABLE command_done ADD COLUMN delivered_at " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE command_done ADD COLUMN n_delivered " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE command_done ADD COLUMN n_not_now " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE command_done ADD COLUMN sealed " INT " NOT NULL DEFAULT 0;" \
+	/* Whoever has the token may read secrets in commands and answers. */ \
+	"ALTER TABLE api_token ADD COLUMN secrets " INT " NOT NULL DEFAULT 0;"
 
 /* Orders to many devices, queries, the end of enrollments, inventory. */
 #define STORE_SCHEMA_4_FLEET(TEXT, INT, BLOB, END) ""

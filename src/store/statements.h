@@ -72,9 +72,9 @@
 	X(ANCHOR_SET, "tii", "", ANY, WRITE, "UPDATE epoch SET anchor = $3 WHERE enrollment_id = $1 AND epoch = $2 AND anchor < $3") \
 	X(ANCHOR_REFUSED, "ti", "i", ANY, READ, "SELECT count(*) FROM event WHERE enrollment_id = $1 AND kind = 'AnchorRefused' AND at > $2") \
 	X(ENROLLMENTS_LIVE, "", "i", ANY, READ, "SELECT count(*) FROM enrollment WHERE state = 1") \
-	X(TOKEN_ADD, "ttbi", "", ONE, WRITE, "INSERT INTO api_token (id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, 0)") \
-	X(TOKEN_LIST, "", "ttii", ANY, READ, "SELECT id, name, created_at, revoked_at FROM api_token ORDER BY id") \
-	X(TOKEN_FIND, "b", "tt", ANY, READ, "SELECT id, name FROM api_token WHERE hash = $1 AND revoked_at = 0") \
+	X(TOKEN_ADD, "ttbii", "", ONE, WRITE, "INSERT INTO api_token (id, name, hash, created_at, revoked_at, secrets) VALUES ($1, $2, $3, $4, 0, $5)") \
+	X(TOKEN_LIST, "", "ttiii", ANY, READ, "SELECT id, name, created_at, revoked_at, secrets FROM api_token ORDER BY id") \
+	X(TOKEN_FIND, "b", "tti", ANY, READ, "SELECT id, name, secrets FROM api_token WHERE hash = $1 AND revoked_at = 0") \
 	X(TOKEN_REVOKE, "ti", "t", ANY, WRITE, "UPDATE api_token SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 RETURNING name") \
 	/* push certificates */ \
 	X(PUSH_CERT_LIST, "", "tbbiiii", ANY, READ, \
@@ -178,7 +178,6 @@
 	  " AND (c.not_before + (c.not_after - c.not_before) / 3 * 2 <= $1 OR c.generation_id IN (SELECT g.id FROM ca_generation g WHERE g.state = 'retiring'))" \
 	  " AND NOT EXISTS (SELECT 1 FROM command m WHERE m.enrollment_id = e.id AND m.epoch = e.active_epoch AND m.note = 'renewal') ORDER BY c.not_after LIMIT $3") \
 	X(RENEWAL_MARK, "tii", "", ANY, WRITE, "UPDATE epoch SET renewal_at = $3 WHERE enrollment_id = $1 AND epoch = $2") \
-	X(COMMAND_NOTED, "tit", "i", ANY, READ, "SELECT count(*) FROM command WHERE enrollment_id = $1 AND epoch = $2 AND note = $3") \
 	/* Facts for a profile that renews an identity. */ \
 	X(RENEWAL_FACTS, "ti", "tttttit", ANY, READ, \
 	  "SELECT p.topic, p.link_id, l.served, c.subject, c.record, c.not_after, c.profile FROM epoch p LEFT JOIN link l ON l.id = p.link_id" \
@@ -299,45 +298,6 @@
 	X(EVENT_LIST, "tti", "tittii", ANY, READ, \
 	  "SELECT id, at, kind, detail, n, last_at FROM event WHERE (enrollment_id = $1 OR enrollment_id IN (SELECT p.link_id FROM epoch p WHERE p.enrollment_id = $1 AND p.link_id IS NOT NULL))" \
 	  " AND id > $2 ORDER BY id LIMIT $3") \
-	/* commands */ \
-	X(COMMAND_NEXT, "tiit", "tbtit", ANY, READ, \
-	  "SELECT uuid, body, request_type, n_not_now, note FROM command WHERE enrollment_id = $1 AND epoch = $2 AND (not_now_at = 0 OR $3 = 1) AND uuid <> $4 ORDER BY seq LIMIT 1") \
-	/* The same, of the commands with this note alone. */ \
-	X(COMMAND_NEXT_NOTED, "titt", "tbtit", ANY, READ, \
-	  "SELECT uuid, body, request_type, n_not_now, note FROM command WHERE enrollment_id = $1 AND epoch = $2 AND note = $3 AND uuid <> $4 ORDER BY seq LIMIT 1") \
-	X(COMMAND_FIND, "t", "tittiit", ANY, READ, "SELECT enrollment_id, epoch, seq, request_type, created_at, n_not_now, note FROM command WHERE uuid = $1") \
-	X(COMMAND_DONE_FIND, "t", "ttiitiib", ANY, READ, \
-	  "SELECT enrollment_id, request_type, created_at, finished_at, status, epoch, packed, result FROM command_done WHERE uuid = $1") \
-	/* Only into the epoch that takes commands now, and never with the UUID of a finished command: its result could not be kept. */ \
-	X(COMMAND_ADD, "tttitbit", "", ONE, WRITE, \
-	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now, note)" \
-	  " SELECT e.id, $2, $3, $4, $5, $6, $7, 0, 0, $8 FROM enrollment e" \
-	  " WHERE e.id = $1 AND CASE e.active_epoch WHEN 0 THEN e.pending_epoch ELSE e.active_epoch END = $4" \
-	  " AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3)") \
-	X(COMMAND_REMOVE, "tt", "", ANY, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND seq = $2") \
-	X(COMMAND_TAKE, "tt", "", ONE, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND seq = $2") \
-	X(COMMAND_DEFER, "tti", "", ANY, WRITE, "UPDATE command SET not_now_at = $3, n_not_now = n_not_now + 1 WHERE enrollment_id = $1 AND seq = $2") \
-	X(COMMAND_FINISH, "tttitiitib", "", ANY, WRITE, \
-	  "INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed, result)" \
-	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (enrollment_id, uuid) DO NOTHING") \
-	X(COMMAND_CLEAR_DONE, "tii", "", ANY, WRITE, \
-	  "INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed)" \
-	  " SELECT enrollment_id, uuid, seq, epoch, request_type, created_at, $3, 'Cleared', 0 FROM command WHERE enrollment_id = $1 AND epoch = $2") \
-	X(COMMAND_CLEAR, "ti", "", ANY, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND epoch = $2") \
-	/* The same for the user channels of a device: they live in its epoch. */ \
-	X(COMMAND_CLEAR_USERS_DONE, "tii", "", ANY, WRITE, \
-	  "INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed)" \
-	  " SELECT c.enrollment_id, c.uuid, c.seq, c.epoch, c.request_type, c.created_at, $3, 'Cleared', 0 FROM command c JOIN enrollment e ON e.id = c.enrollment_id" \
-	  " WHERE e.parent_id = $1 AND c.epoch = $2") \
-	X(COMMAND_CLEAR_USERS, "ti", "", ANY, WRITE, \
-	  "DELETE FROM command WHERE epoch = $2 AND enrollment_id IN (SELECT e.id FROM enrollment e WHERE e.parent_id = $1)") \
-	X(COMMAND_TARGET, "t", "tiiiiib", ANY, READ, \
-	  "SELECT e.id, e.kind, e.state, e.active_epoch, e.pending_epoch, p.push_dead_at, p.push_token FROM enrollment e" \
-	  " LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.id = $1") \
-	X(COMMAND_LIST, "tti", "ttitiii", ANY, READ, \
-	  "SELECT seq, uuid, epoch, request_type, created_at, not_now_at, n_not_now FROM command WHERE enrollment_id = $1 AND seq > $2 ORDER BY seq LIMIT $3") \
-	X(COMMAND_DONE_LIST, "tti", "ttitiit", ANY, READ, \
-	  "SELECT seq, uuid, epoch, request_type, created_at, finished_at, status FROM command_done WHERE enrollment_id = $1 AND uuid > $2 ORDER BY uuid LIMIT $3") \
 	/* admin */ \
 	X(ENROLLMENT_LIST, "ti", ENROLLMENT_TYPES, ANY, READ, "SELECT " ENROLLMENT_COLUMNS " FROM enrollment WHERE id > $1 ORDER BY id LIMIT $2") \
 	X(ENROLLMENT_GET, "t", ENROLLMENT_TYPES, ANY, READ, "SELECT " ENROLLMENT_COLUMNS " FROM enrollment WHERE id = $1") \

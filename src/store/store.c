@@ -27,6 +27,8 @@ struct store *store_open(const char *url, const struct pom_clock *clock, const s
 	store->random = random;
 	pthread_mutex_init(&store->seen_lock, NULL);
 	store->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	pthread_mutex_init(&store->delivered_lock, NULL);
+	store->delivered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, store_delivery_free);
 	return store;
 }
 
@@ -37,6 +39,8 @@ void store_close(struct store *store)
 	db_close(store->db);
 	g_hash_table_unref(store->seen);
 	pthread_mutex_destroy(&store->seen_lock);
+	g_hash_table_unref(store->delivered);
+	pthread_mutex_destroy(&store->delivered_lock);
 	g_free(store);
 }
 
@@ -196,15 +200,16 @@ bool store_authority_add(struct store *store, const struct authority_row *row, b
 	return store_run(store, batch, error);
 }
 
-bool store_token_add(struct store *store, const char *id, const char *name, const uint8_t hash[32], int64_t now_ms, GError **error)
+bool store_token_add(struct store *store, const char *id, const char *name, const uint8_t hash[32], bool secrets, int64_t now_ms, const struct audit_entry *audit, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	db_batch_add(batch, Q_TOKEN_ADD, db_text(id), db_text(name), db_blob(hash, 32), db_int(now_ms));
+	db_batch_add(batch, Q_TOKEN_ADD, db_text(id), db_text(name), db_blob(hash, 32), db_int(now_ms), db_int(secrets));
+	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);
 }
 
-bool store_token_find(struct store *store, const uint8_t hash[32], char **ret_name, GError **error)
+bool store_token_find(struct store *store, const uint8_t hash[32], char **ret_name, bool *ret_secrets, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
@@ -212,6 +217,7 @@ bool store_token_find(struct store *store, const uint8_t hash[32], char **ret_na
 	if (!store_run(store, batch, error))
 		return false;
 	*ret_name = g_strdup(db_get_text(batch, 0, 0, 1));
+	*ret_secrets = db_get_int(batch, 0, 0, 2);
 	return true;
 }
 
@@ -228,7 +234,7 @@ bool store_token_revoke(struct store *store, const char *id, int64_t now_ms, boo
 
 static void take_token(const struct db_batch *batch, size_t row, void *out)
 {
-	*(struct token_row *)out = (struct token_row){db_get_text(batch, 0, row, 0), db_get_text(batch, 0, row, 1), db_get_int(batch, 0, row, 2), db_get_int(batch, 0, row, 3)};
+	*(struct token_row *)out = (struct token_row){db_get_text(batch, 0, row, 0), db_get_text(batch, 0, row, 1), db_get_int(batch, 0, row, 2), db_get_int(batch, 0, row, 3), db_get_int(batch, 0, row, 4)};
 }
 
 GArray *store_token_list(struct store *store, store_load **ret_load, GError **error)

@@ -84,11 +84,12 @@ GArray *store_audit_list(struct store *store, const char *object, int64_t after,
 /* The chain before BEFORE, newest first. */
 GArray *store_audit_before(struct store *store, int64_t before, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-bool store_token_add(struct store *store, const char *id, const char *name, const uint8_t hash[32], int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The token's id and name (transfer full) when the hash is that of a live one; NULL name: none. False: error. */
-bool store_token_find(struct store *store, const uint8_t hash[32], char **ret_name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* SECRETS: who has the token may read secrets in commands and answers. */
+bool store_token_add(struct store *store, const char *id, const char *name, const uint8_t hash[32], bool secrets, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The token's name (transfer full) and right when the hash is that of a live one; NULL name: none. False: error. */
+bool store_token_find(struct store *store, const uint8_t hash[32], char **ret_name, bool *ret_secrets, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_token_revoke(struct store *store, const char *id, int64_t now_ms, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-struct token_row { const char *id, *name; int64_t created_ms, revoked_ms; };
+struct token_row { const char *id, *name; int64_t created_ms, revoked_ms; bool secrets; };
 GArray *store_token_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- push certificates ---- */
@@ -307,32 +308,72 @@ struct command_row {
 	const char *enrollment_id, *uuid, *seq, *request_type, *status; /* status NULL: still queued */
 	const char *note; /* what the server itself wants with it (core/renewal.h), NULL: a person's */
 	int64_t epoch, created_ms, finished_ms, not_now_ms, n_not_now;
+	int64_t expires_ms, delivered_ms, n_delivered; /* expires_ms 0: never; delivered_ms: last */
+	bool is_out;      /* the device has it and has said nothing of it yet */
 };
 /* What a report needs besides: where its command is, and the next one. */
 struct report_load {
 	struct checkin_facts facts; /* who, as for check-ins */
 	enum command_where where;
-	struct command_row command; /* when where is COMMAND_PENDING */
+	struct command_row command; /* unless where is COMMAND_NOWHERE */
 	store_load *load, *command_load;
 };
 bool store_report_load(struct store *store, const uint8_t cert_sha256[32], const struct report *report, struct report_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void report_load_clear(struct report_load *load);
-/* The next command of a channel in its epoch, but the one named EXCEPT (may be NULL): the plist to send; body NULL: none. ONLY_NOTE (may be NULL): of
- * those with this note. transfer full. */
-struct command_next { GBytes *body; char *uuid, *note; };
+/* The next command of a channel in its epoch that has not expired; body NULL: none. transfer full. */
+struct command_ask {
+	const char *enrollment_id;
+	int64_t epoch, now_ms;
+	bool with_deferred;
+	const char *except;    /* UUID of one that is not meant; NULL */
+	const char *only_note; /* of those with this note; NULL: any */
+};
+struct command_next {
+	GBytes *body; /* the plist to send, or with IS_SEALED its envelope "command/<uuid>/body" */
+	char *uuid, *seq, *note;
+	int64_t n_delivered;
+	bool is_sealed;
+};
 void command_next_clear(struct command_next *next);
-bool store_command_next(struct store *store, const char *enrollment_id, int64_t epoch, bool with_deferred, const char *except, const char *only_note, struct command_next *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Ends a pending command with its result (the whole report, XML). */
-bool store_command_finish(struct store *store, const struct command_row *command, const char *status, const void *result, size_t len, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_command_next(struct store *store, const struct command_ask *ask, struct command_next *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Notes that the device gets it now: kept in memory, written with what the device says of it or by store_flush_delivered. Never blocks on the database. */
+void store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms);
+bool store_flush_delivered(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Ends a pending command with its result, or gives one that was given up (expired, canceled) its late result. DATA: the whole report, XML, or with IS_SEALED its envelope "command_done/<uuid>/result";
+ * NULL: none. */
+struct command_result { const char *status; GBytes *data; bool is_sealed; };
+bool store_command_finish(struct store *store, const struct command_row *command, const struct command_result *result, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_command_defer(struct store *store, const struct command_row *command, int64_t now_ms, int64_t push_again_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Ends a pending command without a report ("Canceled"). POM_ERR_NOT_FOUND, POM_ERR_CONFLICT when it is finished already. */
 bool store_command_cancel(struct store *store, const char *uuid, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Queues a command for an enrollment and asks for a push, in one transaction. POM_ERR_NOT_FOUND, POM_ERR_CONFLICT (ended; UUID taken). */
+/* Ends at most LIMIT of those that have expired ("Expired"), each with a line in the timeline; *RET_N how many were seen: LIMIT means that there may be more. */
+bool store_command_expire(struct store *store, int64_t now_ms, int64_t limit, size_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A command for an enrollment. */
+enum { COMMAND_FOLD_LEN = 32 };
+struct command_new {
+	const char *enrollment_id, *uuid, *note; /* note NULL: a person's */
+	const struct command *command;           /* with IS_SEALED its body is the envelope "command/<uuid>/body" */
+	bool is_sealed, may_fold;
+	int64_t expires_ms;                      /* 0: never */
+	const uint8_t *fold;                     /* COMMAND_FOLD_LEN bytes that identical commands have in common; NULL: nobody folds with it */
+	int64_t now_ms;
+};
+/* Queues it and asks for a push, in one transaction. With may_fold, *RET_FOLDED (NULL before) is the UUID of an identical one that waits and that the device does not have, transfer full, if there is
+ * one; then nothing is queued. POM_ERR_NOT_FOUND, POM_ERR_CONFLICT (ended; UUID taken). */
+bool store_command_queue(struct store *store, const struct command_new *new, char **ret_folded, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same for the plain case. */
 bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, const char *note, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* One command by UUID, pending or done; *RET_RESULT the XML of the report, transfer full, or NULL. POM_ERR_NOT_FOUND. */
-bool store_command_get(struct store *store, const char *uuid, struct command_row *ret, GBytes **ret_result, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* One command by UUID, pending or done, with what was asked (pending) or the report (done), NULL: none; envelopes as above. POM_ERR_NOT_FOUND. */
+struct command_stored { GBytes *body, *result; bool is_body_sealed, is_result_sealed; };
+void command_stored_clear(struct command_stored *stored);
+bool store_command_get(struct store *store, const char *uuid, struct command_row *ret, struct command_stored *ret_stored, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Pending ones, or done ones, of an enrollment: array of struct command_row. AFTER: seq (pending) or uuid (done) of the last seen, "". */
 GArray *store_command_list(struct store *store, const char *enrollment_id, bool done, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* When a channel is pushed next; 0: no push waits. */
+bool store_command_push_at(struct store *store, const char *enrollment_id, int64_t *ret_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The unlock token of exactly this epoch, the envelope "epoch/<enrollment id>.<epoch>/unlock_token"; *RET NULL when there is none. */
+bool store_unlock_token_get(struct store *store, const char *enrollment_id, int64_t epoch, GBytes **ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_unlock_token_set(struct store *store, const char *enrollment_id, int64_t epoch, GBytes *sealed, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- push ---- */
 struct push_row {

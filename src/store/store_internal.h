@@ -12,8 +12,12 @@ struct store {
 	const struct pom_random *random;
 	pthread_mutex_t seen_lock;
 	GHashTable *seen; /* enrollment id → int64_t *, newest time */
+	pthread_mutex_t delivered_lock;
+	GHashTable *delivered; /* CommandUUID → what of its delivery is not written yet */
 };
 
+/* Of the table of deliveries. */
+void store_delivery_free(void *delivery);
 /* Adds one timeline line to a batch; the oldest beyond 500 go. */
 void store_batch_event(struct store *store, struct db_batch *batch, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms);
 /* The same for what may happen again and again: one line that counts, as long as the last time is not older than EVENT_AGAIN_MS. It says the same DETAIL again; with ANY_DETAIL the newest detail

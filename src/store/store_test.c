@@ -126,7 +126,7 @@ static char *next_uuid(struct fixture *f, const char *id, int64_t epoch, bool de
 	struct command_next next = {0};
 	char *uuid;
 
-	g_assert_true(store_command_next(f->store, id, epoch, deferred, except, NULL, &next, NULL));
+	g_assert_true(store_command_next(f->store, &(struct command_ask){.enrollment_id = id, .epoch = epoch, .now_ms = now, .with_deferred = deferred, .except = except}, &next, NULL));
 	uuid = g_strdup(next.uuid);
 	command_next_clear(&next);
 	return uuid;
@@ -368,9 +368,10 @@ static void test_epochs(struct fixture *f, gconstpointer data)
 	g_assert_true(store_bootstrap_token_get(f->store, id, 3, &token, NULL));
 	g_assert_null(token);
 	struct command_row row;
-	GBytes *result;
+	struct command_stored stored;
 	g_autoptr(store_load) load = NULL;
-	g_assert_true(store_command_get(f->store, "cmd-old", &row, &result, &load, NULL));
+	g_assert_true(store_command_get(f->store, "cmd-old", &row, &stored, &load, NULL));
+	command_stored_clear(&stored);
 	g_assert_cmpstr(row.status, ==, "Cleared");
 	struct enrollment_row e;
 	g_autoptr(store_load) e_load = NULL;
@@ -415,10 +416,11 @@ static void test_users(struct fixture *f, gconstpointer data)
 static char *status_of(struct fixture *f, const char *uuid)
 {
 	struct command_row row;
-	g_autoptr(GBytes) result = NULL;
+	struct command_stored stored;
 	g_autoptr(store_load) load = NULL;
 
-	g_assert_true(store_command_get(f->store, uuid, &row, &result, &load, NULL));
+	g_assert_true(store_command_get(f->store, uuid, &row, &stored, &load, NULL));
+	command_stored_clear(&stored);
 	return g_strdup(row.status);
 }
 
@@ -669,10 +671,10 @@ static void test_events_again(struct fixture *f, gconstpointer data)
 static struct command_row find(struct fixture *f, const char *uuid, store_load **load)
 {
 	struct command_row row;
-	GBytes *result = NULL;
+	struct command_stored stored;
 
-	g_assert_true(store_command_get(f->store, uuid, &row, &result, load, NULL));
-	g_clear_pointer(&result, g_bytes_unref);
+	g_assert_true(store_command_get(f->store, uuid, &row, &stored, load, NULL));
+	command_stored_clear(&stored);
 	return row;
 }
 
@@ -682,7 +684,7 @@ static void test_queue(struct fixture *f, gconstpointer data)
 	char id[40];
 	g_autoptr(GError) error = NULL;
 	g_autoptr(store_load) l1 = NULL, l2 = NULL, l3 = NULL;
-	g_autoptr(GBytes) result = NULL;
+	struct command_stored stored;
 	struct command_row row;
 
 	enroll(f, "L1", "01", "U1", id);
@@ -705,11 +707,13 @@ static void test_queue(struct fixture *f, gconstpointer data)
 	/* A result, large enough to be packed, comes back as it was; twice is once. */
 	memset(large, 'r', sizeof(large) - 1);
 	row = find(f, "c2", &l2);
+	g_autoptr(GBytes) report = g_bytes_new_static(large, sizeof(large) - 1);
 	for (int i = 0; i < 2; i++)
-		g_assert_true(store_command_finish(f->store, &row, i ? "Error" : "Acknowledged", large, sizeof(large) - 1, now, NULL));
-	g_assert_true(store_command_get(f->store, "c2", &row, &result, &l3, NULL));
+		g_assert_true(store_command_finish(f->store, &row, &(struct command_result){i ? "Error" : "Acknowledged", report, false}, now, NULL));
+	g_assert_true(store_command_get(f->store, "c2", &row, &stored, &l3, NULL));
 	g_assert_cmpstr(row.status, ==, "Acknowledged");
-	g_assert_cmpmem(g_bytes_get_data(result, NULL), g_bytes_get_size(result), large, sizeof(large) - 1);
+	g_assert_true(g_bytes_equal(stored.result, report));
+	command_stored_clear(&stored);
 	g_assert_true(store_command_cancel(f->store, "c3", now, NULL));
 	g_clear_error(&error);
 	g_assert_false(store_command_cancel(f->store, "c2", now, &error));
@@ -775,18 +779,19 @@ static void test_tokens(struct fixture *f, gconstpointer data)
 {
 	uint8_t hash[32];
 	char *name = NULL;
-	bool found;
+	bool found, secrets = false;
 
 	hash_of('t', hash);
-	g_assert_true(store_token_add(f->store, "T1", "name", hash, now, NULL));
-	g_assert_true(store_token_find(f->store, hash, &name, NULL));
+	g_assert_true(store_token_add(f->store, "T1", "name", hash, true, now, NULL, NULL));
+	g_assert_true(store_token_find(f->store, hash, &name, &secrets, NULL));
 	g_assert_cmpstr(name, ==, "name");
+	g_assert_true(secrets);
 	g_free(name);
 	g_assert_true(store_token_revoke(f->store, "T1", now, &found, NULL));
 	g_assert_true(found);
 	g_assert_true(store_token_revoke(f->store, "T1", now, &found, NULL));
 	g_assert_false(found);
-	g_assert_true(store_token_find(f->store, hash, &name, NULL));
+	g_assert_true(store_token_find(f->store, hash, &name, &secrets, NULL));
 	g_assert_null(name);
 }
 

@@ -158,7 +158,7 @@ def the_queue():
         equal(d.report(a, "Error"), (200, b""), "the same result again")
         equal(s.cli("command", "show", a)["status"], "Acknowledged", "the first result stands")
         shown = s.cli("command", "show", b)
-        equal((shown["status"], shown["error_chain"][0]["ErrorCode"]), ("Error", 12021))
+        equal((shown["status"], shown["error_chain"][0]["code"]), ("Error", 12021))
         equal(d.report("unknown-uuid"), (200, b""), "an unknown command is accepted")
         expect("report for an unknown command" in s.logs(), "and logged")
         other = s.enroll()
