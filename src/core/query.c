@@ -6,7 +6,7 @@
 #include "core/command_table.h"
 
 enum value_type { TYPE_ANY, TYPE_TEXT, TYPE_BOOLEAN, TYPE_NUMBER, TYPE_VERSION };
-enum field { ID, UDID, SERIAL, NAME, OWNER, USER, KIND, PLATFORM, FAMILY, IDENTIFIER, MODEL_NAME, MODEL_NUMBER, OS_VERSION, OS_BUILD, SUPERVISED, SHARED, ENROLLED_DAYS, SEEN_DAYS, FACT, ATTRIBUTE };
+enum field { ID, UDID, SERIAL, NAME, OWNER, KIND, PLATFORM, FAMILY, IDENTIFIER, MODEL_NAME, MODEL_NUMBER, OS_VERSION, OS_BUILD, SUPERVISED, SHARED, ENROLLED_DAYS, SEEN_DAYS, FACT, ATTRIBUTE };
 
 /* What the device told last stands before what it said when it enrolled. */
 static const struct field_row { struct query_name head; enum value_type type; const char *fact; bool by_clock; } fields[] = {
@@ -15,8 +15,7 @@ static const struct field_row { struct query_name head; enum value_type type; co
 	[SERIAL] = {{"serial", "serial number"}, TYPE_TEXT, "SerialNumber"},
 	[NAME] = {{"name", "name of the device"}, TYPE_TEXT, "DeviceName"},
 	[OWNER] = {{"owner", "the user that its enrollment link was made for"}, TYPE_TEXT},
-	[USER] = {{"user", "short name of the user, on a user channel"}, TYPE_TEXT},
-	[KIND] = {{"kind", "kind of enrollment: device, user, shared-ipad, …"}, TYPE_TEXT},
+	[KIND] = {{"kind", "kind of enrollment, as device show tells it"}, TYPE_TEXT},
 	[PLATFORM] = {{"platform", "iOS (of iPads too), macOS, tvOS, visionOS, watchOS"}, TYPE_TEXT},
 	[FAMILY] = {{"model.family", "iPhone, iPad, iPod, Mac, AppleTV, Watch, Vision"}, TYPE_TEXT},
 	[IDENTIFIER] = {{"model.identifier", "ProductName: \"iPad13,4\""}, TYPE_TEXT, "ProductName"},
@@ -585,8 +584,6 @@ static const char *enrollment_text(const struct query_device *d, enum field fiel
 		return d->name;
 	case OWNER:
 		return d->owner;
-	case USER:
-		return d->user;
 	case KIND:
 		return d->kind;
 	case PLATFORM:

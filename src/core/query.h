@@ -32,7 +32,7 @@ const char *query_clock_name(const struct query *query);
 
 /* A device as it is asked about. Texts may be NULL: not known. FACT gives the JSON of a fact, ATTRIBUTE the text of an attribute, both borrowed; NULL: there is none. */
 struct query_device {
-	const char *id, *udid, *serial, *name, *owner, *user, *kind, *product_name, *model, *model_name, *os_version, *build_version;
+	const char *id, *udid, *serial, *name, *owner, *kind, *product_name, *model, *model_name, *os_version, *build_version;
 	int64_t enrolled_ms, last_seen_ms, now_ms;
 	const char *(*fact)(void *ctx, const char *name);
 	const char *(*attribute)(void *ctx, const char *name);

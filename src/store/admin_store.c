@@ -1,7 +1,7 @@
 /* What administrators read. */
 #include "store/store_internal.h"
 
-static void take_enrollment(const struct db_batch *batch, size_t row, void *out)
+void store_take_enrollment(const struct db_batch *batch, size_t row, void *out)
 {
 	unsigned c = 0;
 #define T db_get_text(batch, 0, row, c++)
@@ -23,7 +23,7 @@ GArray *store_enrollment_list(struct store *store, const char *after, int64_t li
 	struct db_batch *batch = db_batch_new(NULL);
 
 	db_batch_add(batch, Q_ENROLLMENT_LIST, db_text(after), db_int(limit));
-	return store_list(store, batch, sizeof(struct enrollment_row), take_enrollment, ret_load, error);
+	return store_list(store, batch, sizeof(struct enrollment_row), store_take_enrollment, ret_load, error);
 }
 
 bool store_enrollment_get(struct store *store, const char *id, struct enrollment_row *ret, store_load **ret_load, GError **error)
@@ -38,7 +38,7 @@ bool store_enrollment_get(struct store *store, const char *id, struct enrollment
 			return false;
 		if (!db_rows(batch, 0))
 			continue;
-		take_enrollment(batch, 0, ret);
+		store_take_enrollment(batch, 0, ret);
 		*ret_load = g_steal_pointer(&batch);
 		return true;
 	}

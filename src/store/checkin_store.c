@@ -98,6 +98,7 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 	if (w->plan->ends_epoch)
 		add_end_epoch(store, batch, w, w->plan->ends_epoch, "authenticated again", certificate->serial);
 	if (w->plan->ends_at_once) {
+		store_batch_query_device(store, batch, w->enrollment_id);
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
 		db_batch_add(batch, Q_LIB_STATE_END, db_text(w->enrollment_id), db_int(w->now_ms), db_text("the device began a new enrollment"));
 	}
@@ -136,6 +137,9 @@ static void add_activate(struct store *store, struct db_batch *batch, const stru
 		db_batch_add(batch, Q_ENROLLMENT_OWNER, db_text(w->enrollment_id), db_text(w->facts->certificate.link_id));
 	/* It may have been erased, restored, supervised since it told them. */
 	db_batch_add(batch, Q_FACT_FORGET, db_text(w->enrollment_id));
+	db_batch_add(batch, Q_FACT_LIST_FORGET, db_text(w->enrollment_id));
+	db_batch_add(batch, Q_INVENTORY_PUT, db_text(w->enrollment_id), db_int(0));
+	store_batch_query_device(store, batch, w->enrollment_id);
 	store_batch_library_device(store, batch, w->enrollment_id, w->now_ms);
 	store_batch_event(store, batch, w->enrollment_id, "Enrolled", NULL, w->now_ms);
 }
@@ -163,7 +167,9 @@ static void add_check_out(struct store *store, struct db_batch *batch, const str
 {
 	const struct enrollment_facts *device = &w->facts->device;
 
+	db_batch_add(batch, Q_END_ASKED_CERTIFICATES, db_text(w->enrollment_id), db_int(w->plan->ends_epoch), db_int(w->now_ms));
 	if (w->plan->ends_enrollment) {
+		store_batch_query_device(store, batch, w->enrollment_id);
 		db_batch_add(batch, Q_ENROLLMENT_END, db_text(w->enrollment_id), db_int(device->version), db_int(w->now_ms));
 		db_batch_add(batch, Q_ENROLLMENT_END_USERS, db_text(w->enrollment_id), db_int(0), db_int(w->now_ms));
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));

@@ -290,12 +290,17 @@ static void add_finish(struct db_batch *batch, const struct command_row *command
 	             db_int(command->delivered_ms), db_int(command->n_delivered), db_int(command->n_not_now));
 }
 
+void store_batch_finish(struct db_batch *batch, const struct command_row *command, const struct command_result *result, int64_t now_ms)
+{
+	add_finish(batch, command, result, now_ms);
+	db_batch_add(batch, Q_COMMAND_REMOVE, db_text(command->enrollment_id), db_text(command->seq));
+}
+
 bool store_command_finish(struct store *store, const struct command_row *command, const struct command_result *result, int64_t now_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(command->enrollment_id);
 
-	add_finish(batch, command, result, now_ms);
-	db_batch_add(batch, Q_COMMAND_REMOVE, db_text(command->enrollment_id), db_text(command->seq));
+	store_batch_finish(batch, command, result, now_ms);
 	/* A push was put off for it: when it was the last that waits, nobody needs that any more. */
 	if (command->n_not_now)
 		db_batch_add(batch, Q_COMMAND_PUSH_IDLE, db_text(command->enrollment_id), db_int(command->epoch), db_int(now_ms));

@@ -68,6 +68,7 @@ bool store_attribute_change(struct store *store, const char *enrollment_id, cons
 			db_batch_add(batch, Q_ATTRIBUTE_PUT, db_text(enrollment_id), db_text(changes[i].name), db_bytes(changes[i].sealed), db_int(now_ms));
 		else
 			db_batch_add(batch, Q_ATTRIBUTE_REMOVE, db_text(enrollment_id), db_text(changes[i].name));
+	store_batch_query_device(store, batch, enrollment_id);
 	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);
 }
@@ -300,7 +301,7 @@ bool store_group_add(struct store *store, const char *name, int64_t now_ms, cons
 
 static void take_group(const struct db_batch *b, size_t row, void *out)
 {
-	*(struct group_row *)out = (struct group_row){db_get_text(b, 0, row, 0), db_get_int(b, 0, row, 1), db_get_int(b, 0, row, 2)};
+	*(struct group_row *)out = (struct group_row){db_get_text(b, 0, row, 0), db_get_int(b, 0, row, 1), db_get_int(b, 0, row, 2), db_get_text(b, 0, row, 3)};
 }
 
 bool store_group_get(struct store *store, const char *name, struct group_row *ret, store_load **ret_load, GError **error)
@@ -380,7 +381,7 @@ bool store_member_change(struct store *store, const char *group, const char *con
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	db_batch_add(batch, Q_GROUP_HOLD, db_text(group));
+	db_batch_add(batch, Q_GROUP_HOLD_LIST, db_text(group));
 	for (size_t i = 0; add[i]; i++)
 		db_batch_add(batch, Q_MEMBER_ADD, db_text(group), db_text(add[i]), db_int(now_ms));
 	for (size_t i = 0; remove[i]; i++)

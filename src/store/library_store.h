@@ -56,7 +56,7 @@ bool store_assign(struct store *store, const char *profile, const char *kind, co
 bool store_unassign(struct store *store, const char *profile, const char *kind, const char *const *targets, int64_t now_ms, const struct audit_entry *audit, int64_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- groups ---- */
-struct group_row { const char *name; int64_t created_ms, n_members; };
+struct group_row { const char *name; int64_t created_ms, n_members; const char *query; }; /* query NULL: a list of devices */
 bool store_group_add(struct store *store, const char *name, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* POM_ERR_NOT_FOUND. */
 bool store_group_get(struct store *store, const char *name, struct group_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -193,7 +193,30 @@
 	"ALTER TABLE api_token ADD COLUMN secrets " INT " NOT NULL DEFAULT 0;"
 
 /* Orders to many devices, queries, the end of enrollments, inventory. */
-#define STORE_SCHEMA_4_FLEET(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_4_FLEET(TEXT, INT, BLOB, END) \
+	/* Lists that a device reported, as JSON: its apps, profiles, certificates … n_cut: entries that were left out, because there were too many. */ \
+	"CREATE TABLE fact_list (enrollment_id " TEXT " NOT NULL, name " TEXT " NOT NULL, value " TEXT " NOT NULL, n_items " INT " NOT NULL, n_cut " INT " NOT NULL," \
+	" learnt_at " INT " NOT NULL, PRIMARY KEY (enrollment_id, name)" END \
+	/* query: who is in the group (core/query.h); NULL: those that administrators put there. Its rows of group_member follow what is known of devices. */ \
+	"ALTER TABLE device_group ADD COLUMN query " TEXT ";" \
+	/* Devices whose membership in groups of queries is to be looked at: one, or all for one group, in order of id after after_id. */ \
+	"CREATE TABLE query_work (id " TEXT " NOT NULL PRIMARY KEY, group_name " TEXT ", enrollment_id " TEXT ", after_id " TEXT " NOT NULL" END \
+	/* A command for many devices. body: the inner dictionary, sealed as "fleet_order/<id>/body". target: kind devices, group, query, all; the group's name or the query.
+	 * state: sending, done, canceling, canceled. after_id: devices up to it have been looked at. */ \
+	"CREATE TABLE fleet_order (id " TEXT " NOT NULL PRIMARY KEY, request_type " TEXT " NOT NULL, body " BLOB " NOT NULL, unchecked " INT " NOT NULL, kind " TEXT " NOT NULL," \
+	" target " TEXT ", actor " TEXT " NOT NULL, state " TEXT " NOT NULL, after_id " TEXT " NOT NULL, n_planned " INT " NOT NULL, n_queued " INT " NOT NULL," \
+	" n_skipped " INT " NOT NULL, created_at " INT " NOT NULL, sent_at " INT " NOT NULL, ended_at " INT " NOT NULL" END \
+	"CREATE INDEX fleet_order_state ON fleet_order (state, id);" \
+	/* What became of an order on a device. command_uuid NULL: nothing yet, or skipped for the reason. */ \
+	"CREATE TABLE order_device (order_id " TEXT " NOT NULL, enrollment_id " TEXT " NOT NULL, command_uuid " TEXT ", reason " TEXT ", PRIMARY KEY (order_id, enrollment_id)" END \
+	"CREATE INDEX order_device_enrollment ON order_device (enrollment_id);" \
+	/* Devices that may not speak or enroll, by what they call themselves and by serial number. unenroll: they are told to un-enroll. */ \
+	"CREATE TABLE device_block (device_id " TEXT " NOT NULL PRIMARY KEY, serial " TEXT ", reason " TEXT ", unenroll " INT " NOT NULL, actor " TEXT " NOT NULL, created_at " INT " NOT NULL" END \
+	"CREATE INDEX device_block_serial ON device_block (serial);" \
+	/* When the server asks a device again what it is. */ \
+	"CREATE TABLE inventory (enrollment_id " TEXT " NOT NULL PRIMARY KEY, due_at " INT " NOT NULL" END \
+	"CREATE INDEX inventory_due ON inventory (due_at);" \
+	"INSERT INTO inventory (enrollment_id, due_at) SELECT e.id, 0 FROM enrollment e WHERE e.state = 1 AND e.user_part = '';"
 
 /* Check-in messages and the timeline. */
 #define STORE_SCHEMA_4_CHECKIN(TEXT, INT, BLOB, END) \

@@ -69,14 +69,15 @@
 	X(LIB_ASSIGNMENT_COUNT, "t", "ti", ANY, READ, "SELECT kind, count(*) FROM profile_assignment WHERE profile = $1 GROUP BY kind ORDER BY kind") \
 	/* groups */ \
 	X(GROUP_ADD, "ti", "", ONE, WRITE, "INSERT INTO device_group (name, created_at) VALUES ($1, $2)") \
-	X(GROUP_GET, "t", "tii", ANY, READ, "SELECT g.name, g.created_at, (SELECT count(*) FROM group_member m WHERE m.group_name = g.name) FROM device_group g WHERE g.name = $1") \
-	X(GROUP_LIST, "ti", "tii", ANY, READ, \
-	  "SELECT g.name, g.created_at, (SELECT count(*) FROM group_member m WHERE m.group_name = g.name) FROM device_group g WHERE g.name > $1 ORDER BY g.name LIMIT $2") \
+	X(GROUP_GET, "t", "tiit", ANY, READ, "SELECT g.name, g.created_at, (SELECT count(*) FROM group_member m WHERE m.group_name = g.name), g.query FROM device_group g WHERE g.name = $1") \
+	X(GROUP_LIST, "ti", "tiit", ANY, READ, \
+	  "SELECT g.name, g.created_at, (SELECT count(*) FROM group_member m WHERE m.group_name = g.name), g.query FROM device_group g WHERE g.name > $1 ORDER BY g.name LIMIT $2") \
 	X(GROUP_PROFILES, "t", "t", ANY, READ, "SELECT profile FROM profile_assignment WHERE kind = 'group' AND target = $1 ORDER BY profile") \
 	X(GROUP_REMOVE, "t", "t", ONE, WRITE, "DELETE FROM device_group WHERE name = $1 RETURNING name") \
 	X(GROUP_UNASSIGN, "t", "", ANY, WRITE, "DELETE FROM profile_assignment WHERE kind = 'group' AND target = $1") \
 	X(GROUP_EMPTY, "t", "", ANY, WRITE, "DELETE FROM group_member WHERE group_name = $1") \
-	/* One row expected: the group is there. */ \
+	/* One row expected: the group is there. Of a query it has no members to add or take. */ \
+	X(GROUP_HOLD_LIST, "t", "", ONE, WRITE, "UPDATE device_group SET created_at = created_at WHERE name = $1 AND query IS NULL") \
 	X(GROUP_HOLD, "t", "", ONE, WRITE, "UPDATE device_group SET created_at = created_at WHERE name = $1") \
 	X(MEMBER_ADD, "tti", "", ANY, WRITE, "INSERT INTO group_member (group_name, enrollment_id, added_at) VALUES ($1, $2, $3) ON CONFLICT (group_name, enrollment_id) DO NOTHING") \
 	X(MEMBER_REMOVE, "tt", "t", ANY, WRITE, "DELETE FROM group_member WHERE group_name = $1 AND enrollment_id = $2 RETURNING enrollment_id") \

@@ -2,8 +2,10 @@
 #pragma once
 
 #define PUSH_STATEMENTS(X) \
+	/* A blocked device is not woken: it would be refused. */ \
 	X(PUSH_ASK, "titi", "", ANY, WRITE, \
-	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at) VALUES ($1, $2, 0, $3, $4)" \
+	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at) SELECT $1, $2, 0, $3, $4" \
+	  " WHERE NOT EXISTS (SELECT 1 FROM enrollment b JOIN device_block k ON k.device_id = b.device_id WHERE b.id = $1)" \
 	  " ON CONFLICT (enrollment_id) DO UPDATE SET due_at = CASE WHEN push_outbox.due_at < excluded.due_at AND push_outbox.attempts = 0 THEN push_outbox.due_at ELSE excluded.due_at END," \
 	  " attempts = 0, generation = excluded.generation") \
 	/* Asks only when commands of the epoch wait; gives a row when it has asked. */ \

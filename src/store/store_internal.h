@@ -29,6 +29,10 @@ void store_batch_push(struct store *store, struct db_batch *batch, const char *e
 void store_batch_audit(struct store *store, struct db_batch *batch, const struct audit_entry *entry);
 /* Adds "look at this device's profiles again" to a batch, when any concern it. */
 void store_batch_library_device(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t now_ms);
+/* Adds "look at this device's membership in groups of queries again" to a batch, when there are any. */
+void store_batch_query_device(struct store *store, struct db_batch *batch, const char *enrollment_id);
+/* Adds the end of a pending command with its report to a batch. */
+void store_batch_finish(struct db_batch *batch, const struct command_row *command, const struct command_result *result, int64_t now_ms);
 /* Adds a certificate of this server to a batch. */
 void store_batch_authority(struct db_batch *batch, const struct authority_row *row);
 /* Adds a link with its challenge to a batch. */
@@ -40,5 +44,7 @@ bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_foun
 /* Facts from Q_FACTS_CERTIFICATE at I and Q_FACTS_ENROLLMENT at I (rows 0). */
 void store_read_certificate(const struct db_batch *batch, unsigned i, struct certificate_facts *ret);
 void store_read_enrollment(const struct db_batch *batch, unsigned i, struct enrollment_facts *ret);
+/* A row of ENROLLMENT_COLUMNS; OUT is a struct enrollment_row. */
+void store_take_enrollment(const struct db_batch *batch, size_t row, void *out);
 /* Runs a listing of one statement and maps each row with TAKE: the array's elements have SIZE bytes. */
 GArray *store_list(struct store *store, struct db_batch *batch, size_t size, void (*take)(const struct db_batch *, size_t row, void *out), store_load **ret_load, GError **error);
