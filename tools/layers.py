@@ -17,10 +17,11 @@ ROOMS = {
     "store": {"base", "codec", "core", "db"},
     "http": {"base"},
     "push": {"base", "codec", "core", "keys", "store"},
+    "probe": {"base", "codec", "core", "http"},
     "service": {"base", "codec", "core", "keys", "store"},
-    "server": {"base", "codec", "core", "keys", "store", "http", "push", "service"},
+    "server": {"base", "codec", "core", "keys", "store", "http", "push", "probe", "service"},
     "sim": {"base", "codec"},
-    "cli": {"base", "codec", "core", "keys", "http", "server", "sim"},
+    "cli": {"base", "codec", "core", "keys", "http", "probe", "server", "sim"},
 }
 LIBRARIES = {
     r"sqlite3\.h": {"db"},

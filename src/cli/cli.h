@@ -181,3 +181,4 @@ int cmd_group_members(const struct cli *cli);
 int cmd_group_add(const struct cli *cli);
 int cmd_group_remove(const struct cli *cli);
 int cmd_group_delete(const struct cli *cli);
+int cmd_doctor(const struct cli *cli);

@@ -55,6 +55,24 @@ static void set_transport(CURL *curl, const struct http_client_call *call)
 	}
 }
 
+/* "::ADDRESS": whatever host and port the URL has. transfer full; NULL: none. */
+static curl_list *set_look(CURL *curl, const struct http_client_call *call)
+{
+	g_autofree char *to = call->connect_to ? g_strconcat("::", call->connect_to, NULL) : NULL;
+	curl_list *list = to ? curl_slist_append(NULL, to) : NULL;
+
+	if (list) {
+		curl_easy_setopt(curl, CURLOPT_CONNECT_TO, list);
+		curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	}
+	if (call->any_certificate) {
+		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+		curl_easy_setopt(curl, CURLOPT_SSL_CIPHER_LIST, "ALL:@SECLEVEL=0");
+	}
+	return list;
+}
+
 static void set_user(CURL *curl, const struct http_client_call *call)
 {
 	if (!call->user || !call->password)
@@ -116,12 +134,17 @@ static bool fail(GError **error, CURLcode code, const struct http_client_call *c
 
 static void fill(CURL *curl, struct pom_buf *body, struct http_client_reply *ret)
 {
-	const char *type = NULL;
+	const char *type = NULL, *location = NULL;
+	struct curl_header *date = NULL;
 	long status = 0;
+	time_t date_s = -1;
 
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
-	*ret = (struct http_client_reply){(int)status, pom_buf_steal(body), g_strdup(type)};
+	curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &location);
+	if (curl_easy_header(curl, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK)
+		date_s = curl_getdate(date->value, NULL);
+	*ret = (struct http_client_reply){(int)status, pom_buf_steal(body), g_strdup(type), g_strdup(location), MAX(date_s, 0)};
 }
 
 bool http_client_run(const struct http_client_call *call, struct http_client_reply *ret, GError **error)
@@ -133,9 +156,12 @@ bool http_client_run(const struct http_client_call *call, struct http_client_rep
 	CURLcode code;
 
 	pthread_once(&once, init_curl);
+	/* Freed after the handle that uses it. */
+	g_autoptr(curl_list) look = NULL;
 	g_autoptr(CURL) curl = curl_easy_init();
 	if (!curl)
 		return pom_fail(error, POM_ERR_INTERNAL, "libcurl cannot be used");
+	look = set_look(curl, call);
 	set_transport(curl, call);
 	set_method(curl, call);
 	set_user(curl, call);
@@ -156,5 +182,6 @@ void http_client_reply_clear(struct http_client_reply *reply)
 {
 	g_clear_pointer(&reply->body, g_bytes_unref);
 	g_clear_pointer(&reply->content_type, g_free);
+	g_clear_pointer(&reply->location, g_free);
 	reply->status = 0;
 }

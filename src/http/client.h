@@ -15,6 +15,10 @@ struct http_client_call {
 	unsigned timeout_ms;           /* whole call; 0: 60 s */
 	size_t response_max;           /* bytes; 0: 64 MiB */
 	bool follow_redirects;
+	/* For looking at a server rather than talking with it: connect to this address ("192.0.2.1:443", "[2001:db8::1]:443") whatever the name says, past any proxy; and take any certificate,
+	 * old ones too, because somebody else judges it. Nothing that must stay secret may be sent then. */
+	const char *connect_to;
+	bool any_certificate;
 	/* For a server that asks for HTTP authentication: Basic (over https only, for it shows the password) or NTLM ("DOMAIN\\user").
 	 * NULL: none. Both are needed; the caller wipes them. */
 	const char *user, *password;
@@ -23,6 +27,8 @@ struct http_client_reply {
 	int status;
 	GBytes *body;
 	char *content_type; /* NULL when absent */
+	char *location;     /* of a redirect that was not followed, as absolute URL; NULL: none */
+	int64_t date_s;     /* Date, Unix seconds; 0: absent or unreadable */
 };
 /* Makes the call. POM_ERR_UNREACHABLE with the reason in plain words (name, port, certificate), POM_ERR_TOO_LARGE; texts name the URL
  * without its query. A URL with a user name in it is refused. Any thread. */
