@@ -158,16 +158,17 @@ static bool check_signatures(const struct chain *chain)
 	return found;
 }
 
-static void check_strangers(const struct chain *chain)
+/* IS_BROKEN: beyond a wrong signature nobody knows what belongs to the chain. */
+static void check_strangers(const struct chain *chain, bool is_broken)
 {
 	for (unsigned i = 1; i < chain->n; i++) {
 		g_autofree char *path = place(chain, i), *subject = subject_of(chain->certs[i]);
 
 		if (chain->is_repeated[i])
 			continue;
-		if (!chain->leads[i])
+		if (!chain->leads[i] && !is_broken)
 			doctor_say(chain->doctor, "chain-foreign", path, "\"%s\" has issued nothing of this chain", subject);
-		else if (chain->is_root[i])
+		else if (chain->leads[i] && chain->is_root[i])
 			doctor_say(chain->doctor, "chain-root-sent", path, "the root \"%s\" is sent", subject);
 	}
 }
@@ -341,14 +342,12 @@ static void check_each(const struct chain *chain, const char *host)
 	}
 }
 
-/* Where the chain ends. True: a gap or a break was found, so that nobody can say which root it would lead to. */
+/* Where the chain ends. True: there is a gap, so that nobody can say which root it would lead to. */
 static bool check_end(const struct chain *chain)
 {
 	unsigned end = find_end(chain);
 	g_autofree char *url = find_issuer_url(chain->certs[end]);
 
-	if (check_signatures(chain))
-		return true;
 	if (chain->root) {
 		check_root_date(chain);
 		return false;
@@ -364,7 +363,7 @@ void doctor_chain(const struct doctor *doctor, const GPtrArray *certs, const cha
 	struct chain chain = {.doctor = doctor, .where = where};
 	unsigned n_errors = doctor->report->n[FINDING_ERROR];
 	g_autofree char *first = NULL;
-	bool is_broken;
+	bool is_broken = false;
 
 	if (certs->len > DOCTOR_CHAIN_MAX)
 		doctor_say(doctor, "chain-too-long", where, "%u certificates are sent; the first %d were looked at", certs->len, DOCTOR_CHAIN_MAX);
@@ -375,9 +374,9 @@ void doctor_chain(const struct doctor *doctor, const GPtrArray *certs, const cha
 	check_repeated(&chain);
 	check_order(&chain);
 	check_each(&chain, host);
-	is_broken = check_end(&chain);
-	check_strangers(&chain);
+	is_broken = check_signatures(&chain);
+	check_strangers(&chain, is_broken);
 	check_path(&chain, n_errors);
-	if (doctor->anchors && !is_broken)
+	if (!is_broken && !check_end(&chain) && doctor->anchors)
 		check_anchors(&chain);
 }
