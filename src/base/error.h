@@ -146,6 +146,22 @@
 	X(POM_ERR_LIBRARY_IDENTITY, "POM-E5206", 409, false, "The profile cannot be encrypted to the identity of this device.") \
 	X(POM_ERR_VARIABLE, "POM-E5211", 400, false, "A variable in the profile is unknown or malformed.") \
 	X(POM_ERR_VARIABLE_VALUE, "POM-E5212", 409, false, "The device has no value for a variable, or one that cannot be written.") \
+	/* declarative management */ \
+	X(POM_ERR_DECLARATION, "POM-E8301", 400, false, "This is not a declaration.") \
+	X(POM_ERR_DECLARATION_IDENTIFIER, "POM-E8302", 400, false, "The identifier of the declaration cannot be used.") \
+	X(POM_ERR_DECLARATION_TYPE, "POM-E8303", 400, false, "The type of the declaration is not known.") \
+	X(POM_ERR_DECLARATION_KEY, "POM-E8304", 400, false, "A key of the declaration is missing, not known, or has a value that cannot be.") \
+	X(POM_ERR_DECLARATION_REFERENCE, "POM-E8305", 409, false, "The declaration names another that is not there, or is of the wrong type.") \
+	X(POM_ERR_DECLARATION_CYCLE, "POM-E8306", 409, false, "Declarations name each other in a circle.") \
+	X(POM_ERR_DECLARATION_PREDICATE, "POM-E8307", 400, false, "The predicate does not have the form of one.") \
+	X(POM_ERR_DECLARATION_USED, "POM-E8308", 409, false, "The declaration or set is in use.") \
+	X(POM_ERR_DDM_ENDPOINT, "POM-E8309", 400, false, "There is no such endpoint of declarative management.") \
+	X(POM_ERR_DDM_ABSENT, "POM-E8310", 404, false, "This declaration is not there for this device.") \
+	X(POM_ERR_DDM_STATUS, "POM-E8311", 400, false, "The status report does not have the form of one.") \
+	X(POM_ERR_DDM_TARGET, "POM-E8312", 409, false, "The device or channel cannot use a declaration.") \
+	X(POM_ERR_DDM_LINK, "POM-E8313", 404, false, "There is nothing at this address for this device.") \
+	X(POM_ERR_APPLY, "POM-E8314", 400, false, "The configuration cannot be applied as it is.") \
+	X(POM_ERR_WATCH_ENABLE, "POM-E8315", 409, false, "Watches cannot be enrolled this way.") \
 	X(POM_ERR_COMMAND_ENROLLMENT, "POM-E5221", 409, false, "This command would end or replace the enrollment of the device.") \
 	/* the fleet */ \
 	X(POM_ERR_QUERY, "POM-E4451", 400, false, "The query for devices is not understood.") \
