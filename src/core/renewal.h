@@ -13,6 +13,7 @@
 #define NOTE_REMOVE "remove:"
 #define NOTE_PROFILES "profiles" /* which profiles has it? */
 #define NOTE_UNLOCK "unlock" /* a person's ClearPasscode that gets the unlock token which the device gave us */
+#define NOTE_DECLARATIONS "declarations" /* what it shall have by declarative management has changed */
 
 enum { RENEWAL_RETRY_MS = 24 * 3600 * 1000, RENEWAL_CHALLENGE_TTL_MS = 24 * 3600 * 1000, RENEWAL_AT_ONCE = 200 };
 

@@ -166,6 +166,7 @@ void store_batch_library_device(struct store *store, struct db_batch *batch, con
 	struct pom_id id = pom_id_new(store->clock, store->random);
 
 	db_batch_add(batch, Q_LIB_WORK_ADD_DEVICE, db_text(id.text), db_text(enrollment_id), db_int(now_ms));
+	store_batch_ddm_device(store, batch, enrollment_id, now_ms);
 }
 
 bool store_library_add(struct store *store, const char *profile, const struct library_version_row *v, const struct audit_entry *audit, GError **error)
@@ -180,6 +181,7 @@ bool store_library_add(struct store *store, const char *profile, const struct li
 	             db_text(v->sign), db_text(v->encrypt), db_text(v->variables), db_int(v->substitute), db_text(v->secret), db_text(v->uuid), db_text(v->display_name), db_text(v->actor),
 	             db_text(v->identifier), db_int(v->created_ms));
 	add_work(store, batch, profile, v->created_ms);
+	store_batch_ddm_profile(store, batch, profile, v->created_ms);
 	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);
 }
@@ -353,6 +355,7 @@ bool store_group_remove(struct store *store, const char *name, const char *const
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_ddm_group_gone(store, batch, name, now_ms);
 	db_batch_add(batch, Q_GROUP_REMOVE, db_text(name));
 	db_batch_add(batch, Q_GROUP_UNASSIGN, db_text(name));
 	db_batch_add(batch, Q_GROUP_EMPTY, db_text(name));

@@ -257,7 +257,39 @@
 #define STORE_SCHEMA_4_DOCTOR(TEXT, INT, BLOB, END) ""
 
 /* Declarative management. */
-#define STORE_SCHEMA_4_DDM(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_4_DDM(TEXT, INT, BLOB, END) \
+	/* kind: core/declaration_table.h. body: canonical JSON of the payload; data: of an asset. Sealed as "declaration/<identifier>/…". profile: of the library, that it brings. */ \
+	"CREATE TABLE declaration (identifier " TEXT " NOT NULL PRIMARY KEY, type " TEXT " NOT NULL, kind " INT " NOT NULL, token " TEXT " NOT NULL, body " BLOB " NOT NULL, data " BLOB "," \
+	" data_type " TEXT ", profile " TEXT ", forced " INT " NOT NULL, version " INT " NOT NULL, created_at " INT " NOT NULL, updated_at " INT " NOT NULL" END \
+	"CREATE INDEX declaration_profile ON declaration (profile);" \
+	/* Other declarations that one names. */ \
+	"CREATE TABLE declaration_reference (identifier " TEXT " NOT NULL, path " TEXT " NOT NULL, target " TEXT " NOT NULL, PRIMARY KEY (identifier, path)" END \
+	"CREATE INDEX declaration_reference_target ON declaration_reference (target);" \
+	"CREATE TABLE declaration_set (name " TEXT " NOT NULL PRIMARY KEY, created_at " INT " NOT NULL, updated_at " INT " NOT NULL" END \
+	"CREATE TABLE set_member (set_name " TEXT " NOT NULL, identifier " TEXT " NOT NULL, added_at " INT " NOT NULL, PRIMARY KEY (set_name, identifier)" END \
+	"CREATE INDEX set_member_identifier ON set_member (identifier);" \
+	/* kind: device (target is an enrollment id), group, user (a short name). channel: device, or user: the users of these devices. */ \
+	"CREATE TABLE set_assignment (set_name " TEXT " NOT NULL, kind " TEXT " NOT NULL, target " TEXT " NOT NULL, channel " TEXT " NOT NULL, created_at " INT " NOT NULL," \
+	" PRIMARY KEY (set_name, kind, target, channel)" END \
+	"CREATE INDEX set_assignment_target ON set_assignment (kind, target);" \
+	"CREATE INDEX enrollment_short_name ON enrollment (user_short_name);" \
+	/* Lists of declarations by their DeclarationsToken, as devices get them; many devices have the same. */ \
+	"CREATE TABLE ddm_manifest (token " TEXT " NOT NULL PRIMARY KEY, items " BLOB " NOT NULL, created_at " INT " NOT NULL" END \
+	/* told: the list that it was told last; delivered: UUID of the command that did. subscription: status items that it can be asked for, as it says, with spaces between. */ \
+	"CREATE TABLE ddm_state (enrollment_id " TEXT " NOT NULL PRIMARY KEY, epoch " INT " NOT NULL, token " TEXT " NOT NULL, told " TEXT ", delivered " TEXT ", subscription " TEXT ", reason " TEXT "," \
+	" changed_at " INT " NOT NULL, told_at " INT " NOT NULL, status_at " INT " NOT NULL, version " INT " NOT NULL" END \
+	"CREATE INDEX ddm_state_token ON ddm_state (token);" \
+	/* Devices to be looked at. kind: set, declaration, profile (what has changed: the targets follow from it), target kinds as in set_assignment, all. */ \
+	"CREATE TABLE ddm_work (id " TEXT " NOT NULL PRIMARY KEY, kind " TEXT " NOT NULL, subject " TEXT " NOT NULL, channel " TEXT " NOT NULL, after_id " TEXT " NOT NULL, n_done " INT " NOT NULL," \
+	" created_at " INT " NOT NULL" END \
+	/* element: identifier within a list, or ''. value and reasons: JSON as reported; value NULL: the item could not be told. */ \
+	"CREATE TABLE ddm_status (enrollment_id " TEXT " NOT NULL, item " TEXT " NOT NULL, element " TEXT " NOT NULL, value " TEXT ", reasons " TEXT ", learnt_at " INT " NOT NULL," \
+	" PRIMARY KEY (enrollment_id, item, element)" END \
+	"CREATE TABLE ddm_declared (enrollment_id " TEXT " NOT NULL, identifier " TEXT " NOT NULL, kind " INT " NOT NULL, active " INT " NOT NULL, valid " TEXT " NOT NULL, token " TEXT " NOT NULL," \
+	" reasons " TEXT ", learnt_at " INT " NOT NULL, PRIMARY KEY (enrollment_id, identifier)" END \
+	"CREATE INDEX ddm_declared_identifier ON ddm_declared (identifier, enrollment_id);" \
+	/* What "pomona apply" has made, for its owner to take away again. */ \
+	"CREATE TABLE applied (owner " TEXT " NOT NULL, kind " TEXT " NOT NULL, name " TEXT " NOT NULL, PRIMARY KEY (owner, kind, name)" END
 
 #define STORE_SCHEMA_4(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_4_COMMAND(TEXT, INT, BLOB, END) \

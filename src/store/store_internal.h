@@ -33,6 +33,10 @@ void store_batch_library_device(struct store *store, struct db_batch *batch, con
 void store_batch_query_device(struct store *store, struct db_batch *batch, const char *enrollment_id);
 /* Adds the end of a pending command with its report to a batch. */
 void store_batch_finish(struct db_batch *batch, const struct command_row *command, const struct command_result *result, int64_t now_ms);
+/* Adds "look at the declarations of this enrollment, and of its users, again" to a batch, when there may be any; the same for all that have PROFILE by a declaration, and for all when GROUP goes. */
+void store_batch_ddm_device(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t now_ms);
+void store_batch_ddm_profile(struct store *store, struct db_batch *batch, const char *profile, int64_t now_ms);
+void store_batch_ddm_group_gone(struct store *store, struct db_batch *batch, const char *group, int64_t now_ms);
 /* Adds a certificate of this server to a batch. */
 void store_batch_authority(struct db_batch *batch, const struct authority_row *row);
 /* Adds a link with its challenge to a batch. */
