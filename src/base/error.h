@@ -92,12 +92,18 @@
 	/* check-in and commands */ \
 	X(POM_ERR_CHECKIN_MALFORMED, "POM-E4001", 400, false, "The check-in message lacks a required key.") \
 	X(POM_ERR_CHECKIN_TYPE, "POM-E4002", 400, false, "The check-in message type is unknown.") \
+	X(POM_ERR_USER_CHANNEL, "POM-E4011", 400, false, "This device has no user channel of this kind.") \
+	X(POM_ERR_MAID_OFF, "POM-E4012", 400, false, "No key for Managed Apple Account tokens is configured.") \
+	X(POM_ERR_RETURN_TO_SERVICE, "POM-E4013", 503, true, "The answer for the device's return to service cannot be made now.") \
 	X(POM_ERR_IDENTITY_MISSING, "POM-E4101", 400, false, "The device did not prove its identity.") \
 	X(POM_ERR_IDENTITY_SIGNATURE, "POM-E4102", 400, false, "The device's signature is not valid for this message.") \
 	X(POM_ERR_IDENTITY_FOREIGN, "POM-E4103", 403, false, "The certificate belongs to another device.") \
 	X(POM_ERR_IDENTITY_HEADER, "POM-E4104", 400, false, "The client certificate that the proxy passed on cannot be read.") \
 	X(POM_ERR_IDENTITY_CONFLICT, "POM-E4105", 403, false, "The signature and the client certificate are not of the same device.") \
 	X(POM_ERR_PROXY_UNLISTED, "POM-E4106", 403, false, "This address serves listed proxies only.") \
+	X(POM_ERR_FIRST_USE_CLOSED, "POM-E4107", 403, false, "Devices of another server are not taken up now.") \
+	X(POM_ERR_FIRST_USE_TAKEN, "POM-E4108", 403, false, "This device is known here already: another certificate does not take it over.") \
+	X(POM_ERR_FIRST_USE_MESSAGE, "POM-E4109", 403, false, "A device of another server cannot begin with this message.") \
 	X(POM_ERR_ENROLLMENT_UNKNOWN, "POM-E4201", 403, false, "There is no enrollment for this device and certificate.") \
 	X(POM_ERR_ENROLLMENT_ENDED, "POM-E4202", 403, false, "The enrollment of this device has ended.") \
 	X(POM_ERR_ENROLLMENT_PENDING, "POM-E4203", 403, false, "The device has not completed its enrollment yet.") \

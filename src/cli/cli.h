@@ -106,6 +106,8 @@ int cmd_watch_list(const struct cli *cli);
 int cmd_device_list(const struct cli *cli);
 int cmd_device_show(const struct cli *cli);
 int cmd_device_timeline(const struct cli *cli);
+int cmd_device_return(const struct cli *cli);
+int cmd_device_first_use(const struct cli *cli);
 int cmd_device_push(const struct cli *cli);
 int cmd_command_send(const struct cli *cli);
 int cmd_command_list(const struct cli *cli);

@@ -1,5 +1,7 @@
 #include "codec/base64.h"
 
+#include <string.h>
+
 /* One more than the value of a character; 0 for what has none, codes above 64 for those that depend on the flags. */
 enum { INVALID = 0, PAD = 65, SPACE, URL_62, URL_63 };
 
@@ -71,4 +73,14 @@ bool base64_parse(const char *text, size_t len, unsigned flags, uint8_t *out, si
 		return false;
 	*ret_len = (size_t)(p - out);
 	return true;
+}
+
+char *base64_url_format(const void *data, size_t len)
+{
+	char *text = g_base64_encode(data, len);
+
+	g_strdelimit(text, "+", '-');
+	g_strdelimit(text, "/", '_');
+	text[strcspn(text, "=")] = '\0';
+	return text;
 }

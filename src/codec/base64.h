@@ -12,6 +12,9 @@ enum base64_flags {
 	BASE64_UNPADDED = 1 << 2, /* the padding may be missing */
 };
 
+/* DATA → base64url without padding (RFC 7515 §2); transfer full. */
+char *base64_url_format(const void *data, size_t len);
+
 /* At most this many bytes come out of LEN characters. */
 static inline size_t base64_decoded_max(size_t len)
 {

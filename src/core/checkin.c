@@ -2,10 +2,12 @@
 
 #include <string.h>
 
+#include "core/command_table.h"
+
 #define SHARED_IPAD_USER "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
 
 static const char *const type_names[CHECKIN_TYPE_MAX] = {
-	"Authenticate", "TokenUpdate", "CheckOut", "UserAuthenticate", "SetBootstrapToken", "GetBootstrapToken", "GetToken", "DeclarativeManagement",
+	"Authenticate", "TokenUpdate", "CheckOut", "UserAuthenticate", "SetBootstrapToken", "GetBootstrapToken", "GetToken", "DeclarativeManagement", "ReturnToService",
 };
 static const char *const kind_names[ENROLLMENT_KIND_MAX] = {"device", "user", "shared-ipad", "user-enrollment-device", "user-enrollment"};
 static const char *const state_names[ENROLLMENT_STATE_MAX] = {"pending", "enrolled", "ended"};
@@ -105,6 +107,13 @@ static bool parse_authenticate(const plist *message, struct checkin_message *m, 
 	return plist_take_string(message, "Authenticate", "Topic", PLIST_REQUIRED, &m->topic, error);
 }
 
+/* What is left out says nothing. */
+static bool take_awaiting(const plist *message, const char *path, struct checkin_message *m, GError **error)
+{
+	m->has_awaiting_configuration = plist_dict_get(message, "AwaitingConfiguration") != NULL;
+	return plist_take_boolean(message, path, "AwaitingConfiguration", PLIST_OPTIONAL, &m->awaiting_configuration, error);
+}
+
 static bool parse_token_update(const plist *message, struct checkin_message *m, GError **error)
 {
 	static const char path[] = "TokenUpdate";
@@ -113,10 +122,9 @@ static bool parse_token_update(const plist *message, struct checkin_message *m, 
 	    !plist_take_string(message, path, "PushMagic", PLIST_REQUIRED, &m->push_magic, error) ||
 	    !plist_take_string(message, path, "Topic", PLIST_REQUIRED, &m->topic, error) ||
 	    !plist_take_data(message, path, "UnlockToken", PLIST_OPTIONAL, &m->unlock_token, &m->unlock_token_len, error) ||
-	    !plist_take_boolean(message, path, "NotOnConsole", PLIST_OPTIONAL, &m->not_on_console, error) ||
-	    !plist_take_boolean(message, path, "AwaitingConfiguration", PLIST_OPTIONAL, &m->awaiting_configuration, error))
+	    !plist_take_boolean(message, path, "NotOnConsole", PLIST_OPTIONAL, &m->not_on_console, error) || !take_awaiting(message, path, m, error))
 		return false;
-	m->has_awaiting_configuration = plist_dict_get(message, "AwaitingConfiguration") != NULL;
+	m->has_not_on_console = plist_dict_get(message, "NotOnConsole") != NULL;
 	if (!m->token_len || m->token_len > CHECKIN_TOKEN_MAX)
 		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "TokenUpdate.Token must have 1 to %d bytes", CHECKIN_TOKEN_MAX);
 	if (!*m->push_magic || strlen(m->push_magic) > CHECKIN_TOKEN_MAX)
@@ -128,7 +136,8 @@ static bool parse_token_update(const plist *message, struct checkin_message *m, 
 
 static bool parse_bootstrap_token(const plist *message, struct checkin_message *m, GError **error)
 {
-	if (!plist_take_data(message, "SetBootstrapToken", "BootstrapToken", PLIST_OPTIONAL, &m->bootstrap_token, &m->bootstrap_token_len, error))
+	if (!plist_take_data(message, "SetBootstrapToken", "BootstrapToken", PLIST_OPTIONAL, &m->bootstrap_token, &m->bootstrap_token_len, error) ||
+	    !take_awaiting(message, "SetBootstrapToken", m, error))
 		return false;
 	if (m->bootstrap_token_len > CHECKIN_SECRET_MAX)
 		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "SetBootstrapToken.BootstrapToken is larger than %d bytes", CHECKIN_SECRET_MAX);
@@ -171,6 +180,21 @@ static bool parse_declarative(const plist *message, struct checkin_message *m, G
 	return true;
 }
 
+/* Of Macs alone: the identifiers have said which user. */
+static bool parse_user_authenticate(const plist *message, struct checkin_message *m, GError **error)
+{
+	if (m->who.kind != ENROLLMENT_USER)
+		return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "UserAuthenticate must have UDID and UserID, of a user of a Mac");
+	return plist_take_string(message, "UserAuthenticate", "DigestResponse", PLIST_OPTIONAL, &m->digest_response, error);
+}
+
+static bool parse_return_to_service(struct checkin_message *m, GError **error)
+{
+	if (m->who.kind == ENROLLMENT_DEVICE)
+		return true;
+	return pom_fail(error, POM_ERR_CHECKIN_MALFORMED, "ReturnToService must have UDID, and name no user: it is of supervised devices");
+}
+
 static bool parse_by_type(const plist *message, struct checkin_message *m, GError **error)
 {
 	switch (m->type) {
@@ -181,13 +205,17 @@ static bool parse_by_type(const plist *message, struct checkin_message *m, GErro
 	case CHECKIN_SET_BOOTSTRAP_TOKEN:
 		return parse_bootstrap_token(message, m, error);
 	case CHECKIN_USER_AUTHENTICATE:
-		return plist_take_string(message, "UserAuthenticate", "DigestResponse", PLIST_OPTIONAL, &m->digest_response, error);
+		return parse_user_authenticate(message, m, error);
+	case CHECKIN_GET_BOOTSTRAP_TOKEN:
+		return take_awaiting(message, "GetBootstrapToken", m, error);
+	case CHECKIN_RETURN_TO_SERVICE:
+		return parse_return_to_service(m, error);
 	case CHECKIN_GET_TOKEN:
 		return parse_get_token(message, m, error);
 	case CHECKIN_DECLARATIVE_MANAGEMENT:
 		return parse_declarative(message, m, error);
 	case CHECKIN_CHECK_OUT:
-	case CHECKIN_GET_BOOTSTRAP_TOKEN:
+		return plist_take_string(message, "CheckOut", "Topic", PLIST_OPTIONAL, &m->topic, error);
 	case CHECKIN_TYPE_MAX:
 		break;
 	}
@@ -299,17 +327,33 @@ static bool decide_authenticate(const struct checkin_message *message, const str
 	return true;
 }
 
+/* Macs have users, and Shared iPads: what is known to be another device is no user. */
+static bool check_user_channel(enum enrollment_kind kind, const struct enrollment_facts *device, GError **error)
+{
+	enum platform platform = platform_of(device->product_name, NULL);
+	bool is_ipad = platform == PLATFORM_IOS && g_str_has_prefix(device->product_name, "iPad");
+
+	if (platform == PLATFORM_MAX || (kind == ENROLLMENT_SHARED_IPAD ? is_ipad : platform == PLATFORM_MACOS))
+		return true;
+	return pom_fail(error, POM_ERR_USER_CHANNEL, kind == ENROLLMENT_SHARED_IPAD ? "%s has no Shared iPad users" : "%s has no users of its own: only Macs have them", device->product_name);
+}
+
 static bool decide_token_update(const struct checkin_message *message, const struct checkin_facts *facts, int64_t epoch, struct checkin_plan *plan, GError **error)
 {
 	const struct enrollment_facts *device = &facts->device;
 	bool pending = epoch == device->pending_epoch;
 	const char *topic = pending ? device->pending_topic : device->active_topic;
 
-	if (topic && strcmp(topic, message->topic))
+	if (topic && !*topic) {
+		if (!check_topic(message->topic, facts, error))
+			return false;
+	} else if (topic && strcmp(topic, message->topic))
 		return pom_fail(error, POM_ERR_TOPIC, "TokenUpdate.Topic \"%.128s\" is not that of the Authenticate before it (%s)", message->topic, topic);
 	if (*message->who.user_part) {
 		if (pending)
 			return pom_fail(error, POM_ERR_ENROLLMENT_PENDING, "the user channel came before the device's own TokenUpdate");
+		if (!check_user_channel(message->who.kind, device, error))
+			return false;
 		*plan = (struct checkin_plan){.action = CHECKIN_DO_USER_TOKEN, .epoch = epoch};
 		return true;
 	}
@@ -341,13 +385,41 @@ static void decide_check_out(const struct checkin_message *message, const struct
 /* Only what the device itself asks, once it has enrolled, and with an identity that has not ended. */
 static bool decide_get_token(const struct checkin_message *message, const struct checkin_facts *facts, int64_t epoch, int64_t now_ms, struct checkin_plan *plan, GError **error)
 {
-	if (strcmp(message->token_service, CHECKIN_SERVICE_WATCH))
-		return pom_fail(error, POM_ERR_TOKEN_SERVICE, "TokenServiceType \"%.64s\" is not offered, only " CHECKIN_SERVICE_WATCH, message->token_service);
+	bool is_maid = !strcmp(message->token_service, CHECKIN_SERVICE_MAID);
+
+	if (!is_maid && strcmp(message->token_service, CHECKIN_SERVICE_WATCH))
+		return pom_fail(error, POM_ERR_TOKEN_SERVICE, "TokenServiceType \"%.64s\" is not offered, only " CHECKIN_SERVICE_WATCH " and " CHECKIN_SERVICE_MAID, message->token_service);
+	if (is_maid && !facts->policy.maid)
+		return pom_fail(error, POM_ERR_MAID_OFF, "a device asked for a " CHECKIN_SERVICE_MAID " token: set checkin.maid_key and checkin.maid_server_uuid to those of your server token of Apple Business Manager");
 	if (checkin_is_expired(&facts->certificate, now_ms))
 		return pom_fail(error, POM_ERR_CERT_EXPIRED, "certificate %s has ended: until it is renewed the device gets no tokens", facts->certificate.serial);
 	if (epoch != facts->device.active_epoch)
 		return pom_fail(error, POM_ERR_ENROLLMENT_PENDING, "GetToken came before the first TokenUpdate");
-	plan->action = CHECKIN_DO_GET_TOKEN;
+	plan->action = is_maid ? CHECKIN_DO_GET_MAID : CHECKIN_DO_GET_TOKEN;
+	return true;
+}
+
+static bool decide_user_authenticate(const struct checkin_message *message, const struct checkin_facts *facts, int64_t epoch, struct checkin_plan *plan, GError **error)
+{
+	if (epoch != facts->device.active_epoch)
+		return pom_fail(error, POM_ERR_ENROLLMENT_PENDING, "UserAuthenticate came before the device's own TokenUpdate");
+	if (!check_user_channel(message->who.kind, &facts->device, error))
+		return false;
+	if (!facts->policy.ask_user)
+		return pom_fail(error, POM_ERR_USER_DECLINED, "users of network accounts are not managed (checkin.user_authenticate is decline)");
+	/* No password is asked for, so there is nothing in a second message to be looked at. */
+	plan->action = message->digest_response ? CHECKIN_DO_NOTHING : CHECKIN_DO_CHALLENGE_USER;
+	return true;
+}
+
+/* It is erased for what it is answered, and may be given secrets for that: only the epoch that is live, by an identity that has not ended. */
+static bool decide_return_to_service(const struct checkin_facts *facts, int64_t epoch, int64_t now_ms, struct checkin_plan *plan, GError **error)
+{
+	if (checkin_is_expired(&facts->certificate, now_ms))
+		return pom_fail(error, POM_ERR_CERT_EXPIRED, "certificate %s has ended: until it is renewed the device is not returned to service", facts->certificate.serial);
+	if (epoch != facts->device.active_epoch)
+		return pom_fail(error, POM_ERR_ENROLLMENT_PENDING, "ReturnToService came before the first TokenUpdate");
+	plan->action = CHECKIN_DO_RETURN_TO_SERVICE;
 	return true;
 }
 
@@ -399,11 +471,33 @@ bool checkin_decide(const struct checkin_message *message, const struct checkin_
 			return false;
 		break;
 	case CHECKIN_USER_AUTHENTICATE:
-		return pom_fail(error, POM_ERR_USER_DECLINED, "users of network accounts are not managed");
+		if (!decide_user_authenticate(message, facts, epoch, &plan, error))
+			return false;
+		break;
+	case CHECKIN_RETURN_TO_SERVICE:
+		if (!decide_return_to_service(facts, epoch, now_ms, &plan, error))
+			return false;
+		break;
 	case CHECKIN_AUTHENTICATE:
 	case CHECKIN_TYPE_MAX:
 		break;
 	}
 	*ret = plan;
 	return true;
+}
+
+bool checkin_check_first_use(const struct checkin_message *message, const struct checkin_identity *who, const struct first_use *first_use, const struct checkin_facts *facts, int64_t now_ms, GError **error)
+{
+	if (now_ms >= first_use->until_ms)
+		return pom_fail(error, POM_ERR_FIRST_USE_CLOSED, "identity.bind_first_use_until is over: the device needs an enrollment link");
+	if (facts->device.known)
+		return pom_fail(error, POM_ERR_FIRST_USE_TAKEN, "enrollment %s of this device is bound to another certificate: the device needs an enrollment link", facts->device.id);
+	if (message && message->type != CHECKIN_TOKEN_UPDATE)
+		return pom_fail(error, POM_ERR_FIRST_USE_MESSAGE, message->type == CHECKIN_AUTHENTICATE ? "Authenticate begins a new enrollment, for which the device needs an enrollment link: only devices that are enrolled already are taken up"
+		                : "%s cannot be the first message of a device that is taken up: a TokenUpdate or a command report is", type_names[message->type]);
+	if (*who->user_part)
+		return pom_fail(error, POM_ERR_FIRST_USE_MESSAGE, "the user channel came before its device");
+	if (now_ms < first_use->not_before_ms || now_ms > first_use->not_after_ms)
+		return pom_fail(error, POM_ERR_CERT_EXPIRED, "the certificate of the other server is not valid now");
+	return !message || check_topic(message->topic, facts, error);
 }

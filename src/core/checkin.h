@@ -14,7 +14,7 @@
 
 enum checkin_type {
 	CHECKIN_AUTHENTICATE, CHECKIN_TOKEN_UPDATE, CHECKIN_CHECK_OUT, CHECKIN_USER_AUTHENTICATE,
-	CHECKIN_SET_BOOTSTRAP_TOKEN, CHECKIN_GET_BOOTSTRAP_TOKEN, CHECKIN_GET_TOKEN, CHECKIN_DECLARATIVE_MANAGEMENT, CHECKIN_TYPE_MAX,
+	CHECKIN_SET_BOOTSTRAP_TOKEN, CHECKIN_GET_BOOTSTRAP_TOKEN, CHECKIN_GET_TOKEN, CHECKIN_DECLARATIVE_MANAGEMENT, CHECKIN_RETURN_TO_SERVICE, CHECKIN_TYPE_MAX,
 };
 
 /* What an enrollment is; the words are those of the API. */
@@ -39,12 +39,12 @@ struct checkin_message {
 	const void *token, *unlock_token; /* NULL when absent */
 	size_t token_len, unlock_token_len;
 	const char *push_magic;
-	bool has_awaiting_configuration, awaiting_configuration;
-	bool not_on_console;
+	bool has_awaiting_configuration, awaiting_configuration; /* SetBootstrapToken too */
+	bool has_not_on_console, not_on_console;
 	/* SetBootstrapToken: NULL or empty deletes */
 	const void *bootstrap_token;
 	size_t bootstrap_token_len;
-	const char *digest_response; /* UserAuthenticate */
+	const char *digest_response; /* UserAuthenticate, the second one; NULL: the first */
 	/* GetToken; the parameters only for watches: there all of them */
 	const char *token_service, *security_token, *phone_udid, *watch_udid;
 	/* DeclarativeManagement: the endpoint as it was sent, 1–CHECKIN_TEXT_MAX bytes; data NULL when absent */
@@ -54,6 +54,7 @@ struct checkin_message {
 };
 
 #define CHECKIN_SERVICE_WATCH "com.apple.watch.pairing"
+#define CHECKIN_SERVICE_MAID "com.apple.maid" /* access of Managed Apple Accounts */
 enum { CHECKIN_ID_MAX = 255, CHECKIN_TEXT_MAX = 1024, CHECKIN_TOKEN_MAX = 4096, CHECKIN_SECRET_MAX = 1 << 20 };
 
 /* The identifiers of any message or command report: UDID before EnrollmentID, UserID (all F: the UserShortName) after.
@@ -90,7 +91,14 @@ struct enrollment_facts {
 	enum enrollment_state state;
 	int64_t version;
 	int64_t active_epoch, pending_epoch, last_epoch; /* 0: none */
-	const char *active_topic, *pending_topic;
+	const char *active_topic, *pending_topic; /* "": not known yet, of a device that was taken up before its TokenUpdate */
+	const char *product_name;
+};
+
+/* What the settings allow. */
+struct checkin_policy {
+	bool ask_user; /* UserAuthenticate is answered with an empty challenge, which needs no password, instead of being declined */
+	bool maid;     /* there is a key for tokens of CHECKIN_SERVICE_MAID */
 };
 
 struct checkin_facts {
@@ -98,6 +106,7 @@ struct checkin_facts {
 	struct enrollment_facts device;       /* the device channel that the message names */
 	struct enrollment_facts user;         /* the user channel, when it names one */
 	const char *const *topics;            /* topics of our push certificates, NULL-terminated */
+	struct checkin_policy policy;
 };
 
 enum checkin_action {
@@ -113,6 +122,9 @@ enum checkin_action {
 	CHECKIN_DO_SET_BOOTSTRAP,
 	CHECKIN_DO_GET_BOOTSTRAP,
 	CHECKIN_DO_GET_TOKEN,   /* a token for a watch; whether it is given is core/watch.h's */
+	CHECKIN_DO_GET_MAID,    /* a token for access of a Managed Apple Account */
+	CHECKIN_DO_CHALLENGE_USER, /* UserAuthenticate: an empty DigestChallenge */
+	CHECKIN_DO_RETURN_TO_SERVICE,
 	CHECKIN_DO_DECLARATIVE, /* handed to declarative management, for the channel that the message names */
 };
 struct checkin_plan {
@@ -124,13 +136,24 @@ struct checkin_plan {
 };
 
 /* The rule. False with the refusal: POM_ERR_CERT_*, POM_ERR_IDENTITY_FOREIGN, POM_ERR_ENROLLMENT_*, POM_ERR_TOPIC,
- * POM_ERR_USER_DECLINED, POM_ERR_TOKEN_SERVICE. NOW in Unix milliseconds. Pure. */
+ * POM_ERR_USER_DECLINED, POM_ERR_USER_CHANNEL, POM_ERR_TOKEN_SERVICE, POM_ERR_MAID_OFF. NOW in Unix milliseconds. Pure. */
 bool checkin_decide(const struct checkin_message *message, const struct checkin_facts *facts, int64_t now_ms, struct checkin_plan *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Whether the certificate is past its end, though the grace lets it speak. */
 bool checkin_is_expired(const struct certificate_facts *certificate, int64_t now_ms);
 /* Whether this is the first use of a certificate that renews the identity of DEVICE: it is to be bound before anything else. */
 bool checkin_is_renewal(const struct certificate_facts *certificate, const struct enrollment_facts *device);
+
+/* A device of another server, with a certificate of a CA that the settings list for that, which this server has never seen. */
+struct first_use {
+	int64_t until_ms;         /* the window's end */
+	int64_t not_before_ms, not_after_ms; /* of the certificate */
+};
+enum { FIRST_USE_AHEAD_MAX_DAYS = 90 };
+/* Whether the device may be taken up now with MESSAGE (NULL: a command report) of WHO, without an Authenticate: only as what is not known here at all. POM_ERR_FIRST_USE_*, POM_ERR_CERT_EXPIRED,
+ * POM_ERR_TOPIC. Pure. */
+bool checkin_check_first_use(const struct checkin_message *message, const struct checkin_identity *who, const struct first_use *first_use, const struct checkin_facts *facts, int64_t now_ms,
+                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* The part shared with command reports: the certificate is valid, bound to this device, and its epoch is active or pending
  * (*RET_EPOCH). */

@@ -208,7 +208,7 @@ static void test_decisions(void)
 static void test_get_token(void)
 {
 	static const struct { const char *service; int64_t cert_epoch, active, pending, not_after; int code; } cases[] = {
-		{CHECKIN_SERVICE_WATCH, 1, 1, 0, 2 * NOW, -1}, {"com.apple.maid", 1, 1, 0, 2 * NOW, POM_ERR_TOKEN_SERVICE}, {"x", 1, 1, 0, 2 * NOW, POM_ERR_TOKEN_SERVICE},
+		{CHECKIN_SERVICE_WATCH, 1, 1, 0, 2 * NOW, -1}, {"com.apple.maid", 1, 1, 0, 2 * NOW, POM_ERR_MAID_OFF}, {"x", 1, 1, 0, 2 * NOW, POM_ERR_TOKEN_SERVICE},
 		{CHECKIN_SERVICE_WATCH, 1, 0, 1, 2 * NOW, POM_ERR_ENROLLMENT_PENDING}, {CHECKIN_SERVICE_WATCH, 2, 1, 2, 2 * NOW, POM_ERR_ENROLLMENT_PENDING},
 		{CHECKIN_SERVICE_WATCH, 1, 2, 0, 2 * NOW, POM_ERR_ENROLLMENT_ENDED}, {CHECKIN_SERVICE_WATCH, 1, 1, 0, NOW - 1, POM_ERR_CERT_EXPIRED},
 	};
@@ -228,6 +228,163 @@ static void test_get_token(void)
 			g_assert_error(error, POM_ERROR, cases[i].code);
 		else
 			g_assert_cmpint(plan.action, ==, CHECKIN_DO_GET_TOKEN);
+	}
+}
+
+/* Every key of every message as Apple has it: what is required, and of which type. NULL WRONG: read by nobody. */
+static void test_keys(void)
+{
+#define DATA "<data>AAE=</data>"
+#define TEXT "<string>text</string>"
+#define YES "<true/>"
+#define NUMBER "<integer>1</integer>"
+	static const struct { const char *type, *rest, *key, *good, *wrong; int missing; /* the code when it is left out; -1: it may be */ } cases[] = {
+		{"Authenticate", ID TOPIC, "DeviceName", TEXT, NUMBER, -1}, {"Authenticate", ID TOPIC, "ModelName", TEXT, NUMBER, -1}, {"Authenticate", ID TOPIC, "Model", TEXT, NUMBER, -1},
+		{"Authenticate", ID, "Topic", TEXT, DATA, POM_ERR_PLIST_KEY}, {"Authenticate", TOPIC, "UDID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED},
+		{"Authenticate", TOPIC, "EnrollmentID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED}, {"Authenticate", ID TOPIC, "OSVersion", TEXT, NUMBER, -1}, {"Authenticate", ID TOPIC, "BuildVersion", TEXT, DATA, -1},
+		{"Authenticate", ID TOPIC, "ProductName", TEXT, YES, -1}, {"Authenticate", ID TOPIC, "SerialNumber", TEXT, NUMBER, -1}, {"Authenticate", ID TOPIC, "IMEI", TEXT, NUMBER, -1}, {"Authenticate", ID TOPIC, "MEID", TEXT, NUMBER, -1},
+		{"CheckOut", ID, "Topic", TEXT, NUMBER, -1}, {"CheckOut", "", "UDID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED}, {"CheckOut", "", "EnrollmentID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED},
+		{"DeclarativeManagement", ID, "Endpoint", TEXT, DATA, POM_ERR_PLIST_KEY}, {"DeclarativeManagement", ID "<key>Endpoint</key>" TEXT, "Data", DATA, TEXT, -1},
+		{"DeclarativeManagement", "<key>Endpoint</key>" TEXT, "UDID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED}, {"DeclarativeManagement", "<key>Endpoint</key>" TEXT, "EnrollmentID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED},
+		{"DeclarativeManagement", "<key>EnrollmentID</key>" TEXT "<key>Endpoint</key>" TEXT, "EnrollmentUserID", TEXT, NUMBER, -1}, {"DeclarativeManagement", ID "<key>Endpoint</key>" TEXT, "UserShortName", TEXT, NUMBER, -1},
+		{"DeclarativeManagement", ID "<key>Endpoint</key>" TEXT, "UserID", TEXT, NUMBER, -1}, {"DeclarativeManagement", ID "<key>Endpoint</key>" TEXT, "UserLongName", TEXT, NUMBER, -1},
+		{"GetBootstrapToken", ID, "AwaitingConfiguration", YES, TEXT, -1}, {"SetBootstrapToken", ID, "AwaitingConfiguration", YES, NUMBER, -1}, {"SetBootstrapToken", ID, "BootstrapToken", DATA, TEXT, -1},
+		{"GetToken", ID, "TokenServiceType", TEXT, NUMBER, POM_ERR_PLIST_KEY}, {"GetToken", ID SERVICE("com.apple.maid"), "TokenParameters", "<dict/>", TEXT, -1},
+		{"GetToken", ID SERVICE("com.apple.watch.pairing"), "TokenParameters", "<dict><key>SecurityToken</key>" TEXT "<key>PhoneUDID</key>" TEXT "<key>WatchUDID</key>" TEXT "</dict>", TEXT, POM_ERR_PLIST_KEY},
+		{"GetToken", SERVICE("com.apple.maid"), "UDID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED}, {"GetToken", SERVICE("com.apple.maid"), "EnrollmentID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED},
+		{"GetToken", ID SERVICE("com.apple.maid"), "EnrollmentUserID", TEXT, NUMBER, -1}, {"GetToken", ID SERVICE("com.apple.maid"), "UserShortName", TEXT, NUMBER, -1},
+		{"GetToken", ID SERVICE("com.apple.maid"), "UserID", TEXT, NUMBER, -1}, {"GetToken", ID SERVICE("com.apple.maid"), "UserLongName", TEXT, DATA, -1},
+		{"TokenUpdate", ID TOPIC TOKENS, "NotOnConsole", YES, TEXT, -1}, {"TokenUpdate", ID TOKENS, "Topic", TEXT, NUMBER, POM_ERR_PLIST_KEY}, {"TokenUpdate", TOPIC TOKENS, "UDID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED},
+		{"TokenUpdate", TOPIC TOKENS, "EnrollmentID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED}, {"TokenUpdate", ID TOPIC TOKENS, "EnrollmentUserID", TEXT, NUMBER, -1}, {"TokenUpdate", ID TOPIC TOKENS, "UserShortName", TEXT, NUMBER, -1},
+		{"TokenUpdate", ID TOPIC TOKENS, "UserID", TEXT, DATA, -1}, {"TokenUpdate", ID TOPIC TOKENS, "UserLongName", TEXT, NUMBER, -1}, {"TokenUpdate", ID TOPIC "<key>PushMagic</key>" TEXT, "Token", DATA, TEXT, POM_ERR_PLIST_KEY},
+		{"TokenUpdate", ID TOPIC "<key>Token</key>" DATA, "PushMagic", TEXT, DATA, POM_ERR_PLIST_KEY}, {"TokenUpdate", ID TOPIC TOKENS, "UnlockToken", DATA, TEXT, -1}, {"TokenUpdate", ID TOPIC TOKENS, "AwaitingConfiguration", YES, NUMBER, -1},
+		{"UserAuthenticate", "<key>UserID</key>" TEXT, "UDID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED}, {"UserAuthenticate", ID, "UserID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED},
+		{"UserAuthenticate", ID "<key>UserID</key>" TEXT, "DigestResponse", TEXT, DATA, -1}, {"ReturnToService", "", "UDID", TEXT, NUMBER, POM_ERR_CHECKIN_MALFORMED},
+		{"ReturnToService", ID, "Unknown", TEXT, NULL, -1},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		const char *const values[] = {cases[i].good, cases[i].wrong, ""};
+
+		for (unsigned k = 0; k < 3; k++) {
+			g_autofree char *pair = k < 2 && values[k] ? g_strdup_printf("<key>%s</key>%s", cases[i].key, values[k]) : g_strdup("");
+			g_autofree char *xml = g_strdup_printf("<key>MessageType</key><string>%s</string>%s%s", cases[i].type, cases[i].rest, pair);
+			g_autoptr(plist) tree = parse_xml(xml);
+			g_autoptr(GError) error = NULL;
+			struct checkin_message message;
+			int wanted = k == 0 || !values[k] ? -1 : k == 1 ? POM_ERR_PLIST_KEY : cases[i].missing;
+			bool ok = checkin_message_parse(tree, &message, &error);
+
+			g_test_message("%s", xml);
+			g_assert_cmpint(ok, ==, wanted < 0);
+			if (wanted >= 0)
+				g_assert_error(error, POM_ERROR, wanted);
+			if (wanted == POM_ERR_PLIST_KEY)
+				g_assert_nonnull(strstr(error->message, cases[i].key));
+		}
+	}
+#undef DATA
+#undef TEXT
+#undef YES
+#undef NUMBER
+}
+
+/* Users are of Macs and Shared iPads; what they may do, and what only devices do. */
+static void test_users_of_devices(void)
+{
+	static const struct { enum checkin_type type; enum enrollment_kind kind; const char *product, *digest; bool ask; int64_t active, pending; int code; enum checkin_action action; } cases[] = {
+		{CHECKIN_TOKEN_UPDATE, ENROLLMENT_USER, "Mac14,2", NULL, false, 1, 0, -1, CHECKIN_DO_USER_TOKEN}, {CHECKIN_TOKEN_UPDATE, ENROLLMENT_USER, NULL, NULL, false, 1, 0, -1, CHECKIN_DO_USER_TOKEN},
+		{CHECKIN_TOKEN_UPDATE, ENROLLMENT_USER, "Unknown1,1", NULL, false, 1, 0, -1, CHECKIN_DO_USER_TOKEN}, {CHECKIN_TOKEN_UPDATE, ENROLLMENT_USER, "iPhone15,2", NULL, false, 1, 0, POM_ERR_USER_CHANNEL},
+		{CHECKIN_TOKEN_UPDATE, ENROLLMENT_USER, "iPad13,1", NULL, false, 1, 0, POM_ERR_USER_CHANNEL}, {CHECKIN_TOKEN_UPDATE, ENROLLMENT_USER, "AppleTV14,1", NULL, false, 1, 0, POM_ERR_USER_CHANNEL},
+		{CHECKIN_TOKEN_UPDATE, ENROLLMENT_SHARED_IPAD, "iPad13,1", NULL, false, 1, 0, -1, CHECKIN_DO_USER_TOKEN}, {CHECKIN_TOKEN_UPDATE, ENROLLMENT_SHARED_IPAD, "iPhone15,2", NULL, false, 1, 0, POM_ERR_USER_CHANNEL},
+		{CHECKIN_TOKEN_UPDATE, ENROLLMENT_SHARED_IPAD, "MacBookPro18,3", NULL, false, 1, 0, POM_ERR_USER_CHANNEL}, {CHECKIN_TOKEN_UPDATE, ENROLLMENT_USER_USER, "Mac14,2", NULL, false, 1, 0, -1, CHECKIN_DO_USER_TOKEN},
+		{CHECKIN_TOKEN_UPDATE, ENROLLMENT_USER_USER, "iPhone15,2", NULL, false, 1, 0, POM_ERR_USER_CHANNEL}, {CHECKIN_TOKEN_UPDATE, ENROLLMENT_USER, "Mac14,2", NULL, false, 0, 1, POM_ERR_ENROLLMENT_PENDING},
+		{CHECKIN_USER_AUTHENTICATE, ENROLLMENT_USER, "Mac14,2", NULL, false, 1, 0, POM_ERR_USER_DECLINED}, {CHECKIN_USER_AUTHENTICATE, ENROLLMENT_USER, "Mac14,2", "digest", false, 1, 0, POM_ERR_USER_DECLINED},
+		{CHECKIN_USER_AUTHENTICATE, ENROLLMENT_USER, "Mac14,2", NULL, true, 1, 0, -1, CHECKIN_DO_CHALLENGE_USER}, {CHECKIN_USER_AUTHENTICATE, ENROLLMENT_USER, "Mac14,2", "digest", true, 1, 0, -1, CHECKIN_DO_NOTHING},
+		{CHECKIN_USER_AUTHENTICATE, ENROLLMENT_USER, "iPhone15,2", NULL, true, 1, 0, POM_ERR_USER_CHANNEL}, {CHECKIN_USER_AUTHENTICATE, ENROLLMENT_USER, "Mac14,2", NULL, true, 0, 1, POM_ERR_ENROLLMENT_PENDING},
+		{CHECKIN_RETURN_TO_SERVICE, ENROLLMENT_DEVICE, "iPhone15,2", NULL, false, 1, 0, -1, CHECKIN_DO_RETURN_TO_SERVICE}, {CHECKIN_RETURN_TO_SERVICE, ENROLLMENT_DEVICE, NULL, NULL, false, 0, 1, POM_ERR_ENROLLMENT_PENDING},
+		{CHECKIN_RETURN_TO_SERVICE, ENROLLMENT_DEVICE, NULL, NULL, false, 2, 1, POM_ERR_ENROLLMENT_PENDING},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		bool is_user = cases[i].kind != ENROLLMENT_DEVICE;
+		struct checkin_message message = {.type = cases[i].type, .who = {"U1", is_user ? "u" : "", cases[i].kind}, .topic = topics[0], .digest_response = cases[i].digest};
+		struct checkin_facts facts = {
+			.certificate = {.known = true, .state = CERTIFICATE_ISSUED, .serial = "01", .enrollment_id = "E1", .epoch = 1, .not_after_ms = 2 * NOW},
+			.device = {true, "E1", ENROLLMENT_ENROLLED, 1, cases[i].active, cases[i].pending, 2, topics[0], topics[0], cases[i].product}, .topics = topics, .policy = {.ask_user = cases[i].ask},
+		};
+		struct checkin_plan plan = {0};
+		g_autoptr(GError) error = NULL;
+
+		g_test_message("case %u", i);
+		g_assert_cmpint(checkin_decide(&message, &facts, NOW, &plan, &error), ==, cases[i].code < 0);
+		if (cases[i].code >= 0)
+			g_assert_error(error, POM_ERROR, cases[i].code);
+		else
+			g_assert_cmpint(plan.action, ==, cases[i].action);
+	}
+	/* A device that is to be erased must not be asked to by an identity that has ended. */
+	struct checkin_message message = {.type = CHECKIN_RETURN_TO_SERVICE, .who = {"U1", "", ENROLLMENT_DEVICE}};
+	struct checkin_facts facts = {
+		.certificate = {.known = true, .state = CERTIFICATE_ISSUED, .serial = "01", .enrollment_id = "E1", .epoch = 1, .not_after_ms = NOW - 1, .grace_ms = NOW},
+		.device = {true, "E1", ENROLLMENT_ENROLLED, 1, 1, 0, 1, topics[0], NULL, NULL}, .topics = topics,
+	};
+	struct checkin_plan plan;
+	g_autoptr(GError) error = NULL;
+	g_assert_false(checkin_decide(&message, &facts, NOW, &plan, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CERT_EXPIRED);
+}
+
+static void test_maid(void)
+{
+	struct checkin_message message = {.type = CHECKIN_GET_TOKEN, .who = {"U1", "", ENROLLMENT_DEVICE}, .token_service = CHECKIN_SERVICE_MAID};
+	struct checkin_facts facts = {
+		.certificate = {.known = true, .state = CERTIFICATE_ISSUED, .serial = "01", .enrollment_id = "E1", .epoch = 1, .not_after_ms = 2 * NOW},
+		.device = {true, "E1", ENROLLMENT_ENROLLED, 1, 1, 0, 1, topics[0], NULL, NULL}, .topics = topics, .policy = {.maid = true},
+	};
+	struct checkin_plan plan;
+
+	g_assert_true(checkin_decide(&message, &facts, NOW, &plan, NULL));
+	g_assert_cmpint(plan.action, ==, CHECKIN_DO_GET_MAID);
+	facts.certificate.not_after_ms = NOW - 1;
+	facts.certificate.grace_ms = NOW;
+	g_assert_false(checkin_decide(&message, &facts, NOW, &plan, NULL));
+}
+
+/* A device of another server: in time, unknown, and with the first message of one that is enrolled. */
+static void test_first_use(void)
+{
+	static const struct { const char *name; int type; /* -1: a report */ const char *user, *topic; bool known; int64_t until, from, to; int code; } cases[] = {
+		{"TokenUpdate", CHECKIN_TOKEN_UPDATE, "", "com.apple.mgmt.x", false, NOW + 1, 0, NOW, -1}, {"report", -1, "", NULL, false, NOW + 1, 0, NOW, -1},
+		{"the window is over", CHECKIN_TOKEN_UPDATE, "", "com.apple.mgmt.x", false, NOW, 0, NOW, POM_ERR_FIRST_USE_CLOSED}, {"over for reports", -1, "", NULL, false, NOW, 0, NOW, POM_ERR_FIRST_USE_CLOSED},
+		{"an existing binding", CHECKIN_TOKEN_UPDATE, "", "com.apple.mgmt.x", true, NOW + 1, 0, NOW, POM_ERR_FIRST_USE_TAKEN}, {"the same of a report", -1, "", NULL, true, NOW + 1, 0, NOW, POM_ERR_FIRST_USE_TAKEN},
+		{"Authenticate", CHECKIN_AUTHENTICATE, "", "com.apple.mgmt.x", false, NOW + 1, 0, NOW, POM_ERR_FIRST_USE_MESSAGE}, {"CheckOut", CHECKIN_CHECK_OUT, "", NULL, false, NOW + 1, 0, NOW, POM_ERR_FIRST_USE_MESSAGE},
+		{"GetBootstrapToken", CHECKIN_GET_BOOTSTRAP_TOKEN, "", NULL, false, NOW + 1, 0, NOW, POM_ERR_FIRST_USE_MESSAGE}, {"a user first", CHECKIN_TOKEN_UPDATE, "u", "com.apple.mgmt.x", false, NOW + 1, 0, NOW, POM_ERR_FIRST_USE_MESSAGE},
+		{"a user's report", -1, "u", NULL, false, NOW + 1, 0, NOW, POM_ERR_FIRST_USE_MESSAGE}, {"another topic", CHECKIN_TOKEN_UPDATE, "", "com.apple.mgmt.y", false, NOW + 1, 0, NOW, POM_ERR_TOPIC},
+		{"ended certificate", CHECKIN_TOKEN_UPDATE, "", "com.apple.mgmt.x", false, NOW + 1, 0, NOW - 1, POM_ERR_CERT_EXPIRED}, {"certificate of tomorrow", -1, "", NULL, false, NOW + 1, NOW + 1, NOW + 2, POM_ERR_CERT_EXPIRED},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct checkin_message message = {.type = (enum checkin_type)MAX(cases[i].type, 0), .who = {"U1", cases[i].user, ENROLLMENT_DEVICE}, .topic = cases[i].topic};
+		struct first_use first_use = {cases[i].until, cases[i].from, cases[i].to};
+		struct checkin_facts facts = {.device = {.known = cases[i].known, .id = "E1", .state = ENROLLMENT_ENDED}, .topics = topics};
+		g_autoptr(GError) error = NULL;
+
+		g_test_message("%s", cases[i].name);
+		g_assert_cmpint(checkin_check_first_use(cases[i].type < 0 ? NULL : &message, &message.who, &first_use, &facts, NOW, &error), ==, cases[i].code < 0);
+		if (cases[i].code >= 0)
+			g_assert_error(error, POM_ERROR, cases[i].code);
+	}
+	/* Its topic is not known until its TokenUpdate: then it must be one of ours. */
+	for (int ours = 0; ours < 2; ours++) {
+		struct checkin_message message = {.type = CHECKIN_TOKEN_UPDATE, .who = {"U1", "", ENROLLMENT_DEVICE}, .topic = ours ? topics[0] : "com.apple.mgmt.y"};
+		struct checkin_facts facts = {
+			.certificate = {.known = true, .state = CERTIFICATE_ISSUED, .serial = "01", .enrollment_id = "E1", .epoch = 1, .not_after_ms = 2 * NOW},
+			.device = {true, "E1", ENROLLMENT_ENROLLED, 1, 1, 0, 1, "", NULL, NULL}, .topics = topics,
+		};
+		struct checkin_plan plan;
+
+		g_assert_cmpint(checkin_decide(&message, &facts, NOW, &plan, NULL), ==, ours);
 	}
 }
 
@@ -878,6 +1035,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/checkin/identities", test_identities);
 	g_test_add_func("/core/checkin/decisions", test_decisions);
 	g_test_add_func("/core/checkin/get-token", test_get_token);
+	g_test_add_func("/core/checkin/keys", test_keys);
+	g_test_add_func("/core/checkin/users", test_users_of_devices);
+	g_test_add_func("/core/checkin/maid", test_maid);
+	g_test_add_func("/core/checkin/first-use", test_first_use);
 	g_test_add_func("/core/checkin/declarative", test_declarative);
 	g_test_add_func("/core/checkin/transport-identity", test_transport_identity);
 	g_test_add_func("/core/checkin/validity", test_validity);

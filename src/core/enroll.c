@@ -54,7 +54,7 @@ void enroll_served_init(struct enroll_served *served, const char *url, int64_t a
 	/* Capabilities can never be added to an enrollment later, so they are there from the start. */
 	static const char *const capabilities[] = {"com.apple.mdm.per-user-connections", "com.apple.mdm.bootstraptoken", ENROLL_CAPABILITY_TOKEN, NULL};
 
-	*served = (struct enroll_served){g_strdup(url), access_rights, true, g_strdupv((char **)(uintptr_t)capabilities)};
+	*served = (struct enroll_served){.url = g_strdup(url), .access_rights = access_rights, .sign_message = true, .capabilities = g_strdupv((char **)(uintptr_t)capabilities)};
 }
 
 void enroll_served_drop(struct enroll_served *served, const char *capability)
@@ -73,6 +73,7 @@ void enroll_served_drop(struct enroll_served *served, const char *capability)
 void enroll_served_clear(struct enroll_served *served)
 {
 	g_clear_pointer(&served->url, g_free);
+	g_clear_pointer(&served->mdm_url, g_free);
 	g_clear_pointer(&served->capabilities, g_strfreev);
 }
 
@@ -81,6 +82,8 @@ char *enroll_served_format(const struct enroll_served *served)
 	g_autoptr(json_t) o = json_pack("{s:s, s:I, s:b, s:[]}", "url", served->url, "access_rights", (json_int_t)served->access_rights, "sign_message", served->sign_message, "capabilities");
 	g_autoptr(GBytes) text = NULL;
 
+	if (served->mdm_url)
+		json_object_set_new(o, "mdm_url", json_string(served->mdm_url));
 	for (char **c = served->capabilities; *c; c++)
 		json_array_append_new(json_object_get(o, "capabilities"), json_string(*c));
 	text = json_format(o);
@@ -90,7 +93,7 @@ char *enroll_served_format(const struct enroll_served *served)
 bool enroll_served_parse(const char *json, struct enroll_served *ret, GError **error)
 {
 	g_autoptr(json_t) o = json_parse(json, strlen(json), error);
-	const char *url = json_string_value(json_object_get(o, "url"));
+	const char *url = json_string_value(json_object_get(o, "url")), *mdm_url = json_string_value(json_object_get(o, "mdm_url"));
 	g_autoptr(GPtrArray) capabilities = g_ptr_array_new_with_free_func(g_free);
 	json_t *item;
 	size_t i;
@@ -104,7 +107,7 @@ bool enroll_served_parse(const char *json, struct enroll_served *ret, GError **e
 			g_ptr_array_add(capabilities, g_strdup(json_string_value(item)));
 	g_ptr_array_add(capabilities, NULL);
 	*ret = (struct enroll_served){
-		g_strdup(url), json_integer_value(json_object_get(o, "access_rights")), json_is_true(json_object_get(o, "sign_message")), (char **)g_ptr_array_free(g_steal_pointer(&capabilities), FALSE),
+		g_strdup(url), g_strdup(mdm_url), json_integer_value(json_object_get(o, "access_rights")), json_is_true(json_object_get(o, "sign_message")), (char **)g_ptr_array_free(g_steal_pointer(&capabilities), FALSE),
 	};
 	return true;
 }
@@ -201,7 +204,7 @@ static plist *mdm_payload(const struct enroll_profile *profile, const char *base
 {
 	plist *payload = new_payload(profile, base, "com.apple.mdm", "mdm", "Device management");
 	plist *capabilities = plist_new_array();
-	g_autofree char *url = g_strconcat(profile->served->url, "/mdm", NULL);
+	g_autofree char *url = g_strconcat(profile->served->mdm_url ? profile->served->mdm_url : profile->served->url, "/mdm", NULL);
 	g_autofree char *identity = enroll_uuid(profile->link_id, "identity");
 
 	for (char **c = profile->served->capabilities; *c; c++)

@@ -17,6 +17,7 @@ bool link_check(const struct link_facts *link, int64_t now_ms, GError **error) G
  * the settings are by then. */
 struct enroll_served {
 	char *url;                  /* public URL without a slash at the end: "https://mdm.example.org" */
+	char *mdm_url;              /* the same of ServerURL and CheckInURL, where client certificates are asked for; NULL: url */
 	int64_t access_rights;
 	bool sign_message;
 	char **capabilities;

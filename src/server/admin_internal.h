@@ -105,7 +105,11 @@ ADMIN_FLEET_TABLE(X)
 #undef X
 
 /* admin_checkin.c: check-in messages and the timeline */
-#define ADMIN_CHECKIN_TABLE(X)
+#define ADMIN_CHECKIN_TABLE(X) \
+	X("/api/v1/first-use", HTTP_GET, admin_first_use, 200) \
+	X("/api/v1/devices/{}/return-to-service", HTTP_GET, admin_return_show, 200) \
+	X("/api/v1/devices/{}/return-to-service", HTTP_POST, admin_return_set, 200) \
+	X("/api/v1/devices/{}/return-to-service", HTTP_DELETE, admin_return_unset, 200)
 #define ADMIN_CHECKIN_RAW_TABLE(X)
 #define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
 ADMIN_CHECKIN_TABLE(X)

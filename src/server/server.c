@@ -12,6 +12,7 @@
 #include "core/watch.h"
 #include "keys/pkcs11.h"
 #include "keys/profile_crypt.h"
+#include "server/checkin_settings.h"
 #include "server/datadir.h"
 #include "server/outbound.h"
 #include "server/server_internal.h"
@@ -180,7 +181,7 @@ static bool check_settings(const struct settings *s, GError **error)
 	static const struct { enum setting setting; int64_t min, max; } ranges[] = {
 		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_ENROLL_RIGHTS, 1, 8191},
 		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30}, {SETTING_CA_GRACE, 0, 3650},
-		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760}, {SETTING_COMMAND_EXPIRE, 0, 3650},
+		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760}, {SETTING_COMMAND_EXPIRE, 0, 3650}, {SETTING_TIMELINE_DAYS, 1, 3650},
 	};
 	int64_t key_size = settings_int(s, SETTING_ENROLL_KEYSIZE);
 
@@ -286,8 +287,21 @@ static void wake_push(void *ctx)
 		pusher_wake(server->pusher);
 }
 
+static bool new_service(struct server *server, const struct seal *seal, GError **error)
+{
+	struct service_settings settings = service_settings(server->settings);
+
+	if (!checkin_settings_load(server->settings, pom_clock_now_ms(pom_clock_system()), &settings, error)) {
+		service_settings_clear(&settings);
+		return false;
+	}
+	server->service = service_new(server->store, seal, settings, pom_clock_system(), pom_random_system(), error);
+	return server->service != NULL;
+}
+
 static bool open_service(struct server *server, GError **error)
 {
+	bool ok;
 	g_autofree char *key = datadir_path(server->dir, DATADIR_SEAL), *url = datadir_store_url(server->dir, server->settings);
 	struct seal seal;
 
@@ -298,9 +312,9 @@ static bool open_service(struct server *server, GError **error)
 	server->store = store_open(url, pom_clock_system(), pom_random_system(), error);
 	if (!server->store || !check_url_change(server, error))
 		return false;
-	server->service = service_new(server->store, &seal, service_settings(server->settings), pom_clock_system(), pom_random_system(), error);
+	ok = new_service(server, &seal, error);
 	explicit_bzero(&seal, sizeof(seal));
-	if (!server->service || !service_keep_served(server->service, error))
+	if (!ok || !service_keep_served(server->service, error))
 		return false;
 	server->service->wake_push = wake_push;
 	server->service->wake_ctx = server;

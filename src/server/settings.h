@@ -40,6 +40,15 @@
 	X(SETTING_ENROLL_TRUST, "enroll", "trust_step", TEXT, "auto", "Whether that page has people trust the TLS certificate first: auto (when this machine does not know its root), always, or never (a proxy with a public certificate stands in front).") \
 	X(SETTING_ENROLL_ATTRIBUTES, "enroll", "device_attributes", TEXT, OTA_WANTED_DEFAULT, "What devices that enroll over the air are asked to say of themselves, besides UDID and SERIAL: names separated by spaces.") \
 	X(SETTING_ENROLL_WATCH, "enroll", "watch", TEXT, "supervised", "Whose Apple Watches are enrolled: supervised (of supervised phones), any (of any managed phone) or off.") \
+	X(SETTING_ENROLL_MDM_URL, "enroll", "mdm_url", TEXT, "", "Public URL of the mutual-TLS listener (server.mtls_listen, or a proxy's): ServerURL and CheckInURL of new profiles, https://host[:port]. Empty: server.url.") \
+	X(SETTING_ENROLL_SIGN, "enroll", "sign_message", BOOL, "true", "SignMessage of new profiles: devices sign every message. false only where they prove themselves by TLS client certificates.") \
+	X(SETTING_CHECKIN_USER, "checkin", "user_authenticate", TEXT, "decline", "What UserAuthenticate of a Mac's network user is answered: decline (410: the user is not managed) or empty (an empty DigestChallenge: no password is asked for).") \
+	X(SETTING_CHECKIN_MAID_KEY, "checkin", "maid_key", TEXT, "", "File with the private key of your server token of Apple Business Manager (chmod 600): signs the tokens that let Managed Apple Accounts in on managed devices. Empty: none are given.") \
+	X(SETTING_CHECKIN_MAID_UUID, "checkin", "maid_server_uuid", TEXT, "", "The server_uuid of that server token.") \
+	X(SETTING_RETURN_ENABLED, "return_to_service", "enabled", BOOL, "false", "Whether a supervised device that asks (iOS 26) is erased and comes back by itself. One device can have it otherwise: pomona device return-to-service.") \
+	X(SETTING_RETURN_WIFI, "return_to_service", "wifi_profile", TEXT, "", "Name of the profile in the library with the Wi-Fi network that it joins then. Empty: none, for devices on Ethernet.") \
+	X(SETTING_RETURN_MDM, "return_to_service", "mdm_profile", BOOL, "false", "Send it an enrollment profile with a link of its own: needed where Automated Device Enrollment uses a configuration_web_url.") \
+	X(SETTING_RETURN_TOKEN, "return_to_service", "bootstrap_token", BOOL, "true", "Send its bootstrap token, with which apps are kept; without it everything is erased.") \
 	X(SETTING_DEVICE_DAYS, "ca", "device_days", INT, "730", "Life of a device identity in days.") \
 	X(SETTING_CA_URL, "ca", "public_url", TEXT, "", "Base of the CRL and OCSP addresses in issued certificates, best http://. Empty: the public URL. none: no addresses.") \
 	X(SETTING_CA_GRACE, "ca", "expired_grace_days", INT, "30", "How long a device with an expired identity may still check in, only to be given a new one.") \
@@ -48,6 +57,9 @@
 	X(SETTING_IDENTITY_SOURCE, "identity", "source", TEXT, "scep", "How devices get their identity: scep, pkcs12 (made here), scep-proxy (made by an outside CA, delivered by us) or scep-direct (the device asks the outside CA).") \
 	X(SETTING_IDENTITY_OUTSIDE, "identity", "outside", TEXT, "", "Name of the outside CA for scep-proxy and scep-direct.") \
 	X(SETTING_IDENTITY_MODERN, "identity", "pkcs12_modern", BOOL, "false", "Make PKCS#12 with AES and SHA-256, which Apple devices up to now cannot read.") \
+	X(SETTING_FIRST_USE_UNTIL, "identity", "bind_first_use_until", TEXT, "", "For migrations: until when devices that another server has enrolled are taken up by their certificate: 2026-12-31 or 2026-12-31T12:00:00Z, at most 90 days ahead. Empty: never.") \
+	X(SETTING_FIRST_USE_CA, "identity", "first_use_ca", TEXT, "", "PEM file with the CA certificates whose device identities are taken up.") \
+	X(SETTING_TIMELINE_DAYS, "timeline", "keep_days", INT, "365", "How long what happened to devices and links is kept.") \
 	X(SETTING_PROFILES_SIGNER, "profiles", "signer", TEXT, "own", "Who signs profiles: own (Pomona's profile-signing key, which is stable) or tls (tls.certificate with tls.key: devices may refuse updates when its key changes).") \
 	X(SETTING_SCEP_LEGACY, "scep", "legacy", BOOL, "true", "Accept SHA-1 and 3DES, which Apple devices still use.") \
 	X(SETTING_SCEP_DES, "scep", "legacy_des", BOOL, "false", "Accept and answer single DES, which RFC 8894 §2.9 forbids, for micromdm-family clients.") \

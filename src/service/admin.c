@@ -80,6 +80,9 @@ json_t *service_device_show(struct service *service, const char *id, GError **er
 	json_object_set_new(o, "awaiting_configuration", json_boolean(epoch.awaiting_configuration));
 	json_object_set_new(o, "has_unlock_token", json_boolean(epoch.has_unlock_token));
 	json_object_set_new(o, "has_bootstrap_token", json_boolean(epoch.has_bootstrap_token));
+	if (row.kind == ENROLLMENT_USER || row.kind == ENROLLMENT_USER_USER)
+		json_object_set_new(o, "not_on_console", json_boolean(epoch.not_on_console));
+	json_set_text(o, "provenance", epoch.provenance ? epoch.provenance : row.parent_id ? NULL : "link");
 	if (!service_device_more(service, row.id, o, error)) {
 		json_decref(o);
 		return NULL;

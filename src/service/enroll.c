@@ -37,6 +37,8 @@ static char *served_now(struct service *service, bool get_token)
 	char *text;
 
 	enroll_served_init(&served, service->settings.url, service->settings.access_rights);
+	served.mdm_url = g_strdup(service->settings.mdm_url);
+	served.sign_message = !service->settings.unsigned_messages;
 	if (!get_token)
 		enroll_served_drop(&served, ENROLL_CAPABILITY_TOKEN);
 	text = enroll_served_format(&served);
@@ -245,9 +247,14 @@ plist *service_enroll_tree(struct service *service, const struct enroll_wish *wi
 
 bool service_keep_served(struct service *service, GError **error)
 {
-	/* Those releases did not have GetToken. */
-	g_autofree char *text = served_now(service, false);
+	struct enroll_served served;
+	g_autofree char *text = NULL;
 
+	/* Those releases had neither GetToken nor a URL of its own for client certificates. */
+	enroll_served_init(&served, service->settings.url, service->settings.access_rights);
+	enroll_served_drop(&served, ENROLL_CAPABILITY_TOKEN);
+	text = enroll_served_format(&served);
+	enroll_served_clear(&served);
 	return store_links_serve(service->store, text, error);
 }
 

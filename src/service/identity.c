@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "service/ca_internal.h"
+#include "service/checkin.h"
 
 enum { CACHE_MAX = 16384, SIGNATURE_TEXT_MAX = 16384 };
 
@@ -99,12 +100,17 @@ static bool is_trusted(struct service *service, X509 *cert, GBytes *der, const u
 	g_autoptr(ca_set) set = service_ca_set(service);
 	g_autofree char *issuer = NULL;
 	const struct outside_ca *outside;
+	bool first_use;
 
 	if (ca_set_issuer_of(set, cert))
 		return true;
 	outside = ca_set_outside_issuer_of(set, cert);
 	if (outside)
 		return service_adopt(service, outside, cert, der, sha256, error);
+	if (!service_first_use_trusts(service, cert, sha256, &first_use, error))
+		return false;
+	if (first_use)
+		return true;
 	issuer = cert_issuer_text(cert);
 	return pom_fail(error, POM_ERR_CERT_UNTRUSTED, "the device's certificate was issued by \"%.200s\", which is no CA of this server", issuer);
 }
@@ -220,6 +226,18 @@ static bool check_same_device(struct service *service, const uint8_t signer_sha2
 		return true;
 	return pom_fail(error, POM_ERR_IDENTITY_CONFLICT, "Mdm-Signature is of enrollment %s, the client certificate in the same request of %s", of_signer ? of_signer : "none yet",
 	                of_certificate ? of_certificate : "none that is known");
+}
+
+GBytes *service_proof_certificate(const struct device_proof *proof, GError **error)
+{
+	g_autoptr(GBytes) bytes = NULL;
+	g_autoptr(cms_detached) detached = NULL;
+
+	if (!proof->mdm_signature && proof->certificate)
+		return g_bytes_ref(proof->certificate);
+	bytes = decode_header(proof->mdm_signature, error);
+	detached = bytes ? cms_detached_parse(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error) : NULL;
+	return detached ? g_bytes_ref(detached->signer_der) : NULL;
 }
 
 void device_proof_clear(struct device_proof *proof)

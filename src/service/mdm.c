@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "core/command_table.h"
 #include "core/renewal.h"
+#include "service/checkin.h"
 #include "service/ddm.h"
 #include "service/command.h"
 #include "service/ota.h"
@@ -99,23 +100,78 @@ static bool bind_renewal(struct service *service, struct checkin_facts *facts, i
 	return true;
 }
 
-static bool load_checkin(struct service *service, const uint8_t sha256[32], const struct checkin_identity *who, struct checkin_load *ret, GError **error)
+/* What the device gets besides 200. */
+static bool answer(struct service *service, const struct checkin_message *m, const struct checkin_facts *facts, const struct checkin_plan *plan, struct device_reply *ret, GError **error)
 {
-	bool again;
+	switch (plan->action) {
+	case CHECKIN_DO_GET_BOOTSTRAP:
+		return answer_bootstrap_token(service, facts->device.id, plan->epoch, ret, error);
+	case CHECKIN_DO_GET_TOKEN:
+		return service_watch_grant(service, m, facts->device.id, &ret->body, error);
+	case CHECKIN_DO_GET_MAID:
+		return service_maid_grant(service, facts->device.id, &ret->body, error);
+	case CHECKIN_DO_CHALLENGE_USER:
+		return service_user_answer(service, m, facts->device.id, &ret->body, error);
+	case CHECKIN_DO_RETURN_TO_SERVICE:
+		return service_return_answer(service, &m->who, facts->device.id, plan->epoch, &ret->body, error);
+	case CHECKIN_DO_DECLARATIVE:
+		return answer_declarative(service, m, facts, plan->epoch, ret, error);
+	case CHECKIN_DO_NOTHING:
+	case CHECKIN_DO_CREATE:
+	case CHECKIN_DO_NEW_EPOCH:
+	case CHECKIN_DO_REFRESH:
+	case CHECKIN_DO_ACTIVATE:
+	case CHECKIN_DO_TOKEN:
+	case CHECKIN_DO_USER_TOKEN:
+	case CHECKIN_DO_CHECK_OUT:
+	case CHECKIN_DO_USER_CHECK_OUT:
+	case CHECKIN_DO_SET_BOOTSTRAP:
+		break;
+	}
+	return true;
+}
 
-	if (!store_checkin_load(service->store, sha256, who, ret, error))
+/* Who sent it: the certificate's hash, and what proved it. */
+struct sender { uint8_t sha256[32]; const struct device_proof *proof; };
+
+/* A certificate that the register does not have: it may be of a device of another server. *RET_AGAIN as of bind_renewal. MESSAGE NULL: a command report. */
+static bool bind_first_use(struct service *service, const struct sender *sender, const struct checkin_message *message, const struct checkin_identity *who, const struct checkin_facts *facts,
+                           bool *ret_again, GError **error)
+{
+	g_autoptr(GBytes) der = NULL;
+	g_auto(GStrv) topics = NULL;
+	struct checkin_facts with_topics = *facts;
+
+	*ret_again = false;
+	if (facts->certificate.known || !service->settings.first_use)
+		return true;
+	der = service_proof_certificate(sender->proof, error);
+	if (!der)
 		return false;
-	if (bind_renewal(service, &ret->facts, service_now_ms(service), &again, error) && !again)
+	pthread_rwlock_rdlock(&service->topics_lock);
+	topics = g_strdupv(service->topics);
+	pthread_rwlock_unlock(&service->topics_lock);
+	with_topics.topics = (const char *const *)topics;
+	return service_first_use_bind(service, der, message, who, &with_topics, ret_again, error);
+}
+
+static bool load_checkin(struct service *service, const struct sender *sender, const struct checkin_message *m, struct checkin_load *ret, GError **error)
+{
+	bool again, bound = false;
+
+	if (!store_checkin_load(service->store, sender->sha256, &m->who, ret, error))
+		return false;
+	if (bind_renewal(service, &ret->facts, service_now_ms(service), &again, error) && !again && bind_first_use(service, sender, m, &m->who, &ret->facts, &bound, error) && !bound)
 		return true;
 	checkin_load_clear(ret);
-	if (!again || !store_checkin_load(service->store, sha256, who, ret, error))
+	if ((!again && !bound) || !store_checkin_load(service->store, sender->sha256, &m->who, ret, error))
 		return false;
 	ret->facts.certificate.grace_ms = service->settings.expired_grace_s * 1000;
 	return true;
 }
 
 /* One try; *RET_AGAIN when somebody else changed the facts meanwhile. */
-static bool checkin_once(struct service *service, const uint8_t sha256[32], const struct checkin_message *m, struct subject *subject, struct device_reply *ret,
+static bool checkin_once(struct service *service, const struct sender *sender, const struct checkin_message *m, struct subject *subject, struct device_reply *ret,
                          bool *ret_again, GError **error)
 {
 	struct checkin_load load = {0};
@@ -125,11 +181,12 @@ static bool checkin_once(struct service *service, const uint8_t sha256[32], cons
 	bool ok;
 
 	*ret_again = false;
-	if (!load_checkin(service, sha256, &m->who, &load, error))
+	if (!load_checkin(service, sender, m, &load, error))
 		return false;
 	set_subject(subject, &m->who, load.facts.device.id);
 	pthread_rwlock_rdlock(&service->topics_lock);
 	load.facts.topics = (const char *const *)service->topics;
+	load.facts.policy = (struct checkin_policy){.ask_user = service->settings.ask_user, .maid = service->settings.maid != NULL};
 	ok = checkin_decide(m, &load.facts, now_ms, &plan, error);
 	pthread_rwlock_unlock(&service->topics_lock);
 	if (ok && !apply(service, m, &load.facts, &plan, now_ms, subject, &inner)) {
@@ -137,12 +194,7 @@ static bool checkin_once(struct service *service, const uint8_t sha256[32], cons
 		g_propagate_error(error, inner);
 		ok = false;
 	}
-	if (ok && plan.action == CHECKIN_DO_GET_BOOTSTRAP)
-		ok = answer_bootstrap_token(service, load.facts.device.id, plan.epoch, ret, error);
-	if (ok && plan.action == CHECKIN_DO_GET_TOKEN)
-		ok = service_watch_grant(service, m, load.facts.device.id, &ret->body, error);
-	if (ok && plan.action == CHECKIN_DO_DECLARATIVE)
-		ok = answer_declarative(service, m, &load.facts, plan.epoch, ret, error);
+	ok = ok && answer(service, m, &load.facts, &plan, ret, error);
 	if (ok && *subject->enrollment)
 		store_seen(service->store, subject->enrollment, now_ms);
 	checkin_load_clear(&load);
@@ -155,17 +207,17 @@ bool service_checkin(struct service *service, const struct device_proof *proof, 
 	struct device_reply reply = {200, NULL, NULL};
 	g_autoptr(plist) tree = NULL;
 	GError *inner = NULL;
-	uint8_t sha256[32];
+	struct sender sender = {.proof = proof};
 	bool again = true, ok = false;
 
-	if (!service_prove(service, proof, body, sha256, error))
+	if (!service_prove(service, proof, body, sender.sha256, error))
 		return false;
 	tree = plist_parse(g_bytes_get_data(body, NULL), g_bytes_get_size(body), NULL, error);
 	if (!tree || !checkin_message_parse(tree, &message, error))
 		return false;
 	for (int i = 0; i < CONFLICT_TRIES && again && !ok; i++) {
 		g_clear_error(&inner);
-		ok = checkin_once(service, sha256, &message, subject, &reply, &again, &inner);
+		ok = checkin_once(service, &sender, &message, subject, &reply, &again, &inner);
 	}
 	if (!ok)
 		return service_fail_again(error, inner);
@@ -245,16 +297,16 @@ static bool check_channel(const struct report *report, const struct report_load 
 	return true;
 }
 
-static bool load_report(struct service *service, const uint8_t sha256[32], const struct report *report, struct report_load *ret, GError **error)
+static bool load_report(struct service *service, const struct sender *sender, const struct report *report, struct report_load *ret, GError **error)
 {
-	bool again;
+	bool again, bound = false;
 
-	if (!store_report_load(service->store, sha256, report, ret, error))
+	if (!store_report_load(service->store, sender->sha256, report, ret, error))
 		return false;
-	if (bind_renewal(service, &ret->facts, service_now_ms(service), &again, error) && !again)
+	if (bind_renewal(service, &ret->facts, service_now_ms(service), &again, error) && !again && bind_first_use(service, sender, NULL, &report->who, &ret->facts, &bound, error) && !bound)
 		return true;
 	report_load_clear(ret);
-	if (!again || !store_report_load(service->store, sha256, report, ret, error))
+	if ((!again && !bound) || !store_report_load(service->store, sender->sha256, report, ret, error))
 		return false;
 	ret->facts.certificate.grace_ms = service->settings.expired_grace_s * 1000;
 	return true;
@@ -318,20 +370,20 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 	struct report report;
 	struct report_load load = {0};
 	struct report_plan plan;
-	struct device_reply reply = {200, NULL};
+	struct device_reply reply = {200, NULL, NULL};
 	g_autoptr(plist) tree = NULL;
-	uint8_t sha256[32];
+	struct sender sender = {.proof = proof};
 	const char *id = NULL;
 	int64_t epoch = 0, now_ms = service_now_ms(service);
 	bool serves = false, ok;
 
-	if (!service_prove(service, proof, body, sha256, error))
+	if (!service_prove(service, proof, body, sender.sha256, error))
 		return false;
 	tree = plist_parse(g_bytes_get_data(body, NULL), g_bytes_get_size(body), NULL, error);
 	if (!tree || !report_parse(tree, &report, error))
 		return false;
 	g_strlcpy(subject->detail, report.command_uuid ? report.command_uuid : "", sizeof(subject->detail));
-	if (!load_report(service, sha256, &report, &load, error))
+	if (!load_report(service, &sender, &report, &load, error))
 		return false;
 	set_subject(subject, &report.who, load.facts.device.id);
 	ok = check_channel(&report, &load, now_ms, &id, &epoch, &serves, error) &&

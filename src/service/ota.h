@@ -13,6 +13,8 @@ bool service_ota_answer(struct service *service, const char *token, GBytes *body
 
 /* BODY is what a watch POSTed. *RET: its enrollment profile. On POM_ERR_WATCH_MISSING *RET_SECURITY_TOKEN (transfer full) is what it has to tell its phone. */
 bool service_watch_answer(struct service *service, GBytes *body, struct subject *subject, GBytes **ret, char **ret_security_token, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A random UUID (version 4), as Apple writes them: one that must not be guessed, so it is no time-ordered id. transfer full. */
+char *service_random_uuid(const struct service *service);
 /* A phone's GetToken that has been proved, from the device channel of ENROLLMENT_ID; *RET: the property list with TokenData, transfer full. */
 bool service_watch_grant(struct service *service, const struct checkin_message *message, const char *enrollment_id, GBytes **ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Removes pairings that are long over. Called by the janitor. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "service/ca_internal.h"
+#include "service/checkin.h"
 #include "service/profile_sign.h"
 
 int64_t service_now_ms(const struct service *service)
@@ -29,6 +30,10 @@ void service_settings_clear(struct service_settings *settings)
 	g_free(settings->identity_source);
 	g_free(settings->identity_outside);
 	g_free(settings->contact);
+	g_free(settings->mdm_url);
+	g_free(settings->return_to_service.wifi_profile);
+	maid_free(settings->maid);
+	first_use_settings_free(settings->first_use);
 	g_strfreev(settings->device_attributes);
 	scep_profile_free(settings->profile);
 	*settings = (struct service_settings){0};

@@ -13,6 +13,10 @@
 #include "service/scep_limits.h"
 #include "store/store.h"
 
+struct maid;
+struct first_use_settings;
+/* What devices are answered that ask for ReturnToService, unless something else is set for one. */
+struct return_settings { bool enabled, mdm_profile, bootstrap_token; char *wifi_profile; /* of the library; NULL: none */ };
 struct service_settings {
 	char *url;                 /* public URL, no slash at the end */
 	char *organization;
@@ -35,6 +39,12 @@ struct service_settings {
 	int profile_cipher;        /* NID of the cipher of profiles encrypted to a device */
 	char *contact;             /* whom people ask who enroll: text, mail address, telephone number or URL; NULL: nobody is named */
 	bool enroll_ota;           /* the button of a link's page starts the over-the-air way */
+	char *mdm_url;             /* base of ServerURL and CheckInURL in new profiles; NULL: url */
+	bool unsigned_messages;    /* SignMessage is false in new profiles */
+	bool ask_user;             /* UserAuthenticate is answered instead of declined */
+	struct maid *maid;         /* of service/checkin.h; owned; NULL: no such tokens */
+	struct first_use_settings *first_use; /* the same; NULL: off */
+	struct return_settings return_to_service;
 };
 /* What a device that opens a link's page needs to trust the server's TLS certificate. */
 enum tls_trust {
@@ -125,6 +135,8 @@ bool service_report(struct service *service, const struct device_proof *proof, G
  * facts. A signature decides, over exactly BODY, and when it is wrong (POM_ERR_IDENTITY_SIGNATURE) no certificate stands in for it. A certificate beside a good one must be the same,
  * or be bound to the same epoch of the same enrollment (POM_ERR_IDENTITY_CONFLICT). Without a signature the certificate decides. Neither: POM_ERR_IDENTITY_MISSING. Blocks on the store. */
 bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The certificate (DER) that service_prove has proved; transfer full. */
+GBytes *service_proof_certificate(const struct device_proof *proof, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct identity_cache *identity_cache_new(void);
 void identity_cache_free(struct identity_cache *cache);
 /* Forgets all: when another set of CAs is trusted. */

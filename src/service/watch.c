@@ -21,8 +21,7 @@ static void token_mac(const struct service *service, const void *data, size_t le
 	explicit_bzero(key, sizeof(key));
 }
 
-/* A random UUID (version 4), as Apple writes them: this one must not be guessed, so it is no time-ordered id. transfer full. */
-static char *random_uuid(const struct service *service)
+char *service_random_uuid(const struct service *service)
 {
 	uint8_t b[SECURITY_BYTES];
 
@@ -140,7 +139,7 @@ bool service_watch_grant(struct service *service, const struct checkin_message *
 static bool ask_for_token(struct service *service, const struct device_message *message, const char *why, char **ret_security_token, GError **error)
 {
 	struct pom_id id = pom_id_new(service->clock, service->random);
-	g_autofree char *security = random_uuid(service);
+	g_autofree char *security = service_random_uuid(service);
 	int64_t now_ms = service_now_ms(service);
 	uint8_t hash[32];
 

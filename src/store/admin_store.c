@@ -54,7 +54,7 @@ bool store_epoch_get(struct store *store, const char *enrollment_id, int64_t epo
 		return false;
 	*ret = (struct epoch_row){
 		db_get_text(batch, 0, 0, 0), db_get_text(batch, 0, 0, 1), db_get_int(batch, 0, 0, 2), db_get_int(batch, 0, 0, 3),
-		db_get_int(batch, 0, 0, 4), db_get_int(batch, 0, 0, 5), db_get_int(batch, 0, 0, 6),
+		db_get_int(batch, 0, 0, 4), db_get_int(batch, 0, 0, 5), db_get_int(batch, 0, 0, 6), db_get_int(batch, 0, 0, 7), db_get_text(batch, 0, 0, 8),
 	};
 	*ret_load = g_steal_pointer(&batch);
 	return true;

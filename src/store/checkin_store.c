@@ -18,6 +18,7 @@ void store_read_enrollment(const struct db_batch *batch, unsigned i, struct enro
 		.known = db_rows(batch, i) > 0, .id = db_get_text(batch, i, 0, 0), .state = (enum enrollment_state)db_get_int(batch, i, 0, 1),
 		.version = db_get_int(batch, i, 0, 2), .active_epoch = db_get_int(batch, i, 0, 3), .pending_epoch = db_get_int(batch, i, 0, 4),
 		.last_epoch = db_get_int(batch, i, 0, 5), .active_topic = db_get_text(batch, i, 0, 6), .pending_topic = db_get_text(batch, i, 0, 7),
+		.product_name = db_get_text(batch, i, 0, 9),
 	};
 }
 
@@ -158,9 +159,9 @@ static void add_user_token(struct store *store, struct db_batch *batch, const st
 	db_batch_add(batch, Q_USER_PUT, db_text(w->user_id), db_text(m->who.device_id), db_text(m->who.user_part), db_text(w->enrollment_id), db_int(m->who.kind),
 	             db_int(w->plan->epoch), db_text(m->who.user_short_name), db_text(m->who.user_long_name), db_int(w->now_ms));
 	db_batch_add(batch, Q_EPOCH_USER_TOKEN, db_text(w->user_id), db_int(w->plan->epoch), db_text(m->topic), db_blob(m->token, m->token_len), db_text(m->push_magic),
-	             db_int(w->now_ms), db_int(w->now_ms));
+	             db_int(m->has_awaiting_configuration), db_int(m->awaiting_configuration), db_int(m->has_not_on_console), db_int(m->not_on_console), db_int(w->now_ms));
 	store_batch_library_device(store, batch, w->user_id, w->now_ms);
-	store_batch_event(store, batch, w->user_id, "TokenUpdate", NULL, w->now_ms);
+	store_batch_event_again(store, batch, w->user_id, "TokenUpdate", m->not_on_console ? "not on the console" : NULL, false, w->now_ms);
 }
 
 static void add_check_out(struct store *store, struct db_batch *batch, const struct checkin_write *w)
@@ -198,6 +199,8 @@ static void add_bootstrap_token(struct store *store, struct db_batch *batch, con
 {
 	add_touch(batch, w);
 	db_batch_add(batch, Q_EPOCH_BOOTSTRAP_SET, db_text(w->enrollment_id), db_int(w->plan->epoch), db_bytes(w->bootstrap_token_sealed));
+	if (w->message->has_awaiting_configuration)
+		db_batch_add(batch, Q_EPOCH_AWAITING, db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->message->awaiting_configuration));
 	store_batch_event(store, batch, w->enrollment_id, w->bootstrap_token_sealed ? "SetBootstrapToken" : "BootstrapTokenDeleted", NULL, w->now_ms);
 }
 
@@ -221,6 +224,8 @@ static bool add_plan(struct store *store, struct db_batch *batch, const struct c
 	case CHECKIN_DO_TOKEN:
 		add_touch(batch, w);
 		add_token(batch, w);
+		db_batch_add(batch, Q_EPOCH_TOPIC, db_text(w->enrollment_id), db_int(w->plan->epoch), db_text(w->message->topic));
+		store_batch_event_again(store, batch, w->enrollment_id, "TokenUpdate", NULL, false, w->now_ms);
 		*ret_push = (int)add_push_for_waiting(store, batch, w->enrollment_id, w);
 		break;
 	case CHECKIN_DO_USER_TOKEN:
@@ -239,6 +244,9 @@ static bool add_plan(struct store *store, struct db_batch *batch, const struct c
 	case CHECKIN_DO_NOTHING:
 	case CHECKIN_DO_GET_BOOTSTRAP:
 	case CHECKIN_DO_GET_TOKEN:
+	case CHECKIN_DO_GET_MAID:
+	case CHECKIN_DO_CHALLENGE_USER:
+	case CHECKIN_DO_RETURN_TO_SERVICE:
 	case CHECKIN_DO_DECLARATIVE:
 		return false;
 	}
@@ -323,6 +331,97 @@ bool store_flush_last_seen(struct store *store, GError **error)
 		}
 	}
 	return true;
+}
+
+bool store_checkin_event(struct store *store, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms, const struct audit_entry *audit, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
+
+	store_batch_event_again(store, batch, enrollment_id, kind, detail, false, now_ms);
+	store_batch_audit(store, batch, audit);
+	return store_run(store, batch, error);
+}
+
+/* ---- devices of another server ---- */
+
+bool store_first_use_bind(struct store *store, const struct first_use_new *n, const struct audit_entry *audit, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(n->enrollment_id);
+	const struct certificate_import *c = n->certificate;
+
+	db_batch_add(batch, Q_ENROLLMENT_FIRST_USE, db_text(n->enrollment_id), db_text(n->who->device_id), db_int(n->who->kind), db_int(n->now_ms));
+	store_batch_certificate_import(batch, c);
+	db_batch_add(batch, Q_CERTIFICATE_BIND, db_text(c->serial), db_text(n->enrollment_id), db_int(1), db_int(n->now_ms));
+	db_batch_add(batch, Q_EPOCH_ADD, db_text(n->enrollment_id), db_int(1), db_text(c->serial), db_text(n->topic ? n->topic : ""), db_int(n->now_ms), db_null('t'));
+	db_batch_add(batch, Q_EPOCH_PROVENANCE, db_text(n->enrollment_id), db_int(1), db_text(FIRST_USE));
+	db_batch_add(batch, Q_FIRST_USE_ADD, db_text(n->enrollment_id), db_int(n->now_ms), db_text(n->message), db_text(c->serial), db_text(n->issuer), db_text(n->issuer_serial));
+	store_batch_event(store, batch, n->enrollment_id, "FirstUse", n->issuer, n->now_ms);
+	store_batch_audit(store, batch, audit);
+	return store_run(store, batch, error);
+}
+
+static void take_first_use(const struct db_batch *batch, size_t row, void *out)
+{
+	*(struct first_use_row *)out = (struct first_use_row){
+		.enrollment_id = db_get_text(batch, 0, row, 0), .at_ms = db_get_int(batch, 0, row, 1), .message = db_get_text(batch, 0, row, 2), .certificate_serial = db_get_text(batch, 0, row, 3),
+		.issuer = db_get_text(batch, 0, row, 4), .issuer_serial = db_get_text(batch, 0, row, 5), .device_id = db_get_text(batch, 0, row, 6), .subject = db_get_text(batch, 0, row, 7),
+		.not_after_ms = db_get_int(batch, 0, row, 8), .state = db_get_int(batch, 0, row, 9), .has_token = db_get_int(batch, 0, row, 10), .provenance = db_get_text(batch, 0, row, 11),
+	};
+}
+
+GArray *store_first_use_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_FIRST_USE_LIST, db_text(after), db_int(limit));
+	return store_list(store, batch, sizeof(struct first_use_row), take_first_use, ret_load, error);
+}
+
+bool store_first_use_known(struct store *store, const uint8_t cert_sha256[32], bool *ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_CERTIFICATE_IS_FIRST_USE, db_blob(cert_sha256, 32));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret = db_rows(batch, 0) > 0;
+	return true;
+}
+
+/* ---- ReturnToService ---- */
+
+bool store_return_get(struct store *store, const char *enrollment_id, struct return_row *ret, store_load **ret_load, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_RETURN_GET, db_text(enrollment_id));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret = (struct return_row){0};
+	if (db_rows(batch, 0))
+		*ret = (struct return_row){
+			.own = db_get_int(batch, 0, 0, 0) != 0, .enabled = db_get_int(batch, 0, 0, 1) != 0, .wifi_profile = db_get_text(batch, 0, 0, 2), .mdm_profile = db_get_int(batch, 0, 0, 3) != 0,
+			.bootstrap_token = db_get_int(batch, 0, 0, 4) != 0,
+		};
+	*ret_load = g_steal_pointer(&batch);
+	return true;
+}
+
+bool store_return_put(struct store *store, const char *enrollment_id, const struct return_row *row, int64_t now_ms, const struct audit_entry *audit, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
+
+	db_batch_add(batch, Q_RETURN_PUT, db_text(enrollment_id), db_int(row->own), db_int(row->enabled), db_text(row->wifi_profile), db_int(row->mdm_profile), db_int(row->bootstrap_token), db_int(now_ms));
+	store_batch_audit(store, batch, audit);
+	return store_run(store, batch, error);
+}
+
+bool store_return_answer(struct store *store, const char *enrollment_id, int64_t now_ms, int64_t since_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
+
+	db_batch_add(batch, Q_RETURN_ANSWER, db_text(enrollment_id), db_int(now_ms), db_int(since_ms));
+	return store_run(store, batch, error);
 }
 
 /* ---- the timeline ---- */

@@ -132,13 +132,18 @@ bool store_certificate_issue(struct store *store, const char *serial, GBytes *de
 	return store_run(store, batch, error);
 }
 
+void store_batch_certificate_import(struct db_batch *batch, const struct certificate_import *c)
+{
+	db_batch_add(batch, Q_CERTIFICATE_IMPORT, db_text(c->serial), db_text(c->generation_id), db_blob(c->spki_sha256, 32), db_blob(c->sha256, 32), db_bytes(c->der),
+	             db_text(c->subject), db_int(c->not_before_ms), db_int(c->not_after_ms), db_text(c->link_id), db_text(c->generation_id), db_text(c->for_enrollment_id),
+	             db_int(c->may_enroll), db_int(c->for_epoch), db_int(c->issued_ms), db_text(c->profile), db_text(c->device_id));
+}
+
 bool store_certificate_import(struct store *store, const struct certificate_import *c, const struct audit_entry *audit, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	db_batch_add(batch, Q_CERTIFICATE_IMPORT, db_text(c->serial), db_text(c->generation_id), db_blob(c->spki_sha256, 32), db_blob(c->sha256, 32), db_bytes(c->der),
-	             db_text(c->subject), db_int(c->not_before_ms), db_int(c->not_after_ms), db_text(c->link_id), db_text(c->generation_id), db_text(c->for_enrollment_id),
-	             db_int(c->may_enroll), db_int(c->for_epoch), db_int(c->issued_ms), db_text(c->profile), db_text(c->device_id));
+	store_batch_certificate_import(batch, c);
 	if (c->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(c->link_id), db_int(c->issued_ms), db_text(c->serial));
 	store_batch_audit(store, batch, audit);

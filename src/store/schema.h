@@ -232,9 +232,9 @@
 	/* Devices of another server that were taken up by their certificate when they first came. */ \
 	"CREATE TABLE first_use (enrollment_id " TEXT " NOT NULL PRIMARY KEY, at " INT " NOT NULL, message " TEXT " NOT NULL, certificate_serial " TEXT " NOT NULL," \
 	" issuer " TEXT " NOT NULL, issuer_serial " TEXT " NOT NULL" END \
-	/* What one device is answered that asks for ReturnToService, where it is not what the settings say. */ \
-	"CREATE TABLE return_to_service (enrollment_id " TEXT " NOT NULL PRIMARY KEY, enabled " INT " NOT NULL, wifi_profile " TEXT ", mdm_profile " INT " NOT NULL," \
-	" bootstrap_token " INT " NOT NULL, updated_at " INT " NOT NULL" END
+	/* What one device is answered that asks for ReturnToService; own 0: what the settings say, and only answered_at counts. */ \
+	"CREATE TABLE return_to_service (enrollment_id " TEXT " NOT NULL PRIMARY KEY, own " INT " NOT NULL, enabled " INT " NOT NULL, wifi_profile " TEXT ", mdm_profile " INT " NOT NULL," \
+	" bootstrap_token " INT " NOT NULL, updated_at " INT " NOT NULL, answered_at " INT " NOT NULL" END
 
 /* The life of push certificates. */
 #define STORE_SCHEMA_4_PUSHCERT(TEXT, INT, BLOB, END) \

@@ -235,8 +235,8 @@
 	/* the device path */ \
 	X(FACTS_CERTIFICATE, "b", "titititiititt", ANY, READ, \
 	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, device_id, ota_link_id FROM certificate WHERE sha256 = $1") \
-	X(FACTS_ENROLLMENT, "tt", "tiiiiitti", ANY, READ, \
-	  "SELECT e.id, e.state, e.version, e.active_epoch, e.pending_epoch, e.last_epoch, a.topic, p.topic, e.kind FROM enrollment e" \
+	X(FACTS_ENROLLMENT, "tt", "tiiiiittit", ANY, READ, \
+	  "SELECT e.id, e.state, e.version, e.active_epoch, e.pending_epoch, e.last_epoch, a.topic, p.topic, e.kind, e.product_name FROM enrollment e" \
 	  " LEFT JOIN epoch a ON a.enrollment_id = e.id AND a.epoch = e.active_epoch LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.pending_epoch" \
 	  " WHERE e.device_id = $1 AND e.user_part = $2") \
 	X(ENROLLMENT_CREATE, "ttttiiii", "", ONE, WRITE, \
@@ -282,10 +282,11 @@
 	X(EPOCH_TOKEN, "tibtibii", "", ONE, WRITE, \
 	  "UPDATE epoch SET push_token = $3, push_magic = $4, push_dead_at = 0, token_at = $5, unlock_token = coalesce($6, unlock_token)," \
 	  " awaiting_configuration = CASE $7 WHEN 1 THEN $8 ELSE awaiting_configuration END WHERE enrollment_id = $1 AND epoch = $2") \
-	X(EPOCH_USER_TOKEN, "titbtii", "", ANY, WRITE, \
-	  "INSERT INTO epoch (enrollment_id, epoch, topic, push_token, push_magic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at)" \
-	  " VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $7, 0) ON CONFLICT (enrollment_id, epoch) DO UPDATE SET push_token = excluded.push_token," \
-	  " push_magic = excluded.push_magic, push_dead_at = 0, token_at = excluded.token_at, ended_at = 0") \
+	X(EPOCH_USER_TOKEN, "titbtiiiii", "", ANY, WRITE, \
+	  "INSERT INTO epoch (enrollment_id, epoch, topic, push_token, push_magic, push_dead_at, awaiting_configuration, not_on_console, authenticated_at, token_at, ended_at)" \
+	  " VALUES ($1, $2, $3, $4, $5, 0, $7, $9, $10, $10, 0) ON CONFLICT (enrollment_id, epoch) DO UPDATE SET push_token = excluded.push_token," \
+	  " push_magic = excluded.push_magic, push_dead_at = 0, token_at = excluded.token_at, ended_at = 0," \
+	  " awaiting_configuration = CASE $6 WHEN 1 THEN $7 ELSE epoch.awaiting_configuration END, not_on_console = CASE $8 WHEN 1 THEN $9 ELSE epoch.not_on_console END") \
 	X(EPOCH_END, "tiit", "", ANY, WRITE, "UPDATE epoch SET ended_at = $3, ended_reason = $4 WHERE enrollment_id = $1 AND epoch = $2 AND ended_at = 0") \
 	X(EPOCH_BOOTSTRAP_SET, "tib", "", ONE, WRITE, "UPDATE epoch SET bootstrap_token = $3 WHERE enrollment_id = $1 AND epoch = $2") \
 	X(EPOCH_BOOTSTRAP_GET, "ti", "b", ANY, READ, "SELECT bootstrap_token FROM epoch WHERE enrollment_id = $1 AND epoch = $2") \
@@ -302,8 +303,8 @@
 	X(ENROLLMENT_LIST, "ti", ENROLLMENT_TYPES, ANY, READ, "SELECT " ENROLLMENT_COLUMNS " FROM enrollment WHERE id > $1 ORDER BY id LIMIT $2") \
 	X(ENROLLMENT_GET, "t", ENROLLMENT_TYPES, ANY, READ, "SELECT " ENROLLMENT_COLUMNS " FROM enrollment WHERE id = $1") \
 	X(ENROLLMENT_BY_DEVICE, "t", ENROLLMENT_TYPES, ANY, READ, "SELECT " ENROLLMENT_COLUMNS " FROM enrollment WHERE device_id = $1 AND user_part = ''") \
-	X(EPOCH_GET, "ti", "ttiiiii", ANY, READ, \
-	  "SELECT certificate_serial, topic, push_dead_at, awaiting_configuration, token_at, cast(CASE WHEN unlock_token IS NULL THEN 0 ELSE 1 END as bigint), cast(CASE WHEN bootstrap_token IS NULL THEN 0 ELSE 1 END as bigint) FROM epoch WHERE enrollment_id = $1 AND epoch = $2") \
+	X(EPOCH_GET, "ti", "ttiiiiiit", ANY, READ, \
+	  "SELECT certificate_serial, topic, push_dead_at, awaiting_configuration, token_at, cast(CASE WHEN unlock_token IS NULL THEN 0 ELSE 1 END as bigint), cast(CASE WHEN bootstrap_token IS NULL THEN 0 ELSE 1 END as bigint), not_on_console, provenance FROM epoch WHERE enrollment_id = $1 AND epoch = $2") \
 	X(PING, "", "i", ANY, READ, "SELECT cast(1 as bigint)")
 
 enum store_statement {

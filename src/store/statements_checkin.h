@@ -14,5 +14,31 @@
 	X(EVENT_OF_LINK, "ttitiit", "", ANY, WRITE, \
 	  "INSERT INTO event (enrollment_id, id, at, kind, detail) SELECT l.id, $7, $3, $2, $4 FROM link l WHERE l.id = $1 AND NOT EXISTS (SELECT 1 FROM event o WHERE o.enrollment_id = $1" \
 	  " AND o.kind = $2 AND ($6 = 1 OR o.detail IS NOT DISTINCT FROM $4) AND CASE o.last_at WHEN 0 THEN o.at ELSE o.last_at END >= $5)") \
+	X(EPOCH_AWAITING, "tii", "", ANY, WRITE, "UPDATE epoch SET awaiting_configuration = $3 WHERE enrollment_id = $1 AND epoch = $2") \
+	/* The topic of a device that was taken up before it had told its own. */ \
+	X(EPOCH_TOPIC, "tit", "", ANY, WRITE, "UPDATE epoch SET topic = $3 WHERE enrollment_id = $1 AND epoch = $2 AND topic = ''") \
+	/* Devices of another server */ \
+	X(ENROLLMENT_FIRST_USE, "ttii", "", ONE, WRITE, \
+	  "INSERT INTO enrollment (id, device_id, user_part, parent_id, kind, state, version, active_epoch, pending_epoch, last_epoch, created_at," \
+	  " authenticated_at, enrolled_at, ended_at, last_seen) VALUES ($1, $2, '', NULL, $3, 1, 1, 1, 0, 1, $4, 0, $4, 0, $4)") \
+	X(EPOCH_PROVENANCE, "tit", "", ONE, WRITE, "UPDATE epoch SET provenance = $3 WHERE enrollment_id = $1 AND epoch = $2") \
+	X(FIRST_USE_ADD, "titttt", "", ONE, WRITE, \
+	  "INSERT INTO first_use (enrollment_id, at, message, certificate_serial, issuer, issuer_serial) VALUES ($1, $2, $3, $4, $5, $6)") \
+	X(FIRST_USE_LIST, "ti", "tittttttiiit", ANY, READ, \
+	  "SELECT f.enrollment_id, f.at, f.message, f.certificate_serial, f.issuer, f.issuer_serial, e.device_id, c.subject, c.not_after, e.state," \
+	  " cast(CASE WHEN p.push_token IS NULL THEN 0 ELSE 1 END as bigint), a.provenance FROM first_use f JOIN enrollment e ON e.id = f.enrollment_id" \
+	  " LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch LEFT JOIN epoch a ON a.enrollment_id = e.id AND a.epoch = e.last_epoch" \
+	  " LEFT JOIN certificate c ON c.serial = f.certificate_serial WHERE f.enrollment_id > $1 ORDER BY f.enrollment_id LIMIT $2") \
+	X(CERTIFICATE_IS_FIRST_USE, "b", "i", ANY, READ, "SELECT cast(1 as bigint) FROM certificate WHERE sha256 = $1 AND generation_id = 'first-use'") \
+	/* ReturnToService */ \
+	X(RETURN_GET, "t", "iitii", ANY, READ, "SELECT own, enabled, wifi_profile, mdm_profile, bootstrap_token FROM return_to_service WHERE enrollment_id = $1") \
+	X(RETURN_PUT, "tiitiii", "", ANY, WRITE, \
+	  "INSERT INTO return_to_service (enrollment_id, own, enabled, wifi_profile, mdm_profile, bootstrap_token, updated_at, answered_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 0)" \
+	  " ON CONFLICT (enrollment_id) DO UPDATE SET own = excluded.own, enabled = excluded.enabled, wifi_profile = excluded.wifi_profile, mdm_profile = excluded.mdm_profile," \
+	  " bootstrap_token = excluded.bootstrap_token, updated_at = excluded.updated_at") \
+	/* Each answer with a profile makes a link: not more often than once in the time before $3. */ \
+	X(RETURN_ANSWER, "tii", "", ONE, WRITE, \
+	  "INSERT INTO return_to_service (enrollment_id, own, enabled, wifi_profile, mdm_profile, bootstrap_token, updated_at, answered_at) VALUES ($1, 0, 0, NULL, 0, 0, 0, $2)" \
+	  " ON CONFLICT (enrollment_id) DO UPDATE SET answered_at = excluded.answered_at WHERE return_to_service.answered_at <= $3") \
 	X(EVENT_PURGE, "ii", "", ANY, WRITE, \
 	  "DELETE FROM event WHERE id IN (SELECT o.id FROM event o WHERE o.at < $1 AND o.last_at < $1 ORDER BY o.at LIMIT $2)")

@@ -297,6 +297,35 @@ struct checkin_write {
 bool store_checkin_apply(struct store *store, const struct checkin_write *write, bool *ret_push, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The sealed bootstrap token of exactly this epoch; *RET NULL when there is none. */
 bool store_bootstrap_token_get(struct store *store, const char *enrollment_id, int64_t epoch, GBytes **ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* An event that repeats, and its audit entry. */
+bool store_checkin_event(struct store *store, const char *enrollment_id, const char *kind, const char *detail, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- devices of another server, taken up when they first come ---- */
+#define FIRST_USE "first use" /* epoch.provenance */
+struct first_use_new {
+	const char *enrollment_id;          /* new */
+	const struct checkin_identity *who;
+	const char *topic;                  /* NULL: not known yet */
+	const char *message;                /* what it came with */
+	const struct certificate_import *certificate;
+	const char *issuer, *issuer_serial; /* of the certificate, as it says itself */
+	int64_t now_ms;
+};
+/* Enrollment with epoch 1, bound to the certificate. POM_ERR_STORE_CONFLICT when the device or the certificate is known meanwhile. */
+bool store_first_use_bind(struct store *store, const struct first_use_new *new, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+struct first_use_row { const char *enrollment_id, *message, *certificate_serial, *issuer, *issuer_serial, *device_id, *subject, *provenance; int64_t at_ms, not_after_ms, state, has_token; };
+GArray *store_first_use_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether the certificate with this SHA-256 was bound by first use. */
+bool store_first_use_known(struct store *store, const uint8_t cert_sha256[32], bool *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- ReturnToService ---- */
+struct return_row { bool own, enabled, mdm_profile, bootstrap_token; const char *wifi_profile; };
+/* All false when nothing was set for this device. */
+bool store_return_get(struct store *store, const char *enrollment_id, struct return_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_return_put(struct store *store, const char *enrollment_id, const struct return_row *row, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Notes an answer; POM_ERR_STORE_CONFLICT when the last one was after SINCE_MS. */
+bool store_return_answer(struct store *store, const char *enrollment_id, int64_t now_ms, int64_t since_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Notes that a device was heard; kept in memory and flushed by store_flush_last_seen. Never blocks on the database. */
 void store_seen(struct store *store, const char *enrollment_id, int64_t now_ms);
 /* The newest time known: what is in memory, else STORED_MS. */
@@ -406,7 +435,7 @@ struct enrollment_row {
 GArray *store_enrollment_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* By id or, on the device channel, by UDID. POM_ERR_NOT_FOUND. */
 bool store_enrollment_get(struct store *store, const char *id, struct enrollment_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-struct epoch_row { const char *certificate_serial, *topic; int64_t push_dead_ms, awaiting_configuration, token_ms, has_unlock_token, has_bootstrap_token; };
+struct epoch_row { const char *certificate_serial, *topic; int64_t push_dead_ms, awaiting_configuration, token_ms, has_unlock_token, has_bootstrap_token, not_on_console; const char *provenance; }; /* provenance NULL: a link */
 bool store_epoch_get(struct store *store, const char *enrollment_id, int64_t epoch, struct epoch_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct event_row { const char *id, *kind, *detail; int64_t at_ms, n, last_ms; }; /* n: how often the same happened from at_ms to last_ms; last_ms 0: once */
 enum { EVENT_AGAIN_MS = 24 * 3600 * 1000 };

@@ -39,6 +39,8 @@ void store_batch_ddm_profile(struct store *store, struct db_batch *batch, const 
 void store_batch_ddm_group_gone(struct store *store, struct db_batch *batch, const char *group, int64_t now_ms);
 /* Adds a certificate of this server to a batch. */
 void store_batch_authority(struct db_batch *batch, const struct authority_row *row);
+/* Adds the row of a certificate of another CA to a batch. */
+void store_batch_certificate_import(struct db_batch *batch, const struct certificate_import *certificate);
 /* Adds a link with its challenge to a batch. */
 void store_batch_link(struct db_batch *batch, const struct link_new *link);
 /* Runs; true when done. */

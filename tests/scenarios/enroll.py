@@ -126,7 +126,7 @@ def a_new_certificate_for_a_live_device():
 @case
 def user_channel_and_bootstrap_token():
     with Server() as s:
-        d = s.enroll()
+        d = s.enroll(product="Mac14,2")
         user = {"UserID": "A1B2C3D4-0000-4000-8000-000000000001", "UserShortName": "ann", "UserLongName": "Ann Example"}
         equal(d.put({"MessageType": "UserAuthenticate", "UDID": d.udid, **user})[0], 410)
         equal(d.put({"UDID": d.udid, "Status": "Idle", **user}, REPORT)[0], 403, "Idle of a user channel without TokenUpdate")

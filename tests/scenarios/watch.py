@@ -178,7 +178,7 @@ def tokens_that_are_refused():
         # What the phone asks wrongly.
         security = watch.security_token()
         for what, status, code in (
-                ({"service": "com.apple.maid"}, 400, "POM-E5121"), ({"service": "com.example"}, 400, "POM-E5121"), ({"parameters": {"PhoneUDID": other_phone.udid}}, 403, "POM-E5123"),
+                ({"service": "com.apple.maid"}, 400, "POM-E4012"), ({"service": "com.example"}, 400, "POM-E5121"), ({"parameters": {"PhoneUDID": other_phone.udid}}, 403, "POM-E5123"),
                 ({"parameters": {"WatchUDID": other.udid}}, 403, "POM-E5124"), ({"parameters": {"SecurityToken": security[::-1]}}, 403, "POM-E5124"),
                 ({"parameters": {"SecurityToken": ""}}, 400, "POM-E4001"), ({"parameters": {"SecurityToken": b"x"}}, 400, "POM-E1006"), ({"TokenParameters": "x"}, 400, "POM-E1006"),
                 ({"UserID": "A1B2C3D4-0000-4000-8000-000000000001", "UserShortName": "ann"}, 403, "POM-E5123"), ({"UDID": other_phone.udid}, 403, "POM-E4103")):
