@@ -180,6 +180,16 @@
 	X(POM_ERR_PUSH_TLS, "POM-E6002", 502, true, "The TLS connection to APNs failed.") \
 	X(POM_ERR_PUSH_REFUSED, "POM-E6003", 502, false, "APNs refused the push.") \
 	X(POM_ERR_PUSH_TOKEN_DEAD, "POM-E6004", 410, false, "APNs says that the push token is no longer valid.") \
+	X(POM_ERR_PUSH_NAME, "POM-E6041", 502, true, "The name of APNs, or of the proxy, cannot be looked up.") \
+	X(POM_ERR_PUSH_PROXY, "POM-E6042", 502, true, "The proxy does not let Pomona through to APNs.") \
+	X(POM_ERR_PUSH_TLS_NAME, "POM-E6043", 502, true, "What answers in the place of APNs has a certificate for another name.") \
+	X(POM_ERR_PUSH_TLS_ROOT, "POM-E6044", 502, true, "What answers in the place of APNs has a certificate whose root is not trusted.") \
+	X(POM_ERR_PUSH_TLS_TIME, "POM-E6045", 502, true, "What answers in the place of APNs has a certificate that is not valid at this time.") \
+	X(POM_ERR_PUSH_CERT_REFUSED, "POM-E6046", 502, false, "APNs does not accept the push certificate.") \
+	X(POM_ERR_PUSH_CERT_EXPIRED, "POM-E6047", 503, false, "The push certificate has expired.") \
+	X(POM_ERR_PUSH_SILENT, "POM-E6048", 502, true, "APNs does not answer.") \
+	X(POM_ERR_PUSH_PROTOCOL, "POM-E6049", 502, true, "What answers in the place of APNs does not speak HTTP/2.") \
+	X(POM_ERR_PUSH_BUSY, "POM-E6050", 503, true, "APNs has faults of its own, or asks to be sent less.") \
 	X(POM_ERR_PUSH_CERT, "POM-E6005", 400, false, "The push certificate cannot be used.") \
 	X(POM_ERR_PUSH_TOPIC_CHANGED, "POM-E6006", 409, false, "The push certificate has another topic than the enrolled devices.") \
 	/* the life of push certificates */ \

@@ -5,7 +5,6 @@
 #include "core/checkin.h"
 #include "core/command.h"
 #include "core/enroll.h"
-#include "core/push.h"
 #include "core/renewal.h"
 #include "core/scep.h"
 
@@ -1005,29 +1004,6 @@ static void test_ca(void)
 	g_assert_cmpint(ca_renew_at(0, 300), ==, 200);
 }
 
-static void test_push(void)
-{
-	static const struct { int status; const char *reason; enum push_verdict verdict; } cases[] = {
-		{200, NULL, PUSH_VERDICT_OK}, {410, "Unregistered", PUSH_VERDICT_TOKEN_DEAD}, {410, NULL, PUSH_VERDICT_TOKEN_DEAD},
-		{400, "BadDeviceToken", PUSH_VERDICT_TOKEN_DEAD}, {403, "BadCertificate", PUSH_VERDICT_TOPIC}, {403, NULL, PUSH_VERDICT_TOPIC},
-		{429, "TooManyRequests", PUSH_VERDICT_RETRY}, {500, "InternalServerError", PUSH_VERDICT_RETRY}, {503, "Shutdown", PUSH_VERDICT_RECONNECT},
-		{503, NULL, PUSH_VERDICT_RETRY}, {400, "BadPriority", PUSH_VERDICT_BUG}, {0, NULL, PUSH_VERDICT_RETRY},
-	};
-	int64_t last = 0;
-
-	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++)
-		g_assert_cmpint(push_decide(cases[i].status, cases[i].reason), ==, cases[i].verdict);
-	for (int n = 1; n < 20; n++) {
-		int64_t delay = push_delay_ms(n, false, 0);
-
-		g_assert_cmpint(delay, >=, last);
-		g_assert_cmpint(push_delay_ms(n, false, 999), <=, delay + delay / 2);
-		last = delay;
-	}
-	g_assert_cmpint(last, ==, 3600000);
-	g_assert_cmpint(push_delay_ms(1, true, 0), ==, 60000);
-}
-
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -1062,6 +1038,5 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/import", test_import);
 	g_test_add_func("/core/enroll/identifiers", test_profile_identifiers);
 	g_test_add_func("/core/ca", test_ca);
-	g_test_add_func("/core/push", test_push);
 	return g_test_run();
 }
