@@ -88,8 +88,8 @@ void fill_outbox(const char *database, size_t n)
 {
 	int64_t now_ms = g_get_real_time() / NOW_MS_DIGITS;
 
-	run(database, sqlite3_mprintf("INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at)"
-	                              " SELECT id, %lld, 0, id, %lld FROM enrollment WHERE device_id LIKE 'filled%%' ORDER BY device_id LIMIT %lld"
+	run(database, sqlite3_mprintf("INSERT INTO push_outbox (enrollment_id, topic, due_at, attempts, generation, created_at)"
+	                              " SELECT id, (SELECT p.topic FROM epoch p WHERE p.enrollment_id = enrollment.id), %lld, 0, id, %lld FROM enrollment WHERE device_id LIKE 'filled%%' ORDER BY device_id LIMIT %lld"
 	                              " ON CONFLICT (enrollment_id) DO NOTHING", now_ms, now_ms, (sqlite3_int64)n));
 }
 

@@ -17,7 +17,11 @@
 	X(POM_METRIC_SCEP, "pomona_scep_operations_total", "counter", "outcome", "PKIOperations answered, by what came of them.") \
 	X(POM_METRIC_SCEP_ALARMS, "pomona_scep_alarms_total", "counter", NULL, "One-time challenges that came again with another key.") \
 	X(POM_METRIC_PUSHES, "pomona_pushes_total", "counter", "result", "Pushes answered by APNs, by result.") \
-	X(POM_METRIC_PUSH_BACKLOG, "pomona_push_backlog", "gauge", NULL, "Pushes waiting in the outbox.") \
+	X(POM_METRIC_PUSH_BACKLOG, "pomona_push_backlog", "gauge", NULL, "Pushes that are owed and that APNs has not taken yet.") \
+	X(POM_METRIC_PUSH_WAITING, "pomona_push_waiting", "gauge", NULL, "Devices that have been pushed, have work, and have not come.") \
+	X(POM_METRIC_PUSH_DEAD, "pomona_push_dead_tokens", "gauge", NULL, "Enrolled devices whose push token is dead.") \
+	X(POM_METRIC_PUSH_STOPPED, "pomona_push_stopped", "gauge", "topic", "1 while pushes of a topic are stopped by its certificate or by APNs.") \
+	X(POM_METRIC_PUSH_CONNECTIONS, "pomona_push_connections", "gauge", "topic", "Connections to APNs.") \
 	X(POM_METRIC_CONNECTIONS, "pomona_http_connections", "gauge", NULL, "Open HTTP connections.") \
 	X(POM_METRIC_CERT_EXPIRY, "pomona_certificate_expiry_seconds", "gauge", "certificate", "Unix time at which a certificate of this server ends.") \
 	X(POM_METRIC_STORE_GROUPS, "pomona_store_groups_total", "counter", NULL, "Transactions committed by the writer.") \

@@ -1,57 +1,50 @@
-/* One connection to APNs for one topic: TLS with the push certificate, HTTP/2 by nghttp2, requests multiplexed. Not blocking but for
- * the name lookup; one thread. */
+/* APNs for one topic: a line of pushes, and the few connections that take them.
+ *
+ * There is one connection as long as it has room; another one is opened when all are full for a while, up to a limit. After any failure a few pushes go first, and the rest when one of
+ * them was answered, so that the end of an outage is no storm. Not blocking; one thread. */
 #pragma once
 
-#include <glib.h>
-#include <openssl/ssl.h>
-#include <poll.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/face.h"
+#include "push/conn.h"
 
 struct apns;
 
-enum { APNS_RESET = 1 };
-
-/* A push on its way; the owner's, kept until its answer. */
-struct apns_push {
-	char *enrollment_id, *generation, *push_magic;
-	GBytes *push_token;
-	int64_t epoch, attempts;
-	/* The connection's own. */
-	char *body_text;       /* what is sent */
-	size_t body_sent;
-	unsigned resets;
-	/* The answer. */
-	int status;            /* 0: none came; APNS_RESET: refused without one, again and again */
-	char body[512];
-	size_t body_len;
-	int64_t sent_ms;
-};
-void apns_push_free(struct apns_push *push);
-
-/* Answered, or lost with status 0. Takes the push over. */
-typedef void (*apns_done_fn)(void *ctx, struct apns *apns, struct apns_push *push);
-
 struct apns_config {
-	const char *host, *port, *topic;
-	SSL_CTX *tls;          /* a new reference is taken */
+	const struct dial_config *dial; /* must stay */
+	const char *topic;
+	SSL_CTX *tls;                   /* a new reference is taken */
 	int64_t expiration_s;
-	apns_done_fn done;
+	unsigned connections_max;       /* at least 1 */
+	const struct pom_random *random; /* must stay */
+	/* APNs has answered (or reset it again and again: APNS_RESET), or apns_free gives it back (status 0). Takes the push over. */
+	void (*done)(void *ctx, struct apns *apns, struct apns_push *push);
+	/* A connection failed, or APNs said goodbye for REASON ("" else). Must not free APNS. */
+	void (*failed)(void *ctx, struct apns *apns, const GError *error, const char *goaway_reason);
 	void *ctx;
 };
 struct apns *apns_new(const struct apns_config *config);
-void apns_free(struct apns *apns); /* pushes that wait or fly are given back with status 0 */
+void apns_free(struct apns *apns); /* NULL is fine */
 const char *apns_topic(const struct apns *apns);
-/* Puts a push into the waiting line; transfer full. */
+/* Another certificate for the same topic: new connections at once; pushes that are under way on the old ones get time to be answered. */
+void apns_renew(struct apns *apns, SSL_CTX *tls);
+/* Puts a push into the line, an urgent one before those that are not; transfer full. */
 void apns_submit(struct apns *apns, struct apns_push *push);
-/* Pushes waiting or in flight. */
-size_t apns_pending(const struct apns *apns);
-/* Pushes sent and not answered. */
-size_t apns_in_flight(const struct apns *apns);
-/* Does what can be done now: connects when there is work and the back-off is over, reads, writes, cuts off what hangs. */
-void apns_run(struct apns *apns, int64_t now_ms);
-/* What to poll for (fd -1: nothing) and when to run again at the latest. */
-void apns_poll(const struct apns *apns, struct pollfd *ret, int64_t *ret_until_ms);
-/* Leaves the connection as soon as the present call of apns_run is over; pushes wait for a new one, which is not made before
- * REST_MS have passed. May be called from the done function. */
-void apns_leave(struct apns *apns, int64_t rest_ms);
+/* Nothing is sent for MS milliseconds; with DROP connections are closed, and what is under way goes back into the line. May be called from done and failed. */
+void apns_pause(struct apns *apns, int64_t ms, bool drop);
+/* Ends a pause, and tries to connect at once. */
+void apns_resume(struct apns *apns);
+/* Goes on over new connections; what is under way on the old ones gets time to be answered. May be called from done. */
+void apns_reconnect(struct apns *apns);
+/* Does what can be done now. As many pushes go out as PACE allows. */
+void apns_run(struct apns *apns, int64_t now_ms, int64_t wall_ms, struct push_pace *pace);
+/* See dial_poll; fds and a time. */
+void apns_poll(const struct apns *apns, const struct push_pace *pace, GArray *fds, int64_t *until_ms);
+/* No new pushes; for the end. */
+void apns_drain(struct apns *apns, int64_t grace_ms);
+
+struct apns_state {
+	unsigned connections, ready, streams, in_flight, queued; /* streams: how many requests APNs allows at once, over all connections */
+	int64_t pause_ms;   /* how long it still pauses, after apns_pause or before the next try to connect; 0: it does not */
+	bool healthy;       /* the last thing that happened was an answer, or nothing happened yet */
+};
+void apns_get_state(const struct apns *apns, struct apns_state *ret);

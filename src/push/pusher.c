@@ -1,52 +1,30 @@
-#include "push/push.h"
-
 #include <errno.h>
-#include <openssl/err.h>
-#include <pthread.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/metric.h"
-#include "codec/json.h"
-#include "core/push.h"
-#include "push/apns.h"
+#include "push/proxy.h"
+#include "push/pusher_internal.h"
 
-enum { TOPICS_MAX = 64, LOAD_MAX = 2000, WRITE_MAX = 500, LOOK_MS = 15000, TOPIC_WAIT_MS = 60000 };
+enum { QUEUE_MAX = 2000, LOAD_MS = 5000, QUEUE_MIN = 50, URGENT_MAX = 50, WRITE_MAX = 500, OUTCOMES_MAX = 2000, LOOK_MS = 15000, REST_MS = 3000, COUNT_MS = 10000, PUBLISH_MS = 100, WRITE_AGAIN_MS = 1000 };
 
-struct topic {
-	struct apns *apns;
-	int64_t version;
-};
-
-struct pusher {
-	struct store *store;
-	const struct seal *seal;
-	const struct pom_clock *clock;
-	const struct pom_random *random;
-	char *host, *port, *root_file;
-	int64_t expiration_s;
-
-	int wake_fd;
-	bool stopping; /* atomic */
-	unsigned grace_ms;
-	pthread_t thread;
-
-	/* The thread's own. */
-	struct topic topics[TOPICS_MAX];
-	unsigned n_topics;
-	GHashTable *underway;   /* enrollment id → generation: loaded and not yet written back */
-	bool again;             /* a push was asked for again while it was under way: look when it is done */
-	GArray *outcomes;       /* struct push_outcome, to be written */
-	int64_t look_ms;
-	bool full_page;         /* the last look filled its page: look again when there is room */
-};
-
-static int64_t now_of(const struct pusher *pusher)
+int64_t pusher_wall_ms(const struct pusher *pusher)
 {
 	return pom_clock_now_ms(pusher->clock);
+}
+
+static int64_t steady_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 void pusher_wake(void *ctx)
@@ -57,7 +35,52 @@ void pusher_wake(void *ctx)
 	(void)!write(pusher->wake_fd, &one, sizeof(one));
 }
 
-/* ---- answers ---- */
+void pusher_resume(struct pusher *pusher)
+{
+	__atomic_store_n(&pusher->resume, true, __ATOMIC_SEQ_CST);
+	pusher_wake(pusher);
+}
+
+/* ---- randomness, many pushes at a time ---- */
+
+static void take_noise(struct pusher *pusher, void *ret, size_t len)
+{
+	if (pusher->noise_left < len) {
+		pom_random_fill(pusher->random, pusher->noise, sizeof(pusher->noise));
+		pusher->noise_left = sizeof(pusher->noise);
+	}
+	pusher->noise_left -= len;
+	memcpy(ret, pusher->noise + pusher->noise_left, len);
+}
+
+unsigned pusher_jitter(struct pusher *pusher)
+{
+	uint16_t n;
+
+	take_noise(pusher, &n, sizeof(n));
+	return n % 1000;
+}
+
+void pusher_uuid(struct pusher *pusher, char ret[APNS_ID_LEN + 1])
+{
+	static const char hex[] = "0123456789abcdef";
+	uint8_t id[16];
+	char *p = ret;
+
+	take_noise(pusher, id, sizeof(id));
+	/* RFC 9562 §5.4. */
+	id[6] = 0x40 | (id[6] & 0x0f);
+	id[8] = 0x80 | (id[8] & 0x3f);
+	for (unsigned i = 0; i < sizeof(id); i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = hex[id[i] >> 4];
+		*p++ = hex[id[i] & 15];
+	}
+	*p = '\0';
+}
+
+/* ---- outcomes ---- */
 
 static void clear_outcome(void *data)
 {
@@ -65,249 +88,271 @@ static void clear_outcome(void *data)
 
 	g_free(o->enrollment_id);
 	g_free(o->generation);
+	g_free(o->detail);
 	g_clear_pointer(&o->push_token, g_bytes_unref);
 }
 
-static unsigned jitter(const struct pusher *pusher)
-{
-	uint16_t n;
-
-	pom_random_fill(pusher->random, &n, sizeof(n));
-	return n % 1000;
-}
-
-static void add_outcome(struct pusher *pusher, const struct push_outcome *outcome)
+void pusher_add_outcome(struct pusher *pusher, const struct push_outcome *outcome)
 {
 	g_array_append_vals(pusher->outcomes, outcome, 1);
 }
 
-/* Reason and time (ms; 0: none) of an answer's JSON. transfer full. */
-static char *parse_answer(const struct apns_push *push, int64_t *ret_at_ms)
+/* Nobody else would tell when what is written becomes due again: what was asked for while its push was under way rests a little. */
+static void expect_outcomes(struct pusher *pusher, guint n, int64_t now_ms)
 {
-	g_autoptr(json_t) json = push->body_len ? json_parse(push->body, push->body_len, NULL) : NULL;
+	int64_t at_ms = now_ms + REST_MS;
 
-	*ret_at_ms = json_integer_value(json_object_get(json, "timestamp"));
-	return g_strdup(json_string_value(json_object_get(json, "reason")));
-}
+	for (guint i = 0; i < n; i++) {
+		const struct push_outcome *o = &g_array_index(pusher->outcomes, struct push_outcome, i);
 
-static void on_done(void *ctx, struct apns *apns, struct apns_push *push)
-{
-	struct pusher *pusher = ctx;
-	int64_t now_ms = now_of(pusher), at_ms = 0;
-	g_autofree char *reason = push->status == APNS_RESET ? g_strdup("reset") : parse_answer(push, &at_ms);
-	enum push_verdict verdict = push_decide(push->status, reason);
-	struct push_outcome outcome = {g_steal_pointer(&push->enrollment_id), g_steal_pointer(&push->generation), g_steal_pointer(&push->push_token),
-	                               push->epoch, push->attempts + 1, now_ms, at_ms ? at_ms : now_ms, PUSH_RETRY};
-	char status[8];
-
-	g_snprintf(status, sizeof(status), "%d", push->status);
-	switch (verdict) {
-	case PUSH_VERDICT_OK:
-	case PUSH_VERDICT_BUG:
-		outcome.result = PUSH_DONE;
-		break;
-	case PUSH_VERDICT_TOKEN_DEAD:
-		outcome.result = PUSH_TOKEN_DEAD;
-		break;
-	case PUSH_VERDICT_RETRY:
-		outcome.retry_ms = now_ms + push_delay_ms(outcome.attempts, push->status == 429, jitter(pusher));
-		break;
-	case PUSH_VERDICT_RECONNECT:
-		outcome.retry_ms = now_ms + push_delay_ms(outcome.attempts, false, jitter(pusher));
-		apns_leave(apns, 0);
-		break;
-	case PUSH_VERDICT_TOPIC:
-		/* The next push would be refused likewise: the whole topic waits. */
-		outcome.retry_ms = now_ms + push_delay_ms(outcome.attempts, true, jitter(pusher));
-		apns_leave(apns, TOPIC_WAIT_MS);
-		break;
+		if (o->retry_ms)
+			at_ms = MIN(at_ms, o->retry_ms);
 	}
-	/* Status 0 is a push given back at the end: it stays in the outbox as it is. */
-	if (push->status)
-		pom_metric_add(POM_METRIC_PUSHES, verdict == PUSH_VERDICT_OK ? "ok" : reason ? reason : status, 1);
-	if (push->status && verdict != PUSH_VERDICT_OK)
-		pom_log(verdict == PUSH_VERDICT_TOPIC || verdict == PUSH_VERDICT_BUG ? POM_LOG_ERROR : POM_LOG_WARNING, "push refused", "status", status, "reason", reason, "enrollment",
-		        outcome.enrollment_id, "topic", apns_topic(apns), NULL);
-	g_hash_table_remove(pusher->underway, outcome.enrollment_id);
-	if (push->status)
-		add_outcome(pusher, &outcome);
-	else
-		clear_outcome(&outcome);
-	apns_push_free(push);
+	for (unsigned i = 0; i < pusher->n_topics; i++)
+		pusher->topics[i]->look_ms = MIN(pusher->topics[i]->look_ms, at_ms);
 }
 
-/* Writes all outcomes, before the outbox is looked at again: their rows must not be taken twice. */
-static void write_outcomes(struct pusher *pusher)
+/* Writes all outcomes, before the outbox is looked at again: their rows must not be taken twice. False: some are left for later. */
+static bool write_outcomes(struct pusher *pusher, int64_t now_ms)
 {
+	if (pusher->written_ms && now_ms - pusher->written_ms < WRITE_AGAIN_MS && now_ms >= pusher->written_ms)
+		return !pusher->outcomes->len;
+	pusher->written_ms = 0;
 	while (pusher->outcomes->len) {
 		g_autoptr(GError) error = NULL;
 		guint n = MIN(pusher->outcomes->len, WRITE_MAX);
 
-		/* What cannot be written now is pushed again later: harmless. */
-		if (!store_push_apply(pusher->store, (const struct push_outcome *)(const void *)pusher->outcomes->data, n, &error))
+		if (!store_push_apply(pusher->store, (const struct push_outcome *)(const void *)pusher->outcomes->data, n, &error)) {
 			pom_log(POM_LOG_ERROR, "outcomes of pushes could not be written", "why", error->message, NULL);
+			pusher->written_ms = now_ms;
+			return false;
+		}
+		expect_outcomes(pusher, n, now_ms);
 		g_array_remove_range(pusher->outcomes, 0, n);
-		/* Nobody else would tell that the wish which came meanwhile is due. */
-		if (pusher->again)
-			pusher->look_ms = 0;
 	}
-}
-
-/* ---- topics ---- */
-
-static SSL_CTX *new_context(struct pusher *pusher, const struct push_certificate_row *row, GError **error)
-{
-	static const unsigned char alpn[] = {2, 'h', '2'};
-	g_autoptr(GBytes) secret = seal_open(pusher->seal, "push_certificate", row->topic, "key", row->key_sealed, error);
-	g_autoptr(signer) key = secret ? signer_parse(g_bytes_get_data(secret, NULL), g_bytes_get_size(secret), error) : NULL;
-	const unsigned char *p = g_bytes_get_data(row->certificates, NULL), *end = p + g_bytes_get_size(row->certificates);
-	g_autoptr(X509) leaf = key ? d2i_X509(NULL, &p, end - p) : NULL;
-	SSL_CTX *tls;
-	X509 *extra;
-	bool ok;
-
-	if (!leaf)
-		return NULL;
-	tls = SSL_CTX_new(TLS_client_method());
-	SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
-	SSL_CTX_set_alpn_protos(tls, alpn, sizeof(alpn));
-	SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	/* What the other side accepts is its business: old push certificates are signed with SHA-1. */
-	SSL_CTX_set_security_level(tls, 1);
-	ok = SSL_CTX_use_certificate(tls, leaf) == 1 && SSL_CTX_use_PrivateKey(tls, signer_get_key(key)) == 1 &&
-	     (pusher->root_file ? SSL_CTX_load_verify_file(tls, pusher->root_file) : SSL_CTX_set_default_verify_paths(tls)) == 1;
-	while (ok && p < end && (extra = d2i_X509(NULL, &p, end - p)))
-		ok = SSL_CTX_add0_chain_cert(tls, extra) == 1;
-	ERR_clear_error();
-	if (ok)
-		return tls;
-	SSL_CTX_free(tls);
-	pom_fail(error, POM_ERR_PUSH_CERT, "the push certificate of topic %s cannot be used", row->topic);
-	return NULL;
-}
-
-static struct topic *find_topic(struct pusher *pusher, const char *name)
-{
-	for (unsigned i = 0; i < pusher->n_topics; i++)
-		if (!strcmp(apns_topic(pusher->topics[i].apns), name))
-			return &pusher->topics[i];
-	return NULL;
-}
-
-/* A new or renewed certificate gets a new connection; what the old one had comes back to the outbox and is looked at again. */
-static void load_topic(struct pusher *pusher, const struct push_certificate_row *row)
-{
-	struct topic *topic = find_topic(pusher, row->topic);
-	g_autoptr(GError) error = NULL;
-	SSL_CTX *tls;
-
-	if ((topic && topic->version == row->version) || (!topic && pusher->n_topics == TOPICS_MAX))
-		return;
-	tls = new_context(pusher, row, &error);
-	if (!tls) {
-		pom_log(POM_LOG_ERROR, "push certificate", "why", error ? error->message : "unreadable", "topic", row->topic, NULL);
-		return;
-	}
-	if (topic)
-		apns_free(topic->apns);
-	else
-		topic = &pusher->topics[pusher->n_topics++];
-	topic->version = row->version;
-	topic->apns = apns_new(&(struct apns_config){pusher->host, pusher->port, row->topic, tls, pusher->expiration_s, on_done, pusher});
-	SSL_CTX_free(tls);
-	pom_metric_set(POM_METRIC_CERT_EXPIRY, "push", row->not_after_ms / 1000);
-}
-
-static void load_topics(struct pusher *pusher)
-{
-	g_autoptr(GError) error = NULL;
-	g_autoptr(store_load) load = NULL;
-	g_autoptr(GArray) rows = store_push_certificate_list(pusher->store, &load, &error);
-
-	for (guint i = 0; rows && i < rows->len; i++)
-		load_topic(pusher, &g_array_index(rows, struct push_certificate_row, i));
-	if (error)
-		pom_log(POM_LOG_ERROR, "push certificates could not be read", "why", error->message, NULL);
+	return true;
 }
 
 /* ---- the outbox ---- */
 
-static void take_row(struct pusher *pusher, const struct push_row *row, int64_t now_ms)
+static void submit(struct pusher *pusher, struct topic *topic, const struct push_row *row, bool urgent)
 {
-	struct topic *topic = row->topic ? find_topic(pusher, row->topic) : NULL;
-	struct push_outcome outcome = {.epoch = row->epoch, .attempts = row->attempts + 1};
-	struct apns_push *push;
-	const char *underway;
+	struct apns_push *push = g_new0(struct apns_push, 1);
 
-	underway = g_hash_table_lookup(pusher->underway, row->enrollment_id);
-	if (underway) {
-		pusher->again |= strcmp(underway, row->generation) != 0;
-		return;
-	}
-	if (topic && row->push_token && row->push_magic && !row->dead_ms) {
-		g_hash_table_insert(pusher->underway, g_strdup(row->enrollment_id), g_strdup(row->generation));
-		push = g_new0(struct apns_push, 1);
-		push->enrollment_id = g_strdup(row->enrollment_id);
-		push->generation = g_strdup(row->generation);
-		push->push_magic = g_strdup(row->push_magic);
-		push->push_token = g_bytes_ref(row->push_token);
-		push->epoch = row->epoch;
-		push->attempts = row->attempts;
-		apns_submit(topic->apns, push);
-		return;
-	}
-	/* No token (any more): the device's next TokenUpdate will find its commands. No certificate: try later. */
-	outcome.enrollment_id = g_strdup(row->enrollment_id);
-	outcome.generation = g_strdup(row->generation);
-	outcome.result = row->push_token && !row->dead_ms && row->topic ? PUSH_RETRY : PUSH_DONE;
-	outcome.retry_ms = now_ms + TOPIC_WAIT_MS;
-	add_outcome(pusher, &outcome);
+	push->enrollment_id = g_strdup(row->enrollment_id);
+	push->generation = g_strdup(row->generation);
+	push->push_magic = g_strdup(row->push_magic);
+	push->push_token = g_bytes_ref(row->push_token);
+	push->epoch = row->epoch;
+	push->attempts = row->attempts;
+	push->n_sent = row->n_sent;
+	push->urgent = urgent;
+	pusher_uuid(pusher, push->id);
+	g_hash_table_insert(pusher->underway, push->enrollment_id, push);
+	apns_submit(topic->apns, push);
 }
 
-static void look_into_outbox(struct pusher *pusher, int64_t now_ms)
+/* True when the row became a push. */
+static bool take_row(struct pusher *pusher, const struct push_row *row, bool urgent)
+{
+	struct topic *topic = topic_find(pusher, row->topic);
+	struct push_outcome outcome = {.result = PUSH_DONE};
+
+	if (g_hash_table_contains(pusher->underway, row->enrollment_id))
+		return false;
+	if (row->wanted && row->push_token && row->push_magic && !row->dead_ms && row->topic) {
+		/* Without its certificate it waits in the outbox. */
+		if (topic && topic->apns)
+			submit(pusher, topic, row, urgent);
+		return topic && topic->apns;
+	}
+	/* No token (any more): the device's next TokenUpdate will find its commands. Or the commands are gone. */
+	outcome.enrollment_id = g_strdup(row->enrollment_id);
+	outcome.generation = g_strdup(row->generation);
+	pusher_add_outcome(pusher, &outcome);
+	return false;
+}
+
+/* As many as go out in half a second, so that little is held in memory and little is sent at once after an outage. */
+static unsigned queue_size(const struct pusher *pusher, const struct apns_state *state)
+{
+	if (!state->healthy)
+		return TOPIC_PROBE;
+	return pusher->pace.per_second ? (unsigned)CLAMP(pusher->pace.per_second / 2, QUEUE_MIN, QUEUE_MAX) : QUEUE_MAX;
+}
+
+/* Reads the next page of what is due; how much of it became pushes. */
+static bool read_page(struct pusher *pusher, struct topic *topic, int64_t now_ms, int64_t limit)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(store_load) load = NULL;
-	g_autoptr(GArray) rows = NULL;
-	int64_t limit = LOAD_MAX + (int64_t)g_hash_table_size(pusher->underway), next_ms = 0, n = 0;
+	g_autoptr(GArray) rows = store_push_due(pusher->store, topic->name, now_ms, topic->more ? &topic->place : NULL, limit, &load, &error);
 
-	pusher->look_ms = now_ms + LOOK_MS;
-	/* While APNs is away, each wake-up would take in and read over more of what waits. */
-	pusher->full_page = g_hash_table_size(pusher->underway) >= LOAD_MAX;
-	if (pusher->full_page)
-		return;
-	pusher->again = false;
-	rows = store_push_due(pusher->store, now_ms, limit, &load, &error);
-	for (guint i = 0; rows && i < rows->len; i++)
-		take_row(pusher, &g_array_index(rows, struct push_row, i), now_ms);
-	pusher->full_page = rows && (int64_t)rows->len == limit;
-	if (!error && store_push_backlog(pusher->store, &next_ms, &n, &error)) {
-		pom_metric_set(POM_METRIC_PUSH_BACKLOG, NULL, n);
-		if (next_ms > now_ms)
-			pusher->look_ms = MIN(pusher->look_ms, next_ms);
+	if (!rows) {
+		pom_log(POM_LOG_ERROR, "the outbox could not be read", "why", error->message, NULL);
+		return false;
 	}
+	for (guint i = 0; i < rows->len; i++)
+		take_row(pusher, &g_array_index(rows, struct push_row, i), false);
+	topic->more = (int64_t)rows->len == limit;
+	if (topic->more) {
+		const struct push_row *last = &g_array_index(rows, struct push_row, rows->len - 1);
+
+		topic->place.due_ms = last->due_ms;
+		g_strlcpy(topic->place.enrollment_id, last->enrollment_id, sizeof(topic->place.enrollment_id));
+	}
+	return true;
+}
+
+/* Behind many others, those that must not wait are taken out of turn. */
+static void read_urgent(struct pusher *pusher, const struct topic *topic, int64_t now_ms)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = store_push_due_urgent(pusher->store, topic->name, now_ms, URGENT_MAX, &load, &error);
+
+	for (guint i = 0; rows && i < rows->len; i++)
+		take_row(pusher, &g_array_index(rows, struct push_row, i), true);
 	if (error)
 		pom_log(POM_LOG_ERROR, "the outbox could not be read", "why", error->message, NULL);
 }
 
+static void set_next_look(struct pusher *pusher, struct topic *topic, int64_t now_ms)
+{
+	g_autoptr(GError) error = NULL;
+	int64_t next_ms = 0;
+
+	topic->look_ms = now_ms + LOOK_MS;
+	if (store_push_next(pusher->store, topic->name, now_ms, &next_ms, &error) && next_ms)
+		topic->look_ms = MIN(topic->look_ms, next_ms);
+}
+
+/* A page is read when half of the line is empty: small pages cost as much as large ones. */
+static bool has_room(const struct pusher *pusher, const struct topic *topic, int64_t *ret_room)
+{
+	struct apns_state state;
+	unsigned size;
+
+	apns_get_state(topic->apns, &state);
+	size = queue_size(pusher, &state);
+	*ret_room = (int64_t)size - state.queued;
+	return state.queued <= size / 2;
+}
+
+static void look(struct pusher *pusher, struct topic *topic, int64_t now_ms, bool woken)
+{
+	int64_t room;
+
+	if (!topic->apns || (now_ms < topic->look_ms && !topic->more))
+		return;
+	if (!has_room(pusher, topic, &room)) {
+		if (woken)
+			read_urgent(pusher, topic, now_ms);
+		/* Later, from where it was left, or from the beginning. */
+		if (!topic->more)
+			topic->place = (struct push_place){0};
+		topic->more = true;
+		topic->look_ms = now_ms + LOOK_MS;
+		return;
+	}
+	if (woken && topic->more)
+		read_urgent(pusher, topic, now_ms);
+	topic->look_ms = now_ms + LOOK_MS;
+	if (read_page(pusher, topic, now_ms, room) && !topic->more)
+		set_next_look(pusher, topic, now_ms);
+}
+
+/* Pushes for enrollments that have no epoch to take them are let go. */
+static void look_for_loose(struct pusher *pusher, int64_t now_ms)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = NULL;
+
+	if (now_ms < pusher->loose_ms)
+		return;
+	pusher->loose_ms = now_ms + LOOK_MS;
+	rows = store_push_due(pusher->store, "", now_ms, NULL, QUEUE_MAX, &load, &error);
+	for (guint i = 0; rows && i < rows->len; i++)
+		take_row(pusher, &g_array_index(rows, struct push_row, i), false);
+}
+
+/* Looks at all topics; not while outcomes are not written, whose rows would be taken again. */
+static void look_everywhere(struct pusher *pusher, int64_t now_ms, bool woken)
+{
+	for (unsigned i = 0; i < pusher->n_topics; i++) {
+		if (woken)
+			pusher->topics[i]->look_ms = 0;
+		if (!pusher->outcomes->len)
+			look(pusher, pusher->topics[i], now_ms, woken);
+	}
+	if (!pusher->outcomes->len)
+		look_for_loose(pusher, now_ms);
+}
+
+static void count(struct pusher *pusher, int64_t now_ms)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) counts = NULL;
+	int64_t owed = 0, waiting = 0, dead = 0;
+
+	if (now_ms < pusher->count_ms)
+		return;
+	pusher->count_ms = now_ms + COUNT_MS;
+	counts = store_push_counts(pusher->store, &load, &error);
+	if (!counts)
+		return;
+	for (guint i = 0; i < counts->len; i++) {
+		const struct push_count *c = &g_array_index(counts, struct push_count, i);
+
+		owed += c->owed;
+		waiting += c->waiting;
+		dead += c->dead;
+	}
+	pom_metric_set(POM_METRIC_PUSH_BACKLOG, NULL, owed);
+	pom_metric_set(POM_METRIC_PUSH_WAITING, NULL, waiting);
+	pom_metric_set(POM_METRIC_PUSH_DEAD, NULL, dead);
+}
+
 /* ---- the thread ---- */
 
-/* Waits for the network, a wake-up or time; true when woken. */
-static bool wait_for_work(struct pusher *pusher)
+/* The clock may have been set back. */
+static void check_clock(struct pusher *pusher, int64_t now_ms)
 {
-	struct pollfd fds[TOPICS_MAX + 1] = {{pusher->wake_fd, POLLIN, 0}};
-	int64_t until = pusher->look_ms, now_ms = now_of(pusher);
+	for (unsigned i = 0; i < pusher->n_topics; i++)
+		pusher->topics[i]->look_ms = MIN(pusher->topics[i]->look_ms, now_ms + LOOK_MS);
+	pusher->loose_ms = MIN(pusher->loose_ms, now_ms + LOOK_MS);
+	pusher->load_ms = MIN(pusher->load_ms, now_ms + LOAD_MS);
+	pusher->count_ms = MIN(pusher->count_ms, now_ms + COUNT_MS);
+}
+
+/* Waits for the network, a wake-up or time, at most MOST milliseconds; true when woken. */
+static bool wait_for_work(struct pusher *pusher, int64_t most)
+{
+	g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
+	struct pollfd wake = {pusher->wake_fd, POLLIN, 0};
+	int64_t steady = steady_ms(), now_ms = pusher_wall_ms(pusher), until = steady + most, room;
 	uint64_t n;
 
+	g_array_append_val(fds, wake);
 	for (unsigned i = 0; i < pusher->n_topics; i++) {
-		int64_t at;
+		const struct topic *topic = pusher->topics[i];
 
-		apns_poll(pusher->topics[i].apns, &fds[i + 1], &at);
-		until = MIN(until, at);
+		if (!topic->apns)
+			continue;
+		apns_poll(topic->apns, &pusher->pace, fds, &until);
+		until = MIN(until, steady + topic->look_ms - now_ms);
+		if (topic->more && has_room(pusher, topic, &room))
+			until = steady;
 	}
-	poll(fds, pusher->n_topics + 1, (int)CLAMP(until - now_ms, 0, LOOK_MS));
-	if (!(fds[0].revents & POLLIN))
+	/* While there is much to do, now and then. */
+	if (until - steady >= PUBLISH_MS || steady - pusher->publish_ms >= PUBLISH_MS) {
+		pusher->publish_ms = steady;
+		topics_publish(pusher);
+	}
+	poll((struct pollfd *)(void *)fds->data, fds->len, (int)CLAMP(until - steady, 0, most));
+	if (!(g_array_index(fds, struct pollfd, 0).revents & POLLIN))
 		return false;
 	(void)!read(pusher->wake_fd, &n, sizeof(n));
 	return true;
@@ -315,55 +360,77 @@ static bool wait_for_work(struct pusher *pusher)
 
 static void run_topics(struct pusher *pusher)
 {
-	for (unsigned i = 0; i < pusher->n_topics; i++)
-		apns_run(pusher->topics[i].apns, now_of(pusher));
-}
+	int64_t now_ms = steady_ms();
 
-/* What waits stays in the outbox for the next start; only what has been sent is worth waiting for. */
-static size_t in_flight(const struct pusher *pusher)
-{
-	size_t n = 0;
-
+	push_pace_flow(&pusher->pace, now_ms);
 	for (unsigned i = 0; i < pusher->n_topics; i++)
-		n += apns_in_flight(pusher->topics[i].apns);
-	return n;
+		if (pusher->topics[i]->apns)
+			apns_run(pusher->topics[i]->apns, now_ms, pusher_wall_ms(pusher), &pusher->pace);
 }
 
 static void drain(struct pusher *pusher)
 {
-	int64_t until = now_of(pusher) + pusher->grace_ms;
+	int64_t until = steady_ms() + pusher->grace_ms;
+	bool flying = true;
 
-	while (in_flight(pusher) && now_of(pusher) < until) {
-		pusher->look_ms = now_of(pusher) + 100;
-		wait_for_work(pusher);
+	/* What waits stays in the outbox for the next start; only what has been sent is worth waiting for. */
+	for (unsigned i = 0; i < pusher->n_topics; i++)
+		if (pusher->topics[i]->apns)
+			apns_drain(pusher->topics[i]->apns, pusher->grace_ms);
+	while (flying && steady_ms() < until) {
+		struct apns_state state;
+
 		run_topics(pusher);
+		flying = false;
+		for (unsigned i = 0; i < pusher->n_topics; i++) {
+			if (!pusher->topics[i]->apns)
+				continue;
+			apns_get_state(pusher->topics[i]->apns, &state);
+			flying |= state.in_flight > 0;
+		}
+		if (flying)
+			wait_for_work(pusher, 100);
 	}
-	while (pusher->n_topics)
-		apns_free(pusher->topics[--pusher->n_topics].apns);
-	write_outcomes(pusher);
+	topics_free(pusher);
+	pusher->written_ms = 0;
+	write_outcomes(pusher, pusher_wall_ms(pusher));
+}
+
+static void resume(struct pusher *pusher)
+{
+	for (unsigned i = 0; i < pusher->n_topics; i++)
+		if (pusher->topics[i]->apns)
+			apns_resume(pusher->topics[i]->apns);
 }
 
 static void *pusher_main(void *data)
 {
 	struct pusher *pusher = data;
+	bool woken = true;
 
-	load_topics(pusher);
 	while (!__atomic_load_n(&pusher->stopping, __ATOMIC_SEQ_CST)) {
-		bool woken = wait_for_work(pusher);
-		int64_t now_ms = now_of(pusher);
+		int64_t now_ms = pusher_wall_ms(pusher);
 
-		/* The clock may have been set back. */
-		pusher->look_ms = MIN(pusher->look_ms, now_ms + LOOK_MS);
-		if (woken || now_ms >= pusher->look_ms)
-			load_topics(pusher);
-		if (woken || now_ms >= pusher->look_ms || (pusher->full_page && g_hash_table_size(pusher->underway) < LOAD_MAX))
-			look_into_outbox(pusher, now_ms);
+		check_clock(pusher, now_ms);
+		/* Another node may have imported one. */
+		if (woken || now_ms >= pusher->load_ms) {
+			topics_load(pusher);
+			pusher->load_ms = now_ms + LOAD_MS;
+		}
+		if (__atomic_exchange_n(&pusher->resume, false, __ATOMIC_SEQ_CST))
+			resume(pusher);
+		topics_check_expiry(pusher);
+		look_everywhere(pusher, now_ms, woken);
+		count(pusher, now_ms);
 		run_topics(pusher);
-		write_outcomes(pusher);
+		write_outcomes(pusher, now_ms);
+		woken = wait_for_work(pusher, LOAD_MS);
 	}
 	drain(pusher);
 	return NULL;
 }
+
+/* ---- its beginning and end ---- */
 
 static bool parse_url(struct pusher *pusher, const char *url, GError **error)
 {
@@ -371,27 +438,75 @@ static bool parse_url(struct pusher *pusher, const char *url, GError **error)
 
 	if (!uri || strcmp(g_uri_get_scheme(uri), "https") || !g_uri_get_host(uri) || !*g_uri_get_host(uri))
 		return pom_fail(error, POM_ERR_CONFIG, "apns.url \"%s\" must look like https://api.push.apple.com:443", url);
-	pusher->host = g_strdup(g_uri_get_host(uri));
-	pusher->port = g_strdup_printf("%d", g_uri_get_port(uri) > 0 ? g_uri_get_port(uri) : 443);
+	pusher->dial.host = g_strdup(g_uri_get_host(uri));
+	pusher->dial.port = g_strdup_printf("%d", g_uri_get_port(uri) > 0 ? g_uri_get_port(uri) : 443);
+	pusher->peer = g_strdup_printf("%s:%s", pusher->dial.host, pusher->dial.port);
 	return true;
+}
+
+static bool check(struct pusher *pusher, const struct push_settings *settings, GError **error)
+{
+	if (!parse_url(pusher, settings->url ? settings->url : "", error) || !push_proxy_find(settings->proxy, settings->proxy_password_file, &pusher->dial, error))
+		return false;
+	if (settings->root_file && access(settings->root_file, R_OK) < 0)
+		return pom_fail(error, POM_ERR_CONFIG, "apns.root %s cannot be read: %s", settings->root_file, g_strerror(errno));
+	if (pusher->dial.proxy_host)
+		pusher->proxy = g_strdup_printf("%s:%s", pusher->dial.proxy_host, pusher->dial.proxy_port);
+	return true;
+}
+
+static void clear_status(void *data)
+{
+	struct push_status *status = data;
+
+	g_free(status->topic);
+	g_free(status->error_reason);
+	g_free(status->error_text);
+}
+
+static GArray *new_statuses(void)
+{
+	GArray *statuses = g_array_new(FALSE, TRUE, sizeof(struct push_status));
+
+	g_array_set_clear_func(statuses, clear_status);
+	return statuses;
+}
+
+static void release(struct pusher *pusher)
+{
+	if (pusher->wake_fd >= 0)
+		close(pusher->wake_fd);
+	g_clear_pointer(&pusher->underway, g_hash_table_unref);
+	g_clear_pointer(&pusher->outcomes, g_array_unref);
+	g_clear_pointer(&pusher->published, g_array_unref);
+	push_proxy_clear(&pusher->dial);
+	g_free(pusher->dial.host);
+	g_free(pusher->dial.port);
+	g_free(pusher->peer);
+	g_free(pusher->proxy);
+	g_free(pusher->root_file);
+	g_free(pusher);
+}
+
+static void start(struct pusher *pusher)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_create(&pusher->thread, NULL, pusher_main, pusher);
+	pthread_setname_np(pusher->thread, "push");
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 struct pusher *pusher_new(struct store *store, const struct seal *seal, const struct push_settings *settings, const struct pom_clock *clock,
                           const struct pom_random *random, GError **error)
 {
 	struct pusher *pusher = g_new0(struct pusher, 1);
-	sigset_t all, old;
 
 	pusher->wake_fd = -1;
-	if (!parse_url(pusher, settings->url ? settings->url : "", error)) {
-		g_free(pusher);
-		return NULL;
-	}
-	if (settings->root_file && access(settings->root_file, R_OK) < 0) {
-		pom_fail(error, POM_ERR_CONFIG, "apns.root %s cannot be read: %s", settings->root_file, g_strerror(errno));
-		g_free(pusher->host);
-		g_free(pusher->port);
-		g_free(pusher);
+	if (!check(pusher, settings, error)) {
+		release(pusher);
 		return NULL;
 	}
 	pusher->store = store;
@@ -400,15 +515,15 @@ struct pusher *pusher_new(struct store *store, const struct seal *seal, const st
 	pusher->random = random;
 	pusher->root_file = g_strdup(settings->root_file);
 	pusher->expiration_s = settings->expiration_s;
-	pusher->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	pusher->underway = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	pusher->connections_max = (unsigned)CLAMP(settings->connections, 1, 8);
+	pusher->pace = (struct push_pace){MAX(settings->per_second, 0), steady_ms(), 0};
+	pusher->wake_fd = pusher->dial.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pusher->underway = g_hash_table_new(g_str_hash, g_str_equal);
 	pusher->outcomes = g_array_new(FALSE, FALSE, sizeof(struct push_outcome));
 	g_array_set_clear_func(pusher->outcomes, clear_outcome);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pthread_create(&pusher->thread, NULL, pusher_main, pusher);
-	pthread_setname_np(pusher->thread, "push");
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pusher->published = new_statuses();
+	pthread_mutex_init(&pusher->lock, NULL);
+	start(pusher);
 	return pusher;
 }
 
@@ -420,11 +535,33 @@ void pusher_free(struct pusher *pusher, unsigned grace_ms)
 	__atomic_store_n(&pusher->stopping, true, __ATOMIC_SEQ_CST);
 	pusher_wake(pusher);
 	pthread_join(pusher->thread, NULL);
-	close(pusher->wake_fd);
-	g_hash_table_unref(pusher->underway);
-	g_array_unref(pusher->outcomes);
-	g_free(pusher->host);
-	g_free(pusher->port);
-	g_free(pusher->root_file);
-	g_free(pusher);
+	pthread_mutex_destroy(&pusher->lock);
+	release(pusher);
+}
+
+GArray *pusher_status(struct pusher *pusher)
+{
+	GArray *copy = new_statuses();
+
+	pthread_mutex_lock(&pusher->lock);
+	for (guint i = 0; i < pusher->published->len; i++) {
+		struct push_status status = g_array_index(pusher->published, struct push_status, i);
+
+		status.topic = g_strdup(status.topic);
+		status.error_reason = g_strdup(status.error_reason);
+		status.error_text = g_strdup(status.error_text);
+		g_array_append_val(copy, status);
+	}
+	pthread_mutex_unlock(&pusher->lock);
+	return copy;
+}
+
+const char *pusher_peer(const struct pusher *pusher)
+{
+	return pusher->peer;
+}
+
+const char *pusher_proxy(const struct pusher *pusher)
+{
+	return pusher->proxy;
 }

@@ -123,7 +123,9 @@ ADMIN_PUSHCERT_TABLE(X)
 #undef X
 
 /* admin_push.c: the outbox of pushes */
-#define ADMIN_PUSH_TABLE(X)
+#define ADMIN_PUSH_TABLE(X) \
+	X("/api/v1/push", HTTP_GET, admin_push_status, 200) \
+	X("/api/v1/push/resume", HTTP_POST, admin_push_resume, 202)
 #define ADMIN_PUSH_RAW_TABLE(X)
 #define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
 ADMIN_PUSH_TABLE(X)

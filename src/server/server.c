@@ -332,7 +332,9 @@ static bool open_service(struct server *server, GError **error)
 static bool open_pusher(struct server *server, GError **error)
 {
 	struct push_settings push = {settings_text(server->settings, SETTING_APNS_URL), settings_text(server->settings, SETTING_APNS_ROOT),
-	                             settings_int(server->settings, SETTING_APNS_EXPIRATION) * 86400};
+	                             settings_int(server->settings, SETTING_APNS_EXPIRATION) * 86400, settings_int(server->settings, SETTING_PUSH_RATE),
+	                             settings_int(server->settings, SETTING_APNS_CONNECTIONS), settings_text(server->settings, SETTING_APNS_PROXY),
+	                             settings_text(server->settings, SETTING_APNS_PROXY_PASSWORD)};
 
 	server->pusher = pusher_new(server->store, &server->service->seal, &push, pom_clock_system(), pom_random_system(), error);
 	return server->pusher != NULL;

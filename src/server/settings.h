@@ -68,7 +68,11 @@
 	X(SETTING_COMMAND_EXPIRE, "commands", "expire_days", INT, "90", "How long a command waits in the queue when nobody says how long; 0: for ever. Commands for lost devices (EraseDevice, DeviceLock, EnableLostMode, PlayLostModeSound, DeviceLocation) wait for ever.") \
 	X(SETTING_APNS_URL, "apns", "url", TEXT, "https://api.push.apple.com:443", "Where pushes go.") \
 	X(SETTING_APNS_ROOT, "apns", "root", TEXT, "", "PEM file with the roots to trust for it. Empty: the system's.") \
-	X(SETTING_APNS_EXPIRATION, "apns", "expiration_days", INT, "7", "How long APNs keeps a push for a device that is off.")
+	X(SETTING_APNS_EXPIRATION, "apns", "expiration_days", INT, "7", "How long APNs keeps a push for a device that is off.") \
+	X(SETTING_APNS_PROXY, "apns", "proxy", TEXT, "", "HTTP proxy on the way to APNs: http://proxy.example.org:3128, or none. Empty: what https_proxy in the environment says.") \
+	X(SETTING_APNS_PROXY_PASSWORD, "apns", "proxy_password_file", TEXT, "", "File with user:password for that proxy in its first line.") \
+	X(SETTING_APNS_CONNECTIONS, "apns", "connections", INT, "2", "Connections to APNs for each push certificate, at most 8. A second one is opened only when the first is full.") \
+	X(SETTING_PUSH_RATE, "push", "per_second", INT, "500", "How many devices are woken in a second, so that they do not all come back at once; 0: no limit.")
 
 enum setting {
 #define X(name, section, key, kind, value, text) name,

@@ -365,6 +365,15 @@ static bool next_command(struct service *service, const char *id, int64_t epoch,
 	return true;
 }
 
+/* That it fails costs no more than one push too many. */
+static void settle_push(struct service *service, const char *id, int64_t epoch)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!store_push_settle(service->store, id, epoch, &error))
+		pom_log(POM_LOG_WARNING, "a push could not be settled", "enrollment", id, "why", error->message, NULL);
+}
+
 bool service_report(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error)
 {
 	struct report report;
@@ -391,6 +400,9 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 	     apply_report(service, &report, tree, &load, &plan, body, now_ms, error) &&
 	     (!serves || next_command(service, id, epoch, &report, &plan, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
 	if (ok) {
+		/* It came, and nothing is left for it. What it puts off is pushed again, later. */
+		if (serves && !reply.body && plan.action != REPORT_DO_DEFER)
+			settle_push(service, id, epoch);
 		if (plan.unknown_command)
 			pom_log(POM_LOG_NOTICE, "report for an unknown command", "enrollment", id, "command", report.command_uuid, "status", report_status_name(report.status), NULL);
 		g_strlcpy(subject->enrollment, id, sizeof(subject->enrollment));

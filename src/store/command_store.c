@@ -411,7 +411,7 @@ static bool try_queue(struct store *store, const struct command_new *new, char *
 	if (!*ret_folded)
 		db_batch_add(batch, Q_COMMAND_QUEUE, db_text(new->enrollment_id), db_text(seq.text), db_text(new->uuid), db_int(epoch), db_text(new->command->request_type), db_bytes(new->command->body),
 		             db_int(new->now_ms), db_text(new->note), db_int(new->is_sealed), db_int(new->expires_ms), new->fold ? db_blob(new->fold, COMMAND_FOLD_LEN) : db_null('b'), db_int(folds));
-	store_batch_push(store, batch, new->enrollment_id, new->now_ms);
+	store_batch_push_urgent(store, batch, new->enrollment_id, new->now_ms, PUSH_URGENCY_ONE);
 	return store_run(store, batch, error);
 }
 

@@ -1,12 +1,27 @@
 /* The outbox of pushes. */
+#include <string.h>
+
 #include "store/store_internal.h"
+
+void store_batch_push_urgent(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms, enum push_urgency urgency)
+{
+	struct pom_id generation = pom_id_new(store->clock, store->random);
+
+	db_batch_add(batch, Q_PUSH_ASK, db_text(enrollment_id), db_int(due_ms), db_text(generation.text), db_int(due_ms), db_int(urgency));
+}
+
+void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms)
+{
+	store_batch_push_urgent(store, batch, enrollment_id, due_ms, PUSH_URGENCY_WAVE);
+}
 
 static void take_push(const struct db_batch *batch, size_t row, void *out)
 {
 	*(struct push_row *)out = (struct push_row){
 		.enrollment_id = db_get_text(batch, 0, row, 0), .attempts = db_get_int(batch, 0, row, 1), .generation = db_get_text(batch, 0, row, 2),
 		.epoch = db_get_int(batch, 0, row, 3), .push_token = db_get_bytes(batch, 0, row, 4), .push_magic = db_get_text(batch, 0, row, 5),
-		.dead_ms = db_get_int(batch, 0, row, 6), .topic = db_get_text(batch, 0, row, 7),
+		.dead_ms = db_get_int(batch, 0, row, 6), .topic = db_get_text(batch, 0, row, 7), .due_ms = db_get_int(batch, 0, row, 8), .n_sent = db_get_int(batch, 0, row, 9),
+		.wanted = db_get_int(batch, 0, row, 10) != 0,
 	};
 }
 
@@ -15,47 +30,135 @@ static void clear_push(void *data)
 	g_clear_pointer(&((struct push_row *)data)->push_token, g_bytes_unref);
 }
 
-GArray *store_push_due(struct store *store, int64_t now_ms, int64_t limit, store_load **ret_load, GError **error)
+/* Takes BATCH over. */
+static GArray *list_pushes(struct store *store, struct db_batch *batch, store_load **ret_load, GError **error)
 {
-	struct db_batch *batch = db_batch_new(NULL);
-	GArray *rows;
+	GArray *rows = store_list(store, batch, sizeof(struct push_row), take_push, ret_load, error);
 
-	db_batch_add(batch, Q_PUSH_DUE, db_int(now_ms), db_int(limit));
-	rows = store_list(store, batch, sizeof(struct push_row), take_push, ret_load, error);
 	if (rows)
 		g_array_set_clear_func(rows, clear_push);
 	return rows;
 }
 
-bool store_push_backlog(struct store *store, int64_t *ret_next_ms, int64_t *ret_n, GError **error)
+GArray *store_push_due(struct store *store, const char *topic, int64_t now_ms, const struct push_place *after, int64_t limit, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_PUSH_DUE, db_text(topic), db_int(now_ms), db_int(after ? after->due_ms : 0), db_text(after ? after->enrollment_id : ""), db_int(limit));
+	return list_pushes(store, batch, ret_load, error);
+}
+
+GArray *store_push_due_urgent(struct store *store, const char *topic, int64_t now_ms, int64_t limit, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_PUSH_DUE_URGENT, db_text(topic), db_int(now_ms), db_int(limit));
+	return list_pushes(store, batch, ret_load, error);
+}
+
+bool store_push_next(struct store *store, const char *topic, int64_t now_ms, int64_t *ret_next_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	db_batch_add_values(batch, Q_PUSH_NEXT_DUE, NULL, 0);
+	db_batch_add(batch, Q_PUSH_NEXT, db_text(topic), db_int(now_ms));
 	if (!store_run(store, batch, error))
 		return false;
 	*ret_next_ms = db_get_int(batch, 0, 0, 0);
-	*ret_n = db_get_int(batch, 0, 0, 1);
 	return true;
+}
+
+/* Both lists come by topic: one that has dead tokens only, or none, has zeros. */
+GArray *store_push_counts(struct store *store, store_load **ret_load, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	GArray *counts;
+	size_t i = 0, k = 0;
+
+	db_batch_add_values(batch, Q_PUSH_COUNTS, NULL, 0);
+	db_batch_add_values(batch, Q_PUSH_DEAD_COUNTS, NULL, 0);
+	if (!store_run(store, batch, error))
+		return NULL;
+	counts = g_array_new(FALSE, TRUE, sizeof(struct push_count));
+	while (i < db_rows(batch, 0) || k < db_rows(batch, 1)) {
+		const char *owing = i < db_rows(batch, 0) ? db_get_text(batch, 0, i, 0) : NULL, *dead = k < db_rows(batch, 1) ? db_get_text(batch, 1, k, 0) : NULL;
+		int order = !owing ? 1 : !dead ? -1 : strcmp(owing, dead);
+		struct push_count count = {.topic = order <= 0 ? owing : dead};
+
+		if (order <= 0) {
+			count.owed = db_get_int(batch, 0, i, 1);
+			count.waiting = db_get_int(batch, 0, i, 2);
+			count.owed_since_ms = db_get_int(batch, 0, i++, 3);
+		}
+		if (order >= 0)
+			count.dead = db_get_int(batch, 1, k++, 1);
+		g_array_append_val(counts, count);
+	}
+	*ret_load = g_steal_pointer(&batch);
+	return counts;
+}
+
+/* In place of the last one, when that is of the same kind. */
+static void add_event(struct store *store, struct db_batch *batch, const struct push_outcome *o, const char *kind)
+{
+	struct pom_id id = pom_id_new(store->clock, store->random);
+
+	if (!o->detail)
+		return;
+	db_batch_add(batch, Q_PUSH_EVENT_REPEAT, db_text(o->enrollment_id), db_text(kind));
+	db_batch_add(batch, Q_EVENT_ADD, db_text(o->enrollment_id), db_text(id.text), db_int(o->at_ms), db_text(kind), db_text(o->detail));
+	/* What is sent is followed by what the device does, which trims; refusals of two kinds could take turns for ever. */
+	if (o->result != PUSH_SENT)
+		db_batch_add(batch, Q_EVENT_TRIM, db_text(o->enrollment_id));
+}
+
+static void add_retry(struct db_batch *batch, const struct push_outcome *o)
+{
+	db_batch_add(batch, Q_PUSH_RETRY, db_text(o->enrollment_id), db_text(o->generation), db_int(o->retry_ms), db_int(o->attempts), db_int(o->slow));
+}
+
+static void add_dead(struct store *store, struct db_batch *batch, const struct push_outcome *o)
+{
+	struct pom_id id = pom_id_new(store->clock, store->random);
+
+	db_batch_add(batch, Q_PUSH_DEAD, db_text(o->enrollment_id), db_int(o->epoch), db_bytes(o->push_token), db_int(o->dead_ms));
+	db_batch_add(batch, Q_PUSH_DROP_DEAD, db_text(o->enrollment_id), db_int(o->epoch));
+	db_batch_add(batch, Q_PUSH_EVENT_DEAD, db_text(o->enrollment_id), db_text(id.text), db_int(o->dead_ms), db_text(o->detail), db_int(o->epoch));
+	db_batch_add(batch, Q_EVENT_TRIM, db_text(o->enrollment_id));
+	add_retry(batch, o);
+}
+
+static void add_sent(struct store *store, struct db_batch *batch, const struct push_outcome *o)
+{
+	db_batch_add(batch, Q_PUSH_SETTLE, db_text(o->enrollment_id), db_text(o->generation), db_int(o->epoch));
+	db_batch_add(batch, Q_PUSH_SENT, db_text(o->enrollment_id), db_text(o->generation), db_int(o->at_ms), db_int(o->retry_ms));
+	add_event(store, batch, o, "PushSent");
+}
+
+static void add_outcome(struct store *store, struct db_batch *batch, const struct push_outcome *o)
+{
+	switch (o->result) {
+	case PUSH_DONE:
+		db_batch_add(batch, Q_PUSH_DONE, db_text(o->enrollment_id), db_text(o->generation));
+		break;
+	case PUSH_RETRY:
+		add_retry(batch, o);
+		add_event(store, batch, o, "PushRefused");
+		break;
+	case PUSH_TOKEN_DEAD:
+		add_dead(store, batch, o);
+		break;
+	case PUSH_SENT:
+		add_sent(store, batch, o);
+		break;
+	}
 }
 
 bool store_push_apply(struct store *store, const struct push_outcome *outcomes, size_t n, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	for (size_t i = 0; i < n; i++) {
-		const struct push_outcome *o = &outcomes[i];
-
-		if (o->result == PUSH_RETRY) {
-			db_batch_add(batch, Q_PUSH_RETRY, db_text(o->enrollment_id), db_text(o->generation), db_int(o->retry_ms), db_int(o->attempts));
-			continue;
-		}
-		db_batch_add(batch, Q_PUSH_DONE, db_text(o->enrollment_id), db_text(o->generation));
-		if (o->result != PUSH_TOKEN_DEAD || !o->push_token)
-			continue;
-		db_batch_add(batch, Q_PUSH_DEAD, db_text(o->enrollment_id), db_int(o->epoch), db_bytes(o->push_token), db_int(o->dead_ms));
-		store_batch_event(store, batch, o->enrollment_id, "PushTokenDead", NULL, o->dead_ms);
-	}
+	for (size_t i = 0; i < n; i++)
+		add_outcome(store, batch, &outcomes[i]);
 	return db_batch_count(batch) == 0 || store_run(store, batch, error);
 }
 
@@ -63,6 +166,20 @@ bool store_push_ask(struct store *store, const char *enrollment_id, int64_t due_
 {
 	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
 
-	store_batch_push(store, batch, enrollment_id, due_ms);
+	store_batch_push_urgent(store, batch, enrollment_id, due_ms, PUSH_URGENCY_PERSON);
+	return store_run(store, batch, error);
+}
+
+bool store_push_settle(struct store *store, const char *enrollment_id, int64_t epoch, GError **error)
+{
+	g_autoptr(db_batch) find = db_batch_new(NULL), batch = NULL;
+
+	db_batch_add(find, Q_PUSH_OF, db_text(enrollment_id));
+	if (!store_run(store, find, error))
+		return false;
+	if (!db_rows(find, 0))
+		return true;
+	batch = db_batch_new(enrollment_id);
+	db_batch_add(batch, Q_PUSH_SETTLE, db_text(enrollment_id), db_text(db_get_text(find, 0, 0, 0)), db_int(epoch));
 	return store_run(store, batch, error);
 }

@@ -251,7 +251,20 @@
 	"CREATE TABLE push_chain (sha256 " TEXT " NOT NULL PRIMARY KEY, certificate " BLOB " NOT NULL, created_at " INT " NOT NULL" END
 
 /* The outbox of pushes. */
-#define STORE_SCHEMA_4_PUSH(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_4_PUSH(TEXT, INT, BLOB, END) \
+	/* A row stays until its device has come and nothing is left for it. topic: of the epoch that takes commands ('': none), so that what cannot go out is not read over and over.
+	 * waiting: APNs has the push, and due_at is when the device is pushed again; else the push is owed from due_at on. sent_at: when APNs last took one; n_sent: how many since it
+	 * was asked for. urgent: 1 one command, 2 a person asks for the push; both go before a wave. */ \
+	"ALTER TABLE push_outbox ADD COLUMN topic " TEXT " NOT NULL DEFAULT '';" \
+	"ALTER TABLE push_outbox ADD COLUMN waiting " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE push_outbox ADD COLUMN sent_at " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE push_outbox ADD COLUMN n_sent " INT " NOT NULL DEFAULT 0;" \
+	"ALTER TABLE push_outbox ADD COLUMN urgent " INT " NOT NULL DEFAULT 0;" \
+	"UPDATE push_outbox SET topic = coalesce((SELECT p.topic FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.id = push_outbox.enrollment_id), '');" \
+	"DROP INDEX push_outbox_due;" \
+	"CREATE INDEX push_outbox_due ON push_outbox (topic, due_at, enrollment_id);" \
+	"CREATE INDEX push_outbox_urgent ON push_outbox (topic, due_at) WHERE urgent > 0;" \
+	"CREATE INDEX epoch_push_dead ON epoch (topic) WHERE push_dead_at > 0;"
 
 /* Findings of the doctor. */
 #define STORE_SCHEMA_4_DOCTOR(TEXT, INT, BLOB, END) ""

@@ -1,28 +1,70 @@
 /* The outbox of pushes. Same form as statements.h. */
 #pragma once
 
+/* A device is not pushed twice within this many milliseconds for commands that come one after another. */
+#define PUSH_REST_MS "3000"
+#define PUSH_ROW_COLUMNS \
+	"o.enrollment_id, o.attempts, o.generation, e.active_epoch, p.push_token, p.push_magic, p.push_dead_at, p.topic, o.due_at, o.n_sent," \
+	" cast(CASE WHEN o.waiting = 0 OR EXISTS (SELECT 1 FROM command c WHERE c.enrollment_id = o.enrollment_id AND c.epoch = e.active_epoch) THEN 1 ELSE 0 END as bigint)"
+#define PUSH_ROW_TYPES "titibtitiii"
+#define PUSH_ROW_FROM \
+	" FROM push_outbox o LEFT JOIN enrollment e ON e.id = o.enrollment_id LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch"
+
 #define PUSH_STATEMENTS(X) \
-	/* A blocked device is not woken: it would be refused. */ \
-	X(PUSH_ASK, "titi", "", ANY, WRITE, \
-	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at) SELECT $1, $2, 0, $3, $4" \
-	  " WHERE NOT EXISTS (SELECT 1 FROM enrollment b JOIN device_block k ON k.device_id = b.device_id WHERE b.id = $1)" \
-	  " ON CONFLICT (enrollment_id) DO UPDATE SET due_at = CASE WHEN push_outbox.due_at < excluded.due_at AND push_outbox.attempts = 0 THEN push_outbox.due_at ELSE excluded.due_at END," \
-	  " attempts = 0, generation = excluded.generation") \
+	/* A push that is owed already keeps its time, and one that APNs has put off too, unless a person asks. A blocked device is not woken: it would be refused. */ \
+	X(PUSH_ASK, "titii", "", ANY, WRITE, \
+	  "INSERT INTO push_outbox (enrollment_id, topic, due_at, attempts, generation, created_at, waiting, sent_at, n_sent, urgent)" \
+	  " SELECT e.id, coalesce(p.topic, ''), $2, 0, $3, $4, 0, 0, 0, $5 FROM enrollment e LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.id = $1" \
+	  " AND NOT EXISTS (SELECT 1 FROM device_block k WHERE k.device_id = e.device_id)" \
+	  " ON CONFLICT (enrollment_id) DO UPDATE SET topic = excluded.topic, generation = excluded.generation, waiting = 0," \
+	  " due_at = CASE WHEN push_outbox.waiting = 0 AND (push_outbox.due_at < excluded.due_at OR (push_outbox.attempts > 0 AND excluded.urgent < 2)) THEN push_outbox.due_at" \
+	  " WHEN excluded.due_at - push_outbox.sent_at BETWEEN 0 AND " PUSH_REST_MS " THEN push_outbox.sent_at + " PUSH_REST_MS " ELSE excluded.due_at END," \
+	  " attempts = CASE WHEN push_outbox.waiting = 0 AND excluded.urgent < 2 THEN push_outbox.attempts ELSE 0 END," \
+	  " created_at = CASE push_outbox.waiting WHEN 0 THEN push_outbox.created_at ELSE excluded.created_at END, n_sent = 0," \
+	  " urgent = CASE WHEN push_outbox.waiting = 0 AND push_outbox.urgent > excluded.urgent THEN push_outbox.urgent ELSE excluded.urgent END") \
 	/* Asks only when commands of the epoch wait; gives a row when it has asked. */ \
 	X(PUSH_ASK_FOR_WAITING, "titii", "t", ANY, WRITE, \
-	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at)" \
-	  " SELECT c.enrollment_id, $2, 0, $3, $4 FROM command c WHERE c.enrollment_id = $1 AND c.epoch = $5 LIMIT 1" \
-	  " ON CONFLICT (enrollment_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0, generation = excluded.generation RETURNING enrollment_id") \
+	  "INSERT INTO push_outbox (enrollment_id, topic, due_at, attempts, generation, created_at, waiting, sent_at, n_sent, urgent)" \
+	  " SELECT c.enrollment_id, coalesce((SELECT p.topic FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $5), ''), $2, 0, $3, $4, 0, 0, 0, 1 FROM command c" \
+	  " WHERE c.enrollment_id = $1 AND c.epoch = $5 LIMIT 1" \
+	  " ON CONFLICT (enrollment_id) DO UPDATE SET topic = excluded.topic, due_at = excluded.due_at, attempts = 0, generation = excluded.generation, created_at = excluded.created_at," \
+	  " waiting = 0, sent_at = 0, n_sent = 0, urgent = 1 RETURNING enrollment_id") \
 	/* The device is connected now and gets all that waits: only the later time counts. */ \
 	X(PUSH_DEFER, "titi", "", ANY, WRITE, \
-	  "INSERT INTO push_outbox (enrollment_id, due_at, attempts, generation, created_at) VALUES ($1, $2, 0, $3, $4)" \
-	  " ON CONFLICT (enrollment_id) DO UPDATE SET due_at = excluded.due_at, attempts = 0, generation = excluded.generation") \
-	X(PUSH_DUE, "ii", "titibtit", ANY, READ, \
-	  "SELECT o.enrollment_id, o.attempts, o.generation, e.active_epoch, p.push_token, p.push_magic, p.push_dead_at, p.topic FROM push_outbox o" \
-	  " JOIN enrollment e ON e.id = o.enrollment_id LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
-	  " WHERE o.due_at <= $1 ORDER BY o.due_at LIMIT $2") \
-	X(PUSH_NEXT_DUE, "", "ii", ANY, READ, "SELECT coalesce(min(due_at), 0), count(*) FROM push_outbox") \
+	  "INSERT INTO push_outbox (enrollment_id, topic, due_at, attempts, generation, created_at, waiting, sent_at, n_sent, urgent)" \
+	  " SELECT e.id, coalesce(p.topic, ''), $2, 0, $3, $4, 0, 0, 0, 0 FROM enrollment e LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.id = $1" \
+	  " ON CONFLICT (enrollment_id) DO UPDATE SET topic = excluded.topic, due_at = excluded.due_at, attempts = 0, generation = excluded.generation, created_at = excluded.created_at," \
+	  " waiting = 0, n_sent = 0, urgent = 0") \
+	/* Of one topic, the longest due first, after a place in this order. */ \
+	X(PUSH_DUE, "tiiti", PUSH_ROW_TYPES, ANY, READ, \
+	  "SELECT " PUSH_ROW_COLUMNS PUSH_ROW_FROM " WHERE o.topic = $1 AND o.due_at <= $2 AND (o.due_at, o.enrollment_id) > ($3, $4) ORDER BY o.due_at, o.enrollment_id LIMIT $5") \
+	X(PUSH_DUE_URGENT, "tii", PUSH_ROW_TYPES, ANY, READ, \
+	  "SELECT " PUSH_ROW_COLUMNS PUSH_ROW_FROM " WHERE o.topic = $1 AND o.urgent > 0 AND o.due_at <= $2 ORDER BY o.due_at DESC LIMIT $3") \
+	X(PUSH_NEXT, "ti", "i", ANY, READ, "SELECT coalesce(min(due_at), 0) FROM push_outbox WHERE topic = $1 AND due_at > $2") \
+	X(PUSH_COUNTS, "", "tiii", ANY, READ, \
+	  "SELECT topic, cast(sum(1 - waiting) as bigint), cast(sum(waiting) as bigint), coalesce(min(CASE waiting WHEN 0 THEN created_at END), 0) FROM push_outbox GROUP BY topic ORDER BY topic") \
+	X(PUSH_DEAD_COUNTS, "", "ti", ANY, READ, \
+	  "SELECT p.topic, count(*) FROM epoch p JOIN enrollment e ON e.id = p.enrollment_id AND e.active_epoch = p.epoch WHERE p.push_dead_at > 0 GROUP BY p.topic ORDER BY p.topic") \
 	X(PUSH_DONE, "tt", "", ANY, WRITE, "DELETE FROM push_outbox WHERE enrollment_id = $1 AND generation = $2") \
-	X(PUSH_RETRY, "ttii", "", ANY, WRITE, "UPDATE push_outbox SET due_at = $3, attempts = $4 WHERE enrollment_id = $1 AND generation = $2") \
+	/* Nothing is left for the device. The generation is read before: what was asked for since then stays. */ \
+	X(PUSH_OF, "t", "t", ANY, READ, "SELECT generation FROM push_outbox WHERE enrollment_id = $1") \
+	X(PUSH_SETTLE, "tti", "", ANY, WRITE, \
+	  "DELETE FROM push_outbox WHERE enrollment_id = $1 AND generation = $2 AND NOT EXISTS (SELECT 1 FROM command c WHERE c.enrollment_id = $1 AND c.epoch = $3)") \
+	/* APNs has it: the device is waited for until $4. What was asked for while it was under way rests a little. */ \
+	X(PUSH_SENT, "ttii", "", ANY, WRITE, \
+	  "UPDATE push_outbox SET waiting = CASE generation WHEN $2 THEN 1 ELSE waiting END, n_sent = CASE generation WHEN $2 THEN n_sent + 1 ELSE n_sent END," \
+	  " attempts = CASE generation WHEN $2 THEN 0 ELSE attempts END, urgent = CASE generation WHEN $2 THEN 0 ELSE urgent END, sent_at = $3," \
+	  " due_at = CASE WHEN generation = $2 THEN $4 WHEN due_at < $3 + " PUSH_REST_MS " THEN $3 + " PUSH_REST_MS " ELSE due_at END WHERE enrollment_id = $1") \
+	/* $5: also when it was asked for again meanwhile, but not by a person. */ \
+	X(PUSH_RETRY, "ttiii", "", ANY, WRITE, \
+	  "UPDATE push_outbox SET due_at = $3, attempts = $4 WHERE enrollment_id = $1 AND (generation = $2 OR ($5 = 1 AND waiting = 0 AND urgent < 2))") \
 	X(PUSH_DEAD, "tibi", "", ANY, WRITE, "UPDATE epoch SET push_dead_at = $4 WHERE enrollment_id = $1 AND epoch = $2 AND push_token = $3 AND token_at < $4") \
+	/* Only when the token is dead now: a TokenUpdate may have come since. */ \
+	X(PUSH_DROP_DEAD, "ti", "", ANY, WRITE, \
+	  "DELETE FROM push_outbox WHERE enrollment_id = $1 AND EXISTS (SELECT 1 FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2 AND p.push_dead_at > 0)") \
+	X(PUSH_EVENT_DEAD, "ttiti", "", ANY, WRITE, \
+	  "INSERT INTO event (enrollment_id, id, at, kind, detail) SELECT p.enrollment_id, $2, $3, 'PushTokenDead', $4 FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $5 AND p.push_dead_at = $3") \
+	/* An event that repeats the last one takes its place: pushes must not crowd out the rest of the timeline. */ \
+	X(PUSH_EVENT_REPEAT, "tt", "", ANY, WRITE, \
+	  "DELETE FROM event WHERE enrollment_id = $1 AND kind = $2 AND id = (SELECT o.id FROM event o WHERE o.enrollment_id = $1 ORDER BY o.id DESC LIMIT 1)") \
 	X(PUSH_FORGET, "t", "", ANY, WRITE, "DELETE FROM push_outbox WHERE enrollment_id = $1")

@@ -111,13 +111,6 @@ void store_batch_event_again(struct store *store, struct db_batch *batch, const 
 	db_batch_add(batch, Q_EVENT_TRIM, db_text(enrollment_id));
 }
 
-void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms)
-{
-	struct pom_id generation = pom_id_new(store->clock, store->random);
-
-	db_batch_add(batch, Q_PUSH_ASK, db_text(enrollment_id), db_int(due_ms), db_text(generation.text), db_int(due_ms));
-}
-
 GArray *store_list(struct store *store, struct db_batch *batch, size_t size, void (*take)(const struct db_batch *, size_t, void *), store_load **ret_load, GError **error)
 {
 	g_autoptr(db_batch) owned = batch;

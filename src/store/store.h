@@ -406,24 +406,43 @@ bool store_unlock_token_set(struct store *store, const char *enrollment_id, int6
 
 /* ---- push ---- */
 struct push_row {
-	const char *enrollment_id, *generation, *push_magic, *topic;
+	const char *enrollment_id, *generation, *push_magic, *topic; /* topic: of the epoch that takes commands; NULL: none */
 	GBytes *push_token; /* NULL: no token (yet, or no longer) */
-	int64_t attempts, epoch, dead_ms;
+	int64_t attempts, epoch, dead_ms, due_ms, n_sent; /* n_sent: pushes that APNs took since it was asked for */
+	bool wanted;        /* false: the device has been pushed, and nothing waits for it any more */
 };
-GArray *store_push_due(struct store *store, int64_t now_ms, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* When the next push is due (0: none) and how many wait. */
-bool store_push_backlog(struct store *store, int64_t *ret_next_ms, int64_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-enum push_result { PUSH_DONE, PUSH_RETRY, PUSH_TOKEN_DEAD };
+/* Place in the order of a topic's pushes; zeros: the beginning. */
+struct push_place { int64_t due_ms; char enrollment_id[POM_ID_LEN + 1]; };
+/* Pushes of TOPIC ("": of enrollments without one) that are due at NOW_MS, the longest due first, after AFTER (NULL: from the beginning). */
+GArray *store_push_due(struct store *store, const char *topic, int64_t now_ms, const struct push_place *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The newest of those that must not wait behind many others. */
+GArray *store_push_due_urgent(struct store *store, const char *topic, int64_t now_ms, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* When the next push of TOPIC becomes due after NOW_MS; 0: none. */
+bool store_push_next(struct store *store, const char *topic, int64_t now_ms, int64_t *ret_next_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* How many pushes of each topic are owed, since when the oldest, how many devices have been pushed and have not come, and how many have a dead token; by topic. Reads them all. */
+struct push_count { const char *topic; int64_t owed, waiting, owed_since_ms, dead; };
+GArray *store_push_counts(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+enum push_result {
+	PUSH_DONE,       /* it is not needed (any more) */
+	PUSH_RETRY,      /* again at retry_ms */
+	PUSH_TOKEN_DEAD, /* the token is dead since dead_ms, unless a TokenUpdate came later: then again at retry_ms */
+	PUSH_SENT,       /* APNs has it; when commands wait for the device, it is pushed again at retry_ms unless it comes */
+};
 struct push_outcome {
 	char *enrollment_id, *generation;
 	GBytes *push_token;
-	int64_t epoch, attempts, retry_ms, dead_ms; /* retry_ms: when to try again; dead_ms: APNs' timestamp, or now */
+	int64_t epoch, attempts, retry_ms, dead_ms;
 	enum push_result result;
+	bool slow;       /* with PUSH_RETRY: also what was asked for meanwhile waits until then */
+	int64_t at_ms;   /* of the answer */
+	char *detail;    /* of the timeline's event; NULL: none */
 };
-/* Writes many outcomes in one transaction. */
+/* Writes what became of pushes, with their events PushSent, PushRefused and PushTokenDead. */
 bool store_push_apply(struct store *store, const struct push_outcome *outcomes, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Asks for a push. */
+/* Asks for a push, as a person does: at once, before those of a wave. */
 bool store_push_ask(struct store *store, const char *enrollment_id, int64_t due_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The device of this channel is here and was given nothing: what is owed to it is settled, unless a command of EPOCH waits. Writes only when something was owed. */
+bool store_push_settle(struct store *store, const char *enrollment_id, int64_t epoch, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- admin ---- */
 struct enrollment_row {

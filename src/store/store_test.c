@@ -576,7 +576,7 @@ static void test_command_and_new_epoch(struct fixture *f, gconstpointer data)
 static guint n_due(struct fixture *f)
 {
 	g_autoptr(store_load) load = NULL;
-	g_autoptr(GArray) rows = store_push_due(f->store, now, 10, &load, NULL);
+	g_autoptr(GArray) rows = store_push_due(f->store, topics[0], now, NULL, 10, &load, NULL);
 
 	return rows->len;
 }
@@ -592,7 +592,8 @@ static void test_token_update_pushes(struct fixture *f, gconstpointer data)
 	g_assert_true(add_command(f, id, "c1", NULL));
 	for (int round = 0; round < 2; round++) {
 		g_autoptr(store_load) load = NULL;
-		g_autoptr(GArray) due = store_push_due(f->store, now, 10, &load, NULL);
+		/* Before the first TokenUpdate no epoch takes commands. */
+		g_autoptr(GArray) due = store_push_due(f->store, round ? topics[0] : "", now, NULL, 10, &load, NULL);
 		struct push_outcome o = {(char *)id, (char *)g_array_index(due, struct push_row, 0).generation, .result = PUSH_DONE};
 
 		g_assert_true(store_push_apply(f->store, &o, 1, NULL));
@@ -602,7 +603,7 @@ static void test_token_update_pushes(struct fixture *f, gconstpointer data)
 	}
 	g_assert_true(store_command_cancel(f->store, "c1", now, NULL));
 	g_autoptr(store_load) load = NULL;
-	g_autoptr(GArray) due = store_push_due(f->store, now, 10, &load, NULL);
+	g_autoptr(GArray) due = store_push_due(f->store, topics[0], now, NULL, 10, &load, NULL);
 	struct push_outcome o = {(char *)id, (char *)g_array_index(due, struct push_row, 0).generation, .result = PUSH_DONE};
 	g_assert_true(store_push_apply(f->store, &o, 1, NULL));
 	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
@@ -726,38 +727,163 @@ static void test_queue(struct fixture *f, gconstpointer data)
 	g_assert_error(error, POM_ERROR, POM_ERR_NOT_FOUND);
 }
 
+/* The one push that is due at AT_MS; NULL: none. Its texts live as long as *RET_LOAD. */
+static const struct push_row *due_push(struct fixture *f, int64_t at_ms, GArray **ret_rows, store_load **ret_load)
+{
+	g_clear_pointer(ret_rows, g_array_unref);
+	g_clear_pointer(ret_load, store_load_free);
+	*ret_rows = store_push_due(f->store, topics[0], at_ms, NULL, 10, ret_load, NULL);
+	g_assert_cmpuint((*ret_rows)->len, <=, 1);
+	return (*ret_rows)->len ? &g_array_index(*ret_rows, struct push_row, 0) : NULL;
+}
+
+static void apply_push(struct fixture *f, const struct push_row *row, enum push_result result, int64_t retry_ms, int64_t dead_ms)
+{
+	struct push_outcome o = {(char *)(uintptr_t)row->enrollment_id, (char *)(uintptr_t)row->generation, row->push_token, row->epoch, row->attempts + 1, retry_ms, dead_ms, result,
+	                         .at_ms = now, .detail = (char *)(uintptr_t)"apns-id 1"};
+
+	g_assert_true(store_push_apply(f->store, &o, 1, NULL));
+}
+
+static struct push_count push_counts(struct fixture *f)
+{
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = store_push_counts(f->store, &load, NULL);
+	struct push_count count = rows->len ? g_array_index(rows, struct push_count, 0) : (struct push_count){0};
+
+	g_assert_cmpuint(rows->len, <=, 1);
+	count.topic = NULL;
+	return count;
+}
+
+static guint count_events(struct fixture *f, const char *id, const char *kind)
+{
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = store_event_list(f->store, id, "", 100, &load, NULL);
+	guint n = 0;
+
+	for (guint i = 0; i < rows->len; i++)
+		n += !strcmp(g_array_index(rows, struct event_row, i).kind, kind);
+	return n;
+}
+
 static void test_outbox(struct fixture *f, gconstpointer data)
 {
 	char id[40];
-	g_autoptr(store_load) load = NULL, load2 = NULL, load3 = NULL;
-	int64_t next, n;
+	store_load *load = NULL;
+	GArray *rows = NULL;
+	const struct push_row *row;
+	int64_t next;
 
 	enroll(f, "L1", "01", "U1", id);
 	g_assert_true(add_command(f, id, "c1", NULL));
 	g_assert_true(add_command(f, id, "c2", NULL));
-	g_autoptr(GArray) due = store_push_due(f->store, now, 10, &load, NULL);
-	g_assert_cmpuint(due->len, ==, 1);
-	const struct push_row *row = &g_array_index(due, struct push_row, 0);
+	row = due_push(f, now, &rows, &load);
 	g_assert_cmpstr(row->push_magic, ==, "magic");
 	g_assert_cmpstr(row->topic, ==, topics[0]);
-	struct push_outcome o = {(char *)id, (char *)row->generation, row->push_token, row->epoch, 1, now + 500, now, PUSH_RETRY};
-	g_assert_true(store_push_apply(f->store, &o, 1, NULL));
-	g_assert_true(store_push_backlog(f->store, &next, &n, NULL));
-	g_assert_cmpint(n, ==, 1);
-	g_assert_cmpint(next, ==, now + 500);
-	/* Asked for again while it was under way: the answer to the old push does not remove the new wish. */
+	g_assert_cmpint(push_counts(f).owed, ==, 1);
+	int64_t again_ms = now + 500, sent_ms;
+	apply_push(f, row, PUSH_RETRY, again_ms, 0);
+	g_assert_true(store_push_next(f->store, topics[0], now, &next, NULL));
+	g_assert_cmpint(next, ==, again_ms);
+	/* What APNs has put off is not hurried by another command, but by a person. */
 	g_assert_true(add_command(f, id, "c3", NULL));
-	o.result = PUSH_DONE;
-	g_assert_true(store_push_apply(f->store, &o, 1, NULL));
-	g_autoptr(GArray) again = store_push_due(f->store, now, 10, &load2, NULL);
-	g_assert_cmpuint(again->len, ==, 1);
-	o.generation = (char *)g_array_index(again, struct push_row, 0).generation;
-	o.result = PUSH_TOKEN_DEAD;
-	o.dead_ms = now + 1;
-	g_assert_true(store_push_apply(f->store, &o, 1, NULL));
+	g_assert_null(due_push(f, again_ms - 1, &rows, &load));
+	g_assert_cmpint(due_push(f, again_ms, &rows, &load)->attempts, ==, 1);
+	g_assert_true(store_push_ask(f->store, id, now, NULL));
+	row = due_push(f, now, &rows, &load);
+	g_assert_cmpint(row->attempts, ==, 0);
+	/* Asked for again while it was under way: the answer to the old push does not remove the new wish, which rests a little. */
+	g_assert_true(store_push_ask(f->store, id, now, NULL));
+	apply_push(f, row, PUSH_SENT, now + 300000, 0);
+	g_assert_null(due_push(f, now + 2999, &rows, &load));
+	row = due_push(f, now + 3000, &rows, &load);
+	g_assert_cmpint(push_counts(f).owed, ==, 1);
+	apply_push(f, row, PUSH_SENT, now + 300000, 0);
+	/* APNs has it, and commands wait: so do we, for the device. */
+	g_assert_cmpint(push_counts(f).owed, ==, 0);
+	g_assert_cmpint(push_counts(f).waiting, ==, 1);
+	g_assert_cmpuint(count_events(f, id, "PushSent"), ==, 1);
+	g_assert_null(due_push(f, now + 299999, &rows, &load));
+	row = due_push(f, now + 300000, &rows, &load);
+	g_assert_true(row->wanted);
+	g_assert_cmpint(row->n_sent, ==, 1);
+	/* One more command right after a push does not make another at once. */
+	sent_ms = now;
 	g_assert_true(add_command(f, id, "c4", NULL));
-	g_autoptr(GArray) dead = store_push_due(f->store, now, 10, &load3, NULL);
-	g_assert_cmpint(g_array_index(dead, struct push_row, 0).dead_ms, ==, o.dead_ms);
+	g_assert_null(due_push(f, sent_ms + 2999, &rows, &load));
+	g_assert_nonnull(due_push(f, sent_ms + 3000, &rows, &load));
+	g_clear_pointer(&rows, g_array_unref);
+	store_load_free(load);
+}
+
+static void test_outbox_settled(struct fixture *f, gconstpointer data)
+{
+	char id[40];
+	store_load *load = NULL;
+	GArray *rows = NULL;
+	const struct push_row *row;
+	int64_t epoch;
+
+	enroll(f, "L1", "01", "U1", id);
+	g_assert_true(add_command(f, id, "c1", NULL));
+	row = due_push(f, now, &rows, &load);
+	epoch = row->epoch;
+	apply_push(f, row, PUSH_SENT, now + 300000, 0);
+	/* As long as a command waits, the device is not done. */
+	g_assert_true(store_push_settle(f->store, id, epoch, NULL));
+	g_assert_cmpint(push_counts(f).waiting, ==, 1);
+	g_assert_true(store_command_cancel(f->store, "c1", now, NULL));
+	g_assert_false(due_push(f, now + 300000, &rows, &load)->wanted);
+	g_assert_true(store_push_settle(f->store, id, epoch, NULL));
+	g_assert_null(due_push(f, INT64_MAX, &rows, &load));
+	g_assert_true(store_push_settle(f->store, id, epoch, NULL));
+	/* A push without commands is over when APNs has it. */
+	g_assert_true(store_push_ask(f->store, id, now, NULL));
+	apply_push(f, due_push(f, now, &rows, &load), PUSH_SENT, now + 300000, 0);
+	g_assert_null(due_push(f, INT64_MAX, &rows, &load));
+	/* What it was asked for by a person is urgent, as one command is. */
+	g_assert_true(store_push_ask(f->store, id, now, NULL));
+	g_autoptr(store_load) urgent_load = NULL;
+	g_autoptr(GArray) urgent = store_push_due_urgent(f->store, topics[0], now, 10, &urgent_load, NULL);
+	g_assert_cmpuint(urgent->len, ==, 1);
+	/* Pages go on where the last one ended. */
+	struct push_place place = {now, ""};
+	g_strlcpy(place.enrollment_id, id, sizeof(place.enrollment_id));
+	g_autoptr(store_load) page_load = NULL;
+	g_autoptr(GArray) page = store_push_due(f->store, topics[0], now, &place, 10, &page_load, NULL);
+	g_assert_cmpuint(page->len, ==, 0);
+	g_clear_pointer(&rows, g_array_unref);
+	store_load_free(load);
+}
+
+static void test_outbox_dead(struct fixture *f, gconstpointer data)
+{
+	char id[40];
+	store_load *load = NULL;
+	GArray *rows = NULL;
+
+	enroll(f, "L1", "01", "U1", id);
+	g_assert_true(add_command(f, id, "c1", NULL));
+	/* Dead since before the last TokenUpdate: the token lives, and is pushed again. */
+	apply_push(f, due_push(f, now, &rows, &load), PUSH_TOKEN_DEAD, now + 5000, now - 1);
+	g_assert_cmpint(due_push(f, now + 5000, &rows, &load)->dead_ms, ==, 0);
+	g_assert_cmpint(push_counts(f).dead, ==, 0);
+	g_assert_cmpuint(count_events(f, id, "PushTokenDead"), ==, 0);
+	apply_push(f, due_push(f, now + 5000, &rows, &load), PUSH_TOKEN_DEAD, now + 5000, now + 1);
+	g_assert_null(due_push(f, INT64_MAX, &rows, &load));
+	g_assert_cmpint(push_counts(f).dead, ==, 1);
+	g_assert_cmpuint(count_events(f, id, "PushTokenDead"), ==, 1);
+	g_assert_true(add_command(f, id, "c2", NULL));
+	g_assert_cmpint(due_push(f, now, &rows, &load)->dead_ms, >, 0);
+	apply_push(f, due_push(f, now, &rows, &load), PUSH_DONE, 0, 0);
+	/* The next TokenUpdate brings it back, and the push for what waits. */
+	now += 2;
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(due_push(f, now, &rows, &load)->dead_ms, ==, 0);
+	g_assert_cmpint(push_counts(f).dead, ==, 0);
+	g_clear_pointer(&rows, g_array_unref);
+	store_load_free(load);
 }
 
 static void test_last_seen(struct fixture *f, gconstpointer data)
@@ -931,6 +1057,8 @@ int main(int argc, char **argv)
 	ADD("events-again", test_events_again);
 	ADD("queue", test_queue);
 	ADD("outbox", test_outbox);
+	ADD("outbox-settled", test_outbox_settled);
+	ADD("outbox-dead", test_outbox_dead);
 	ADD("last-seen", test_last_seen);
 	ADD("tokens", test_tokens);
 	ADD("library", test_library);
