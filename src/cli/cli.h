@@ -161,7 +161,7 @@ int cmd_profile_sign(const struct cli *cli);
 int cmd_profile_verify(const struct cli *cli);
 int cmd_profile_encrypt(const struct cli *cli);
 int cmd_profile_decrypt(const struct cli *cli);
-int cmd_profile_lint(const struct cli *cli);
+int cmd_lint(const struct cli *cli);
 int cmd_device_renew(const struct cli *cli);
 int cmd_profile_add(const struct cli *cli);
 int cmd_profile_list(const struct cli *cli);

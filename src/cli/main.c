@@ -76,6 +76,7 @@ const struct cli_verb cli_verbs[] = {
 #include "cli/pushcert_verbs.inc"
 #include "cli/push_verbs.inc"
 #include "cli/doctor_verbs.inc"
+#include "cli/lint_verbs.inc"
 #include "cli/ddm_verbs.inc"
 #include "cli/sim_verbs.inc"
 	{"explain", "CODE", 1, 1, "explain an error code of Pomona or of an Apple device", "pomona explain POM-E4103\npomona explain 22013\npomona explain MCSCEPErrorDomain:22013\npomona explain BadDeviceToken\npomona explain \"lost mode\"\n\n"

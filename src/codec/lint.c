@@ -2,55 +2,146 @@
 
 #include <string.h>
 
-#include "base/distance.h"
 #include "base/error.h"
-#include "base/face.h"
 #include "codec/base64.h"
 
-enum { PAYLOADS_MAX = 1000 };
+static const struct lint_rule rules[LINT_RULE_MAX] = {
+#define RULE(code, id, severity, other, systems, is_fixed, text, mend) [code] = {id, severity, other, systems, is_fixed, text, mend},
+#include "codec/lint_rules.inc"
+#undef RULE
+};
 
-#define PROFILE_TYPE "Configuration"
-#define COMMON_TYPE "*"
-
-static void free_finding(void *data)
+const struct lint_rule *lint_rule(enum lint_rule_id id)
 {
-	struct lint_finding *finding = data;
-
-	g_free(finding->path);
-	g_free(finding->what);
-	g_free(finding->mend);
-	g_free(finding);
+	return &rules[id];
 }
 
 void lint_report_free(struct lint_report *report)
 {
 	if (!report)
 		return;
-	g_ptr_array_unref(report->findings);
+	finding_report_free(report->found);
+	g_hash_table_unref(report->fixable);
 	g_free(report);
 }
 
-void lint_add(struct lint *lint, enum lint_kind kind, const char *path, const char *mend, const char *format, ...)
+static struct lint_report *new_report(const char *target)
 {
-	struct lint_finding *finding;
+	struct lint_report *report = g_new0(struct lint_report, 1);
+
+	report->found = finding_report_new(target);
+	report->fixable = g_hash_table_new(NULL, NULL);
+	return report;
+}
+
+/* ---- lines ---- */
+
+enum { STEPS_MAX = 10000 };
+
+struct way_down { const plist *node; size_t rest; unsigned steps; };
+
+/* Behind KEY at the beginning of PATH; NULL when PATH does not begin with it. */
+static const char *skip_key(const char *path, const char *key)
+{
+	while (*key && *key == *path) {
+		key++;
+		path++;
+	}
+	return !*key && (!*path || *path == '.' || *path == '[') ? path : NULL;
+}
+
+/* Names of keys may hold dots, so that several ways may lead down: the one that leaves the least of PATH is remembered. */
+static void go_down(const plist *node, const char *path, struct way_down *best)
+{
+	size_t rest = strlen(path);
+	char *end;
+
+	if (rest < best->rest) {
+		best->node = node;
+		best->rest = rest;
+	}
+	if (*path == '[' && plist_get_type(node) == PLIST_ARRAY) {
+		const plist *child = plist_child(node, g_ascii_strtoull(path + 1, &end, 10));
+
+		if (child && *end == ']')
+			go_down(child, end + 1, best);
+		return;
+	}
+	path += *path == '.';
+	for (size_t i = 0; *path && best->rest && plist_get_type(node) == PLIST_DICT && i < plist_count(node) && best->steps; i++) {
+		const char *behind = skip_key(path, plist_dict_key(node, i));
+
+		if (!behind)
+			continue;
+		best->steps--;
+		go_down(plist_child(node, i), behind, best);
+	}
+}
+
+/* Of what PATH names, or of the nearest around it that is there; 0: not known. */
+static int find_line(const struct lint *lint, const char *path)
+{
+	struct way_down best = {lint->pristine, SIZE_MAX, STEPS_MAX};
+
+	if (!lint->pristine)
+		return 0;
+	go_down(lint->pristine, path, &best);
+	return GPOINTER_TO_INT(g_hash_table_lookup(lint->notes->lines, best.node));
+}
+
+/* ---- adding ---- */
+
+bool lint_has_room(const struct lint *lint)
+{
+	return lint->report->found->findings->len < FINDINGS_MAX;
+}
+
+static void add(struct lint_report *report, enum lint_rule_id id, enum lint_way way, unsigned systems, const char *path, int line, const char *mend, const char *text)
+{
+	const struct lint_rule *rule = &rules[id];
+	const char *what = mend ? mend : rule->mend;
+	g_autofree char *fixed = way == LINT_FIXED ? g_strdup_printf("%s%s", what, g_str_has_suffix(what, ".") ? " --fix does it." : "; --fix does it") : NULL;
+	guint before = report->found->findings->len;
+
+	finding_add(report->found, rule->id, way == LINT_OTHER ? rule->other : rule->severity, systems, path, line, fixed ? fixed : what, "%s", text);
+	if (way == LINT_FIXED && report->found->findings->len > before)
+		g_hash_table_add(report->fixable, report->found->findings->pdata[before]);
+}
+
+void lint_add(struct lint *lint, enum lint_rule_id id, enum lint_way way, const char *path, const char *mend, const char *format, ...)
+{
+	g_autofree char *text = NULL;
 	va_list args;
 
-	if (kind == LINT_WARNING)
-		lint->report->n_warnings++;
-	else
-		lint->report->n_errors++;
-	if (lint->report->findings->len >= LINT_FINDINGS_MAX)
-		return;
-	finding = g_new0(struct lint_finding, 1);
-	finding->is_error = kind != LINT_WARNING;
-	finding->is_fixable = kind == LINT_FIXABLE_ERROR;
-	finding->path = g_strdup(path);
-	finding->mend = g_strdup(mend);
 	va_start(args, format);
-	finding->what = g_strdup_vprintf(format, args);
+	text = g_strdup_vprintf(format, args);
 	va_end(args);
-	g_ptr_array_add(lint->report->findings, finding);
+	add(lint->report, id, way, rules[id].systems, path, lint_has_room(lint) ? find_line(lint, path) : 0, mend, text);
 }
+
+void lint_add_for(struct lint *lint, enum lint_rule_id id, enum lint_way way, unsigned systems, const char *path, const char *format, ...)
+{
+	g_autofree char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	text = g_strdup_vprintf(format, args);
+	va_end(args);
+	add(lint->report, id, way, systems, path, lint_has_room(lint) ? find_line(lint, path) : 0, NULL, text);
+}
+
+void lint_report_add(struct lint_report *report, enum lint_rule_id id, const char *path, const char *format, ...)
+{
+	g_autofree char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	text = g_strdup_vprintf(format, args);
+	va_end(args);
+	add(report, id, LINT_USUAL, rules[id].systems, path, 0, NULL, text);
+}
+
+/* ---- small tools ---- */
 
 char *lint_path(const char *path, const char *key)
 {
@@ -81,428 +172,135 @@ GBytes *lint_decode(const char *text)
 	return NULL;
 }
 
-static const char *article(const char *noun)
+char *lint_describe(unsigned types)
 {
-	return strchr("aeiou", *noun) ? "an" : "a";
-}
-
-/* "a string or an array" */
-static char *describe_types(unsigned types)
-{
-	g_autoptr(GString) text = g_string_new(NULL);
+	GString *text = g_string_new(NULL);
 
 	for (int t = 0; t < PLIST_TYPE_MAX; t++) {
 		const char *name = plist_type_name((enum plist_type)t);
 
 		if (types & 1u << t)
-			g_string_append_printf(text, "%s%s%s%s", text->len ? " or " : "", t == PLIST_DATA ? "" : article(name), t == PLIST_DATA ? "" : " ", name);
+			g_string_append_printf(text, "%s%s%s", text->len ? " or " : "", t == PLIST_DATA ? "" : strchr("aeiou", *name) ? "an " : "a ", name);
 	}
-	return g_string_free(g_steal_pointer(&text), FALSE);
+	return g_string_free(text, FALSE);
 }
 
-/* ---- the keys that all have ---- */
-
-/* The same for the same place of the same profile: a repair that is made again gives the same file. */
-static char *make_uuid(const struct lint *lint, const char *path)
+bool lint_system_parse(const char *text, struct lint_system *ret, GError **error)
 {
-	g_autoptr(GByteArray) all = g_byte_array_new();
-	uint8_t h[32];
+	g_auto(GStrv) halves = g_strsplit(text, "=", 2), parts = g_strsplit(halves[0] && halves[1] ? halves[1] : "", ".", -1);
+	g_autofree char *name = g_ascii_strdown(halves[0] ? halves[0] : "", -1);
+	unsigned bit = finding_system_parse(!strcmp(name, "ipados") ? "ios" : name);
+	guint n = g_strv_length(parts);
+	guint64 numbers[3] = {0};
 
-	g_byte_array_append(all, lint->seed, sizeof(lint->seed));
-	g_byte_array_append(all, (const guint8 *)path, (guint)strlen(path));
-	cert_sha256(all->data, all->len, h);
-	/* RFC 9562 §5.8: version 8, variant 10. */
-	return g_strdup_printf("%02X%02X%02X%02X-%02X%02X-8%X%02X-%X%X%02X-%02X%02X%02X%02X%02X%02X", h[0], h[1], h[2], h[3], h[4], h[5], h[6] & 15, h[7], 8 | (h[8] & 3), h[8] >> 4, h[9], h[10], h[11], h[12],
-	                       h[13], h[14], h[15]);
+	if (!bit || bit == FINDING_ALL_SYSTEMS)
+		return pom_fail(error, POM_ERR_USAGE, "\"%.64s\" is no system: write ios, macos, watchos, tvos or visionos, with a version if need be: ios=17.2", text);
+	for (guint i = 0; halves[1] && i < MAX(n, 1); i++)
+		if (n > 3 || !n || !g_ascii_string_to_unsigned(parts[i], 10, 0, 99, &numbers[i], NULL))
+			return pom_fail(error, POM_ERR_USAGE, "\"%.64s\" has no version of a system: write it as ios=17.2", text);
+	*ret = (struct lint_system){bit, (uint32_t)(numbers[0] * 10000 + numbers[1] * 100 + numbers[2])};
+	return true;
 }
 
-/* The text of KEY; NULL with a finding when there is none. MADE (transfer full, may be NULL) is what a repair puts there. */
-static const char *take_text(struct lint *lint, plist *dict, const char *path, const char *key, char *made_owned)
-{
-	g_autofree char *made = made_owned, *where = lint_path(path, key);
-	const plist *value = plist_dict_get(dict, key);
-	g_autofree char *got = describe_types(1u << plist_get_type(value));
-	const char *text = plist_get_string(value);
+/* ---- what is no profile ---- */
 
-	if (text && *text)
-		return text;
-	if (value && !text) {
-		lint_add(lint, LINT_ERROR, where, NULL, "is %s, must be a string", got);
-		return NULL;
+static bool begins(const char *text, size_t len, const char *with)
+{
+	return len >= strlen(with) && !g_ascii_strncasecmp(text, with, strlen(with));
+}
+
+static bool is_wide(const uint8_t *data, size_t len)
+{
+	return len >= 2 && ((data[0] == 0xff && data[1] == 0xfe) || (data[0] == 0xfe && data[1] == 0xff) || !data[0] || !data[1]);
+}
+
+/* The rule for bytes that are neither a property list nor a message; LINT_RULE_MAX: they may be one. */
+static enum lint_rule_id judge_kind(const void *data, size_t len)
+{
+	const char *text = data;
+
+	if (!len)
+		return LINT_FILE_EMPTY;
+	if (is_wide(data, len) && !plist_is_binary(data, len))
+		return LINT_FILE_UTF16;
+	if (begins(text, len, "\xef\xbb\xbf")) {
+		text += 3;
+		len -= 3;
 	}
-	lint_add(lint, made ? LINT_FIXABLE_ERROR : LINT_ERROR, where, made ? "one can be made" : "every profile and every payload has its own", value ? "is empty" : "is missing");
-	if (!made)
-		return NULL;
-	plist_dict_set_string(dict, key, made);
-	return plist_get_string(plist_dict_get(dict, key));
-}
-
-static void check_version(struct lint *lint, plist *dict, const char *path)
-{
-	g_autofree char *where = lint_path(path, "PayloadVersion");
-	const plist *value = plist_dict_get(dict, "PayloadVersion");
-	g_autofree char *got = describe_types(1u << plist_get_type(value));
-	const char *text = plist_get_string(value);
-	int64_t version;
-
-	if (plist_get_integer(value, &version)) {
-		if (version != 1)
-			lint_add(lint, LINT_ERROR, where, "there is only 1: it does not count the versions of your profile", "is %" G_GINT64_FORMAT, version);
-		return;
+	while (len && g_ascii_isspace(*text)) {
+		text++;
+		len--;
 	}
-	if (value && g_strcmp0(text, "1")) {
-		lint_add(lint, LINT_ERROR, where, "write <integer>1</integer>", "is %s, must be the integer 1", got);
-		return;
-	}
-	lint_add(lint, LINT_FIXABLE_ERROR, where, "write <integer>1</integer>", text ? "is the string \"1\", must be the integer 1" : "is missing");
-	plist_dict_set_integer(dict, "PayloadVersion", 1);
+	if (begins(text, len, "<!doctype html") || begins(text, len, "<html"))
+		return LINT_FILE_HTML;
+	if (begins(text, len, "-----BEGIN"))
+		return memmem(text, MIN(len, 1 << 20), "PRIVATE KEY-----", 16) ? LINT_FILE_PRIVATE_KEY : LINT_FILE_PEM;
+	return begins(text, len, "{") || begins(text, len, "[") ? LINT_FILE_JSON : LINT_RULE_MAX;
 }
 
-static void check_uuid(struct lint *lint, const char *uuid, const char *path, const char *type)
+static enum lint_rule_id rule_of_plist(int code)
 {
-	g_autofree char *where = lint_path(path, "PayloadUUID"), *upper = g_ascii_strup(uuid, -1);
-
-	if (!pom_id_check(uuid))
-		lint_add(lint, LINT_WARNING, where, "uuidgen makes one", "\"%.64s\" does not have the form of a UUID", uuid);
-	if (!g_hash_table_insert(lint->uuids, g_steal_pointer(&upper), (void *)(uintptr_t)type))
-		lint_add(lint, LINT_ERROR, where, "give each payload a UUID of its own", "stands in this profile twice (MCProfileErrorDomain 1007)");
-}
-
-static void check_identifier(struct lint *lint, const char *identifier, const char *path)
-{
-	g_autofree char *where = lint_path(path, "PayloadIdentifier");
-
-	if (!g_hash_table_add(lint->identifiers, g_strdup(identifier)))
-		lint_add(lint, LINT_ERROR, where, "give each payload an identifier of its own", "\"%.128s\" stands in this profile twice (MCProfileErrorDomain 1008)", identifier);
-}
-
-/* The four keys; the type, NULL when there is none. */
-static const char *check_head(struct lint *lint, plist *dict, const char *path, const char *only_type)
-{
-	const char *type = take_text(lint, dict, path, "PayloadType", g_strdup(only_type)), *uuid, *identifier;
-	g_autofree char *made_uuid = make_uuid(lint, path), *lower = g_ascii_strdown(made_uuid, -1);
-
-	check_version(lint, dict, path);
-	identifier = take_text(lint, dict, path, "PayloadIdentifier", g_strconcat(only_type || !lint->identifier ? "profile" : lint->identifier, ".", lower, NULL));
-	uuid = take_text(lint, dict, path, "PayloadUUID", g_strdup(made_uuid));
-	if (identifier)
-		check_identifier(lint, identifier, path);
-	if (uuid)
-		check_uuid(lint, uuid, path, only_type ? "" : type ? type : "");
-	if (only_type)
-		lint->identifier = identifier;
-	return type;
-}
-
-/* ---- against the table ---- */
-
-/* The keys that a dictionary may have. */
-struct scope {
-	unsigned first, n; /* in the table */
-	bool has_head;     /* and the keys that all payloads have */
-	bool is_strict;    /* what is missing, or has a value that is not known, is an error */
-};
-
-static void check_dict(struct lint *lint, plist *dict, const char *path, struct scope scope);
-
-/* The row of a key that all payloads have. */
-static const struct payload_key *common_key(const char *key)
-{
-	const struct payload_type *common = payload_type_find(COMMON_TYPE);
-
-	return payload_key_find(common->first, common->n_keys, key);
-}
-
-/* One of the four that check_head has looked at. */
-static bool is_head_key(const char *key)
-{
-	const struct payload_key *row = common_key(key);
-
-	return row && (row->flags & PAYLOAD_REQUIRED);
-}
-
-static void find_nearest(const char *key, unsigned first, unsigned n, const char **nearest, unsigned *least)
-{
-	for (unsigned i = first; i < first + n; i++) {
-		const struct payload_key *row = payload_key_at(i);
-		unsigned distance = pom_name_distance(key, row->name);
-
-		if (distance < *least && payload_name_is_near(key, row->name)) {
-			*nearest = row->name;
-			*least = distance;
-		}
+	switch (code) {
+	case POM_ERR_PLIST_VALUE:
+		return LINT_FILE_VALUE;
+	case POM_ERR_PLIST_STRUCTURE:
+		return LINT_FILE_STRUCTURE;
+	case POM_ERR_PLIST_ENTITY:
+		return LINT_FILE_ENTITY;
+	case POM_ERR_PLIST_LIMIT:
+		return LINT_FILE_LIMIT;
+	default:
+		return LINT_FILE_SYNTAX;
 	}
 }
 
-static void say_unknown(struct lint *lint, const char *key, const char *where, struct scope scope)
+/* Whether the outermost element of DER says that it is longer than the file (X.690 §8.1.3). */
+static bool is_cut(const uint8_t *data, size_t len)
 {
-	const struct payload_type *common = payload_type_find(COMMON_TYPE);
-	const char *nearest = NULL;
-	unsigned least = 255;
-	g_autofree char *mend = NULL;
+	size_t n = len > 1 ? data[1] & 0x7fu : 0, said = 0;
 
-	/* Comparing takes time, which is not spent on what nobody is told. */
-	if (lint->report->findings->len < LINT_FINDINGS_MAX)
-		find_nearest(key, scope.first, scope.n, &nearest, &least);
-	if (lint->report->findings->len < LINT_FINDINGS_MAX && scope.has_head)
-		find_nearest(key, common->first, common->n_keys, &nearest, &least);
-	mend = nearest ? g_strdup_printf("did you mean \"%s\"?", nearest) : NULL;
-	lint_add(lint, LINT_WARNING, where, mend, "this key is not known here: devices may pass it over");
-}
-
-static bool is_one_of(const char *value, const char *values)
-{
-	g_auto(GStrv) words = g_strsplit(values, "|", -1);
-
-	return g_strv_contains((const char *const *)words, value);
-}
-
-static bool is_in_range(double value, const char *range)
-{
-	const char *dots = strstr(range, "..");
-
-	return value >= g_ascii_strtod(range, NULL) && (!dots[2] || value <= g_ascii_strtod(dots + 2, NULL));
-}
-
-/* Whether VALUES of the table allow VALUE; what cannot be compared is allowed. */
-static bool is_allowed(const plist *value, const char *values)
-{
-	char text[32];
-	int64_t integer;
-	double real;
-
-	if (plist_get_string(value))
-		return strstr(values, "..") || is_one_of(plist_get_string(value), values);
-	if (plist_get_integer(value, &integer)) {
-		g_snprintf(text, sizeof(text), "%" G_GINT64_FORMAT, integer);
-		return strstr(values, "..") ? is_in_range((double)integer, values) : is_one_of(text, values) || strchr(values, '.');
-	}
-	return !plist_get_real(value, &real) || !strstr(values, "..") || is_in_range(real, values);
-}
-
-static bool is_number(unsigned types)
-{
-	return types & (1u << PLIST_INTEGER | 1u << PLIST_REAL | 1u << PLIST_BOOLEAN);
-}
-
-/* False when VALUE is not of a type that the row allows. PARENT is the dictionary that it is the child of, NULL in an array. */
-static bool check_type(struct lint *lint, plist *parent, const plist *value, const char *where, const struct payload_key *row)
-{
-	enum plist_type type = plist_get_type(value);
-	const char *text = plist_get_string(value);
-	g_autoptr(GBytes) data = text && (row->types & 1u << PLIST_DATA) ? lint_decode(text) : NULL;
-	g_autofree char *wanted = describe_types(row->types), *got = describe_types(1u << type);
-	gsize len;
-
-	if (row->types & 1u << type)
+	if (len < 2 || (data[1] == 0x80 && len < 4))
 		return true;
-	if (type == PLIST_INTEGER && (row->types & 1u << PLIST_REAL))
-		return true;
-	if (data && parent) {
-		lint_add(lint, LINT_FIXABLE_ERROR, where, "write the base64 text between <data> and </data>", "is a string, must be data");
-		plist_dict_set_data(parent, row->name, g_bytes_get_data(data, &len), g_bytes_get_size(data));
-		return false;
-	}
-	/* Devices read the one kind of number for the other in most places. */
-	lint_add(lint, is_number(1u << type) && is_number(row->types) ? LINT_WARNING : LINT_ERROR, where, NULL, "is %s, must be %s", got, wanted);
-	return false;
+	if (data[1] == 0x80)
+		return data[len - 1] || data[len - 2];
+	if (data[1] < 0x80)
+		return data[1] > len - 2;
+	if (n > 4 || len < 2 + n)
+		return n <= 4;
+	for (size_t i = 0; i < n; i++)
+		said = said << 8 | data[2 + i];
+	return said > len - 2 - n;
 }
 
-static void note_reference(struct lint *lint, const char *uuid, const char *where, const struct payload_key *row)
+/* Whether it is SignedData at all (RFC 5652 §3): its OBJECT IDENTIFIER stands at the front. */
+static bool is_signed_data(const uint8_t *data, size_t len)
 {
-	struct lint_reference *reference;
+	static const uint8_t oid[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02};
 
-	if (!uuid || !(row->flags & (PAYLOAD_REFERS_CERTIFICATE | PAYLOAD_REFERS_IDENTITY)))
-		return;
-	reference = g_new0(struct lint_reference, 1);
-	*reference = (struct lint_reference){g_strdup(where), g_strdup(uuid), row->flags & PAYLOAD_REFERS_IDENTITY};
-	g_ptr_array_add(lint->references, reference);
+	return memmem(data, MIN(len, 20), oid, sizeof(oid)) != NULL;
 }
 
-static void check_value(struct lint *lint, plist *parent, const plist *value, const char *where, const struct payload_key *row, bool is_strict)
+static enum lint_rule_id rule_of_message(const uint8_t *data, size_t len, const GError *error)
 {
-	const struct payload_key *item;
-
-	if (!check_type(lint, parent, value, where, row))
-		return;
-	if (row->values && !is_allowed(value, row->values))
-		lint_add(lint, is_strict ? LINT_ERROR : LINT_WARNING, where, NULL, "the value is not one of those that devices know: %s", row->values);
-	note_reference(lint, plist_get_string(value), where, row);
-	if (!row->n_children)
-		return;
-	if (plist_get_type(value) == PLIST_DICT)
-		check_dict(lint, (plist *)(uintptr_t)value, where, (struct scope){.first = row->first, .n = row->n_children, .is_strict = is_strict});
-	item = plist_get_type(value) == PLIST_ARRAY ? payload_key_find(row->first, row->n_children, "[]") : NULL;
-	for (size_t i = 0; item && i < plist_count(value); i++) {
-		g_autofree char *path = g_strdup_printf("%s[%zu]", where, i);
-
-		check_value(lint, NULL, plist_child(value, i), path, item, false);
+	if (!is_signed_data(data, len))
+		return is_cut(data, len) ? LINT_SIGNATURE_CUT : LINT_FILE_DER;
+	if (is_cut(data, len))
+		return LINT_SIGNATURE_CUT;
+	switch (error->code) {
+	case POM_ERR_PROFILE_NO_CERTIFICATE:
+		return LINT_SIGNATURE_NO_CERTIFICATE;
+	case POM_ERR_PROFILE:
+		return LINT_SIGNATURE_DETACHED;
+	case POM_ERR_CMS_SIGNATURE:
+		return LINT_SIGNATURE_BROKEN;
+	case POM_ERR_CMS_ALGORITHM:
+		return LINT_SIGNATURE_ALGORITHM;
+	default:
+		return LINT_SIGNATURE_MALFORMED;
 	}
 }
 
-/* Written by older tools into every payload, and harmless. */
-static bool is_harmless(const char *key)
-{
-	return !strcmp(key, "PayloadEnabled");
-}
-
-static void check_entry(struct lint *lint, plist *dict, size_t i, const char *path, struct scope scope)
-{
-	const char *key = plist_dict_key(dict, i);
-	g_autofree char *where = lint_path(path, key);
-	const struct payload_key *row = payload_key_find(scope.first, scope.n, key);
-
-	if (scope.has_head && (is_head_key(key) || is_harmless(key)))
-		return;
-	if (!row && scope.has_head)
-		row = common_key(key);
-	if (!row)
-		row = payload_key_find(scope.first, scope.n, "ANY");
-	if (row)
-		check_value(lint, strcmp(row->name, "ANY") ? dict : NULL, plist_child(dict, i), where, row, scope.is_strict);
-	else
-		say_unknown(lint, key, where, scope);
-}
-
-static void check_required(struct lint *lint, const plist *dict, const char *path, struct scope scope)
-{
-	for (unsigned i = scope.first; i < scope.first + scope.n; i++) {
-		const struct payload_key *row = payload_key_at(i);
-		g_autofree char *where = lint_path(path, row->name);
-
-		if (!(row->flags & PAYLOAD_REQUIRED) || (scope.has_head && is_head_key(row->name)) || !strcmp(row->name, "ANY") || plist_dict_get(dict, row->name))
-			continue;
-		lint_add(lint, scope.is_strict ? LINT_ERROR : LINT_WARNING, where, NULL, "is missing, and required");
-	}
-}
-
-static void check_dict(struct lint *lint, plist *dict, const char *path, struct scope scope)
-{
-	for (size_t i = 0; i < plist_count(dict); i++)
-		check_entry(lint, dict, i, path, scope);
-	check_required(lint, dict, path, scope);
-}
-
-/* ---- payloads ---- */
-
-/* Those without which nothing works: what they lack is an error. */
-static bool is_strict_type(const char *type)
-{
-	static const char *const types[] = {"com.apple.mdm", "com.apple.security.scep", "com.apple.security.acme", "com.apple.security.pkcs12", "com.apple.security.root", "com.apple.security.pem",
-	                                    "com.apple.security.pkcs1", NULL};
-
-	return g_strv_contains(types, type);
-}
-
-static void check_known(struct lint *lint, plist *payload, const char *path, const char *type)
-{
-	const struct payload_type *known = payload_type_find(type);
-	const char *nearest;
-	g_autofree char *where = lint_path(path, "PayloadType"), *mend = NULL;
-
-	if (!known || !strcmp(type, PROFILE_TYPE) || !strcmp(type, COMMON_TYPE)) {
-		nearest = payload_type_nearest(type);
-		mend = nearest ? g_strdup_printf("did you mean \"%s\"?", nearest) : g_strdup("a Mac takes it for the settings of the application with this name; other devices refuse it");
-		lint_add(lint, LINT_WARNING, where, mend, "the payload type \"%.128s\" is not known", type);
-		return;
-	}
-	if (!known->is_multiple && !g_hash_table_add(lint->types, (void *)(uintptr_t)known) && strcmp(type, "com.apple.mdm"))
-		lint_add(lint, LINT_WARNING, where, "put the settings into one payload", "there are several payloads of type %s, and devices take one only", type);
-	check_dict(lint, payload, path, (struct scope){known->first, known->n_keys, true, is_strict_type(type)});
-}
-
-static void check_payload(struct lint *lint, plist *payload, size_t i)
-{
-	g_autofree char *path = g_strdup_printf("PayloadContent[%zu]", i), *got = describe_types(1u << plist_get_type(payload));
-	const char *type;
-
-	if (plist_get_type(payload) != PLIST_DICT) {
-		lint_add(lint, LINT_ERROR, path, NULL, "is %s, must be a dictionary", got);
-		return;
-	}
-	type = check_head(lint, payload, path, NULL);
-	if (!type)
-		return;
-	lint_special(lint, payload, type, path);
-	check_known(lint, payload, path, type);
-}
-
-static bool is_identity(const char *type)
-{
-	static const char *const types[] = {"com.apple.security.pkcs12", "com.apple.security.scep", "com.apple.security.acme", NULL};
-
-	return g_strv_contains(types, type);
-}
-
-static void check_references(struct lint *lint)
-{
-	for (guint i = 0; i < lint->references->len; i++) {
-		const struct lint_reference *r = lint->references->pdata[i];
-		g_autofree char *upper = g_ascii_strup(r->uuid, -1);
-		const char *type = g_hash_table_lookup(lint->uuids, upper);
-
-		if (!type || !*type)
-			lint_add(lint, LINT_ERROR, r->path, "it must be the PayloadUUID of the payload with the certificate, in the same profile", "\"%.64s\" names no payload of this profile", r->uuid);
-		else if (r->to_identity && !is_identity(type))
-			lint_add(lint, LINT_ERROR, r->path, "it must be the PayloadUUID of a SCEP, ACME or PKCS#12 payload", "\"%.64s\" names a payload of type %s, which is no identity", r->uuid, type);
-	}
-}
-
-/* ---- the profile ---- */
-
-static void check_content(struct lint *lint, plist *profile)
-{
-	const plist *content = plist_dict_get(profile, "PayloadContent"), *encrypted = plist_dict_get(profile, "EncryptedPayloadContent");
-
-	lint->report->is_encrypted = plist_get_type(encrypted) == PLIST_DATA;
-	if (encrypted && content)
-		lint_add(lint, LINT_ERROR, "EncryptedPayloadContent", "a profile has one of them", "stands beside PayloadContent");
-	if (!encrypted && !content)
-		lint_add(lint, LINT_ERROR, "PayloadContent", NULL, "is missing");
-	if (plist_get_type(content) != PLIST_ARRAY)
-		return;
-	if (plist_count(content) > PAYLOADS_MAX) {
-		lint_add(lint, LINT_ERROR, "PayloadContent", "make several profiles of it", "has %zu payloads, at most %d are taken", plist_count(content), PAYLOADS_MAX);
-		return;
-	}
-	if (!plist_count(content))
-		lint_add(lint, LINT_WARNING, "PayloadContent", NULL, "is empty: the profile does nothing");
-	for (size_t i = 0; i < plist_count(content); i++)
-		check_payload(lint, (plist *)(uintptr_t)plist_child(content, i), i);
-	check_references(lint);
-}
-
-static void check_ends(struct lint *lint, const plist *profile)
-{
-	const plist *duration = plist_dict_get(profile, "DurationUntilRemoval");
-	int64_t date, whole;
-	double seconds;
-
-	if (plist_get_date(plist_dict_get(profile, "RemovalDate"), &date) && date <= lint->facts->now_s)
-		lint_add(lint, LINT_ERROR, "RemovalDate", NULL, "is in the past: devices refuse the profile (MCInstallationErrorDomain 4006)");
-	if ((plist_get_real(duration, &seconds) && !(seconds > 0)) || (plist_get_integer(duration, &whole) && whole <= 0))
-		lint_add(lint, LINT_ERROR, "DurationUntilRemoval", NULL, "must be more than 0 seconds");
-	if (duration && plist_dict_get(profile, "RemovalDate"))
-		lint_add(lint, LINT_WARNING, "DurationUntilRemoval", NULL, "stands beside RemovalDate: the earlier of the two counts");
-}
-
-static void check_profile(struct lint *lint, plist *profile)
-{
-	const struct payload_type *top = payload_type_find(PROFILE_TYPE);
-	g_autofree char *got = describe_types(1u << plist_get_type(profile));
-	const char *type;
-
-	if (plist_get_type(profile) != PLIST_DICT) {
-		lint_add(lint, LINT_ERROR, "", NULL, "the property list is %s, must be a dictionary", got);
-		return;
-	}
-	type = check_head(lint, profile, "", PROFILE_TYPE);
-	if (type && strcmp(type, PROFILE_TYPE))
-		lint_add(lint, LINT_ERROR, "PayloadType", "put the payload into the PayloadContent array of a profile whose type is Configuration", "is \"%.128s\", must be Configuration", type);
-	check_dict(lint, profile, "", (struct scope){top->first, top->n_keys, true, true});
-	check_ends(lint, profile);
-	check_content(lint, profile);
-}
+/* ---- files ---- */
 
 static void free_reference(void *data)
 {
@@ -513,80 +311,124 @@ static void free_reference(void *data)
 	g_free(reference);
 }
 
-static struct lint_report *new_report(void)
+static void add_duplicates(struct lint_report *report, const struct plist_notes *notes)
 {
-	struct lint_report *report = g_new0(struct lint_report, 1);
+	for (guint i = 0; i < notes->duplicates->len; i++) {
+		const struct plist_duplicate *d = notes->duplicates->pdata[i];
+		bool is_same = plist_equal(d->first, d->second);
 
-	report->findings = g_ptr_array_new_with_free_func(free_finding);
-	return report;
+		add(report, LINT_KEY_TWICE, is_same ? LINT_FIXED : LINT_USUAL, FINDING_ALL_SYSTEMS, d->path, d->line, NULL, is_same ? "the key stands there twice, with the same value" : "the key stands there twice, with another value: which of the two counts depends on the reader");
+	}
 }
 
 /* Repairs PROFILE on the way, so that one mistake is said once. */
-static void run(plist *profile, GBytes *bytes, const struct lint_facts *facts, struct lint_report *report)
+static void run(plist *profile, const plist *pristine, const struct plist_notes *notes, GBytes *bytes, const struct lint_facts *facts, struct lint_report *report)
 {
-	g_autoptr(GHashTable) uuids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), identifiers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), types = g_hash_table_new(NULL, NULL);
+	g_autoptr(GHashTable) uuids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), identifiers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), types = g_hash_table_new(NULL, NULL),
+	                      certificates = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	g_autoptr(GPtrArray) references = g_ptr_array_new_with_free_func(free_reference);
-	struct lint lint = {.facts = facts, .report = report, .uuids = uuids, .identifiers = identifiers, .types = types, .references = references};
+	struct lint lint = {.facts = facts, .report = report, .pristine = pristine, .notes = notes, .uuids = uuids, .identifiers = identifiers, .types = types, .certificates = certificates, .said = said, .references = references};
 
 	cert_sha256(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), lint.seed);
-	check_profile(&lint, profile);
+	add_duplicates(report, notes);
+	lint_profile(&lint, profile);
 }
 
-static void add_broken(struct lint_report *report, const char *message)
+/* The message without "line 7, ": the line stands in the finding. */
+static const char *without_line(const char *message)
 {
-	struct lint lint = {.report = report};
+	const char *p = message;
 
-	lint_add(&lint, LINT_ERROR, "", NULL, "%s", message);
+	if (!g_str_has_prefix(p, "line "))
+		return message;
+	for (p += 5; g_ascii_isdigit(*p); p++)
+		continue;
+	return !strncmp(p, ", ", 2) || !strncmp(p, ": ", 2) ? p + 2 : message;
 }
 
-struct lint_report *lint_file(const void *data, size_t len, const struct lint_facts *facts)
+/* False: it is no property list. */
+static bool lint_content(struct lint_report *report, GBytes *content, const struct lint_facts *facts)
 {
-	struct lint_report *report = new_report();
+	gsize len;
+	const void *data = g_bytes_get_data(content, &len);
+	enum lint_rule_id kind = judge_kind(data, len);
+	g_auto(plist_notes_auto) notes = {0};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(plist) pristine = NULL, profile = NULL;
+
+	plist_notes_init(&notes);
+	if (kind != LINT_RULE_MAX) {
+		lint_report_add(report, kind, "", "%s", rules[kind].text);
+		return false;
+	}
+	pristine = plist_parse_any(data, len, NULL, &notes, &error);
+	if (!pristine) {
+		kind = rule_of_plist(error->code);
+		add(report, kind, LINT_USUAL, FINDING_ALL_SYSTEMS, "", notes.error_line, NULL, without_line(error->message));
+		return false;
+	}
+	if (plist_is_binary(data, len))
+		add(report, LINT_FILE_BINARY, LINT_FIXED, FINDING_ALL_SYSTEMS, "", 0, NULL, rules[LINT_FILE_BINARY].text);
+	profile = plist_copy(pristine);
+	run(profile, pristine, &notes, content, facts, report);
+	return true;
+}
+
+struct lint_report *lint_file(const char *target, const void *data, size_t len, const struct lint_facts *facts)
+{
+	struct lint_report *report = new_report(target);
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GBytes) content = mobileconfig_open(data, len, NULL, &error);
-	g_autoptr(plist) profile = content ? plist_parse(g_bytes_get_data(content, NULL), g_bytes_get_size(content), NULL, &error) : NULL;
-	struct lint lint = {.report = report};
 
 	report->is_signed = mobileconfig_is_signed(data, len);
-	if (!profile) {
-		add_broken(report, error->message);
-		return report;
-	}
-	run(profile, content, facts, report);
-	if (!report->is_signed)
-		lint_add(&lint, LINT_WARNING, "", "pomona profile sign signs it", "the profile is not signed: devices show it as not verified");
+	if (!content)
+		lint_report_add(report, rule_of_message(data, len, error), "", "%s", error->message);
+	else if (lint_content(report, content, facts) && !report->is_signed && !facts->is_inner)
+		lint_report_add(report, LINT_SIGNATURE_NONE, "", "the profile is not signed: devices show it as not verified");
 	return report;
 }
 
-GBytes *lint_fix(const void *data, size_t len, const struct lint_facts *facts, struct lint_report **ret_report, GError **error)
+static bool refuse_duplicates(const struct plist_notes *notes, GError **error)
+{
+	for (guint i = 0; i < notes->duplicates->len; i++) {
+		const struct plist_duplicate *d = notes->duplicates->pdata[i];
+
+		if (!plist_equal(d->first, d->second))
+			return pom_fail(error, POM_ERR_PLIST_STRUCTURE, "line %d: %s stands there twice with two values: which one is meant cannot be guessed. Remove one", d->line, d->path);
+	}
+	return true;
+}
+
+GBytes *lint_fix(const char *target, const void *data, size_t len, const struct lint_facts *facts, struct lint_report **ret_report, GError **error)
 {
 	g_autoptr(GBytes) bytes = g_bytes_new(data, len), fixed = NULL;
-	g_autoptr(lint_report) first = new_report();
+	g_auto(plist_notes_auto) notes = {0};
+	g_autoptr(lint_report) first = new_report(target);
 	g_autoptr(plist) profile = NULL;
 
+	plist_notes_init(&notes);
 	if (mobileconfig_is_signed(data, len)) {
 		pom_fail(error, POM_ERR_CONFLICT, "the profile is signed: a repair would break its signature. Repair what it was signed from, and sign that again");
 		return NULL;
 	}
-	profile = plist_parse(data, len, NULL, error);
-	if (!profile)
+	profile = plist_parse_any(data, len, NULL, &notes, error);
+	if (!profile || !refuse_duplicates(&notes, error))
 		return NULL;
-	run(profile, bytes, facts, first);
+	run(profile, NULL, &notes, bytes, facts, first);
 	fixed = plist_format(profile, error);
 	if (fixed)
-		*ret_report = lint_file(g_bytes_get_data(fixed, NULL), g_bytes_get_size(fixed), facts);
+		*ret_report = lint_file(target, g_bytes_get_data(fixed, NULL), g_bytes_get_size(fixed), facts);
 	return g_steal_pointer(&fixed);
 }
 
 json_t *lint_format(const struct lint_report *report)
 {
-	json_t *findings = json_array();
+	json_t *json = finding_report_format(report->found), *item;
+	size_t i;
 
-	for (guint i = 0; i < report->findings->len; i++) {
-		const struct lint_finding *f = report->findings->pdata[i];
-		g_autofree char *path = g_utf8_make_valid(f->path, -1), *what = g_utf8_make_valid(f->what, -1), *mend = f->mend ? g_utf8_make_valid(f->mend, -1) : NULL;
-
-		json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:s?, s:b}", "severity", f->is_error ? "error" : "warning", "path", path, "what", what, "mend", mend, "fixable", f->is_fixable));
-	}
-	return json_pack("{s:i, s:i, s:b, s:b, s:o}", "errors", (int)report->n_errors, "warnings", (int)report->n_warnings, "signed", report->is_signed, "encrypted", report->is_encrypted, "findings", findings);
+	json_array_foreach(json_object_get(json, "findings"), i, item)
+		json_object_set_new(item, "fixable", json_boolean(g_hash_table_contains(report->fixable, report->found->findings->pdata[i])));
+	json_object_set_new(json, "signed", json_boolean(report->is_signed));
+	json_object_set_new(json, "encrypted", json_boolean(report->is_encrypted));
+	return json;
 }

@@ -1,10 +1,9 @@
-/* The payloads that an enrollment hangs on: MDM, SCEP, PKCS#12, certificates. */
+/* The payloads that an enrollment hangs on: MDM, SCEP, ACME. */
 #include <string.h>
 
-#include "codec/cert.h"
 #include "codec/lint_internal.h"
 
-enum { OPENED_MAX = 16, RIGHTS_ALL = 8191, SHA1_LEN = 20, MD5_LEN = 16, SHA256_LEN = 32 };
+enum { RIGHTS_ALL = 8191, SHA1_LEN = 20, MD5_LEN = 16, SHA256_LEN = 32 };
 
 static bool has_prefix(const char *text, const char *prefix)
 {
@@ -18,8 +17,11 @@ static void check_https(struct lint *lint, const plist *payload, const char *pat
 	const char *url = plist_get_string(plist_dict_get(payload, key));
 	g_autofree char *where = lint_path(path, key);
 
-	if (url && !has_prefix(url, "https://"))
-		lint_add(lint, LINT_ERROR, where, NULL, "must begin with https://: devices connect to nothing else");
+	if (url && (!has_prefix(url, "https://") || !url[strlen("https://")] || url[strlen("https://")] == '/'))
+		lint_add(lint, LINT_MDM_URL, LINT_USUAL, where, NULL, "must begin with https:// and name a host: devices connect to nothing else");
+	/* The table says the same in other words. */
+	if (url)
+		g_hash_table_add(lint->said, g_steal_pointer(&where));
 }
 
 static void check_rights(struct lint *lint, const plist *payload, const char *path)
@@ -30,15 +32,32 @@ static void check_rights(struct lint *lint, const plist *payload, const char *pa
 	int64_t rights;
 
 	if (value && !g_strcmp0(mode, "BYOD"))
-		lint_add(lint, LINT_ERROR, where, "remove it", "stands beside EnrollmentMode BYOD: such devices cancel the enrollment");
+		lint_add(lint, LINT_MDM_RIGHTS_BYOD, LINT_USUAL, where, NULL, "stands beside EnrollmentMode BYOD: such devices cancel the enrollment");
 	if (!value && !mode)
-		lint_add(lint, LINT_WARNING, where, "8191 is all; rights cannot be added later", "is missing: most commands will be refused");
+		lint_add(lint, LINT_MDM_RIGHTS_NONE, LINT_USUAL, where, NULL, "is missing: most commands will be refused");
 	if (!plist_get_integer(value, &rights))
 		return;
 	if (rights < 1 || rights > RIGHTS_ALL)
-		lint_add(lint, LINT_ERROR, where, "8191 is all", "is %" G_GINT64_FORMAT ", must be from 1 to 8191", rights);
+		lint_add(lint, LINT_MDM_RIGHTS_VALUE, LINT_USUAL, where, NULL, "is %" G_GINT64_FORMAT ", must be from 1 to 8191", rights);
 	else if ((rights & 2 && !(rights & 1)) || (rights & 128 && !(rights & 64)))
-		lint_add(lint, LINT_WARNING, where, NULL, "has a right to install without the right to look at what is installed (2 needs 1, 128 needs 64)");
+		lint_add(lint, LINT_MDM_RIGHTS_HALF, LINT_USUAL, where, NULL, "has a right to install without the right to look at what is installed (2 needs 1, 128 needs 64)");
+}
+
+static void check_account(struct lint *lint, const plist *payload, const char *path)
+{
+	g_autofree char *where = lint_path(path, "AssignedManagedAppleID");
+
+	if (plist_dict_get(payload, "EnrollmentMode") && !plist_dict_get(payload, "AssignedManagedAppleID"))
+		lint_add(lint, LINT_MDM_ACCOUNT, LINT_USUAL, where, NULL, "is missing beside EnrollmentMode");
+}
+
+static void check_sign_message(struct lint *lint, const plist *payload, const char *path)
+{
+	g_autofree char *where = lint_path(path, "SignMessage");
+	bool is_signed = false;
+
+	if (!plist_get_boolean(plist_dict_get(payload, "SignMessage"), &is_signed) || !is_signed)
+		lint_add(lint, LINT_MDM_SIGN_MESSAGE, LINT_USUAL, where, NULL, "is not true: the device proves itself by its TLS client certificate alone");
 }
 
 static void check_mdm(struct lint *lint, const plist *payload, const char *path)
@@ -48,14 +67,16 @@ static void check_mdm(struct lint *lint, const plist *payload, const char *path)
 	bool development = false;
 
 	if (lint->n_mdm++)
-		lint_add(lint, LINT_ERROR, path, NULL, "is a second com.apple.mdm payload: a profile has one at most");
+		lint_add(lint, LINT_MDM_SEVERAL, LINT_USUAL, path, NULL, "is a second com.apple.mdm payload: a profile has one at most");
 	if (topic && !g_str_has_prefix(topic, "com.apple.mgmt."))
-		lint_add(lint, LINT_ERROR, topic_path, "it is the UID in the subject of the push certificate", "must begin with com.apple.mgmt.");
+		lint_add(lint, LINT_MDM_TOPIC, LINT_USUAL, topic_path, NULL, "must begin with com.apple.mgmt.");
 	if (plist_get_boolean(plist_dict_get(payload, "UseDevelopmentAPNS"), &development) && development)
-		lint_add(lint, LINT_WARNING, apns_path, NULL, "is true: push certificates from Apple's portal do not work with it");
+		lint_add(lint, LINT_MDM_DEVELOPMENT, LINT_USUAL, apns_path, NULL, "is true: push certificates from Apple's portal do not work with it");
 	check_https(lint, payload, path, "ServerURL");
 	check_https(lint, payload, path, "CheckInURL");
 	check_rights(lint, payload, path);
+	check_account(lint, payload, path);
+	check_sign_message(lint, payload, path);
 }
 
 /* ---- com.apple.security.scep ---- */
@@ -98,10 +119,10 @@ static void check_spelling(struct lint *lint, plist *settings, const char *path)
 		where = lint_path(path, name);
 		mend = g_strdup_printf("write \"%s\"", meant);
 		if (plist_dict_get(settings, meant)) {
-			lint_add(lint, LINT_ERROR, where, "remove it", "is a misspelt \"%s\", which is there as well", meant);
+			lint_add(lint, LINT_SCEP_SPELLING, LINT_USUAL, where, "remove it", "is a misspelt \"%s\", which is there as well", meant);
 			continue;
 		}
-		lint_add(lint, LINT_FIXABLE_ERROR, where, mend, "is a misspelt \"%s\": devices pass it over and take the default", meant);
+		lint_add(lint, LINT_SCEP_SPELLING, LINT_FIXED, where, mend, "is a misspelt \"%s\": devices pass it over and take the default", meant);
 		/* The next one stands in its place. */
 		lint_rename(settings, name, meant);
 		i--;
@@ -122,10 +143,10 @@ static void move_inside(struct lint *lint, plist *payload, const char *path)
 			continue;
 		where = lint_path(path, name);
 		if (!can || plist_dict_get(inside, meant)) {
-			lint_add(lint, LINT_ERROR, where, "remove it", "stands beside PayloadContent, must be in it");
+			lint_add(lint, LINT_SCEP_PLACE, LINT_USUAL, where, "remove it", "stands beside PayloadContent, must be in it");
 			continue;
 		}
-		lint_add(lint, LINT_FIXABLE_ERROR, where, "the settings of SCEP are in a dictionary of their own, PayloadContent", "stands beside PayloadContent, must be in it");
+		lint_add(lint, LINT_SCEP_PLACE, LINT_FIXED, where, NULL, "stands beside PayloadContent, must be in it");
 		if (!inside)
 			plist_dict_set(payload, "PayloadContent", plist_new_dict());
 		inside = lint_child(payload, "PayloadContent");
@@ -155,23 +176,22 @@ static GBytes *read_fingerprint(const char *text)
 
 static void check_fingerprint(struct lint *lint, plist *settings, const char *path)
 {
-	static const char mend[] = "it is the SHA-1 of the CA's certificate (DER), 20 bytes of data";
 	g_autofree char *where = lint_path(path, "CAFingerprint");
 	const plist *value = plist_dict_get(settings, "CAFingerprint");
 	g_autoptr(GBytes) read = plist_get_string(value) ? read_fingerprint(plist_get_string(value)) : NULL;
 	size_t len;
 
 	if (read) {
-		lint_add(lint, LINT_FIXABLE_ERROR, where, mend, "is a string, must be data");
+		lint_add(lint, LINT_SCEP_FINGERPRINT, LINT_FIXED, where, NULL, "is a string, must be data");
 		plist_dict_set_data(settings, "CAFingerprint", g_bytes_get_data(read, NULL), g_bytes_get_size(read));
 		return;
 	}
 	if (!plist_get_data(value, &len))
 		return;
 	if (!is_fingerprint_len(len))
-		lint_add(lint, LINT_ERROR, where, mend, "has %zu bytes%s", len, len == SHA256_LEN ? ", as a SHA-256 has: devices do not know it here" : "");
+		lint_add(lint, LINT_SCEP_FINGERPRINT, LINT_USUAL, where, NULL, "has %zu bytes%s", len, len == SHA256_LEN ? ", as a SHA-256 has: devices do not know it here" : "");
 	else if (len == MD5_LEN)
-		lint_add(lint, LINT_WARNING, where, mend, "has 16 bytes, as an MD5 has, which proves nothing any more");
+		lint_add(lint, LINT_SCEP_FINGERPRINT_MD5, LINT_USUAL, where, NULL, "has 16 bytes, as an MD5 has, which proves nothing any more");
 }
 
 static void check_scep_keys(struct lint *lint, const plist *settings, const char *path)
@@ -181,15 +201,44 @@ static void check_scep_keys(struct lint *lint, const plist *settings, const char
 	int64_t value;
 
 	if (url && !has_prefix(url, "https://") && !has_prefix(url, "http://"))
-		lint_add(lint, LINT_ERROR, url_path, NULL, "must begin with http:// or https://");
+		lint_add(lint, LINT_SCEP_URL, LINT_USUAL, url_path, NULL, "must begin with http:// or https://");
 	if (!plist_dict_get(settings, "Keysize"))
-		lint_add(lint, LINT_WARNING, size_path, "write 2048 or 4096", "is missing: devices make a key of 1024 bits, which is too weak");
+		lint_add(lint, LINT_SCEP_KEYSIZE_NONE, LINT_USUAL, size_path, NULL, "is missing: devices make a key of 1024 bits, which is too weak");
 	else if (plist_get_integer(plist_dict_get(settings, "Keysize"), &value) && value == 1024)
-		lint_add(lint, LINT_WARNING, size_path, "write 2048 or 4096", "is 1024, which is too weak");
+		lint_add(lint, LINT_SCEP_KEYSIZE_WEAK, LINT_USUAL, size_path, NULL, "is 1024, which is too weak");
+	else if (plist_get_integer(plist_dict_get(settings, "Keysize"), &value) && value != 2048 && value != 4096)
+		lint_add(lint, LINT_SCEP_KEYSIZE, LINT_USUAL, size_path, NULL, "is %" G_GINT64_FORMAT ", must be 1024, 2048 or 4096 (MCSCEPErrorDomain 22001)", value);
+	g_hash_table_add(lint->said, g_strdup(size_path));
 	if (type && strcmp(type, "RSA"))
-		lint_add(lint, LINT_ERROR, type_path, "use an ACME payload for other keys", "is \"%.32s\", but SCEP on devices makes RSA keys only", type);
+		lint_add(lint, LINT_SCEP_KEY_TYPE, LINT_USUAL, type_path, NULL, "is \"%.32s\", but SCEP on devices makes RSA keys only", type);
 	if (plist_get_integer(plist_dict_get(settings, "Key Usage"), &value) && (value < 0 || value & ~5))
-		lint_add(lint, LINT_WARNING, usage_path, NULL, "is %" G_GINT64_FORMAT ": known are 1 (signing), 4 (encryption) and 5 (both)", value);
+		lint_add(lint, LINT_SCEP_KEY_USAGE, LINT_USUAL, usage_path, NULL, "is %" G_GINT64_FORMAT ": known are 1 (signing), 4 (encryption) and 5 (both) (MCSCEPErrorDomain 22000)", value);
+}
+
+/* A pair of attribute and value. */
+static bool is_pair(const plist *pair)
+{
+	return plist_get_type(pair) == PLIST_ARRAY && plist_count(pair) == 2 && plist_get_string(plist_child(pair, 0)) && *plist_get_string(plist_child(pair, 0)) && plist_get_string(plist_child(pair, 1));
+}
+
+/* Subject is an array of RDNs, an RDN an array of pairs (RFC 5280 §4.1.2.4). The first that is not is named. */
+static void check_subject(struct lint *lint, const plist *settings, const char *path)
+{
+	const plist *subject = plist_dict_get(settings, "Subject");
+
+	for (size_t i = 0; plist_get_type(subject) == PLIST_ARRAY && i < plist_count(subject); i++) {
+		const plist *rdn = plist_child(subject, i);
+		bool ok = plist_get_type(rdn) == PLIST_ARRAY && plist_count(rdn);
+		g_autofree char *where = g_strdup_printf("%s.Subject[%zu]", path, i);
+
+		for (size_t k = 0; ok && k < plist_count(rdn); k++)
+			ok = is_pair(plist_child(rdn, k));
+		if (ok)
+			continue;
+		lint_add(lint, LINT_SUBJECT_FORM, LINT_USUAL, where, NULL, "is no array of pairs of attribute and value (MCSCEPErrorDomain 22011)");
+		g_hash_table_add(lint->said, lint_path(path, "Subject"));
+		return;
+	}
 }
 
 static void check_scep(struct lint *lint, plist *payload, const char *path)
@@ -204,76 +253,44 @@ static void check_scep(struct lint *lint, plist *payload, const char *path)
 	check_spelling(lint, settings, inside);
 	check_fingerprint(lint, settings, inside);
 	check_scep_keys(lint, settings, inside);
+	check_subject(lint, settings, inside);
 }
 
-/* ---- what holds certificates ---- */
+/* ---- com.apple.security.acme ---- */
 
-static void say_end(struct lint *lint, int64_t not_after, const char *where)
+static void check_acme_key(struct lint *lint, const plist *payload, const char *path)
 {
-	if (not_after < lint->facts->now_s)
-		lint_add(lint, LINT_WARNING, where, NULL, "the certificate has expired");
+	const char *type = plist_get_string(plist_dict_get(payload, "KeyType"));
+	g_autofree char *size_path = lint_path(path, "KeySize"), *bound_path = lint_path(path, "HardwareBound"), *attest_path = lint_path(path, "Attest");
+	bool is_ec = !g_strcmp0(type, "ECSECPrimeRandom"), is_rsa = !g_strcmp0(type, "RSA"), is_bound = false, is_attested = false;
+	int64_t size = 0;
+
+	if (plist_get_integer(plist_dict_get(payload, "KeySize"), &size) &&
+	    ((is_rsa && (size < 1024 || size > 4096 || size % 8)) || (is_ec && size != 192 && size != 256 && size != 384 && size != 521)))
+		lint_add(lint, LINT_ACME_KEY_SIZE, LINT_USUAL, size_path, NULL, "is %" G_GINT64_FORMAT ", which does not fit KeyType %s", size, type);
+	else if (plist_get_boolean(plist_dict_get(payload, "HardwareBound"), &is_bound) && is_bound && type && !(is_ec && (size == 256 || size == 384)))
+		lint_add(lint, LINT_ACME_HARDWARE, LINT_USUAL, bound_path, NULL, "is true, but hardware makes EC keys of 256 and 384 bits only");
+	if (plist_get_boolean(plist_dict_get(payload, "Attest"), &is_attested) && is_attested && !is_bound)
+		lint_add(lint, LINT_ACME_ATTEST, LINT_USUAL, attest_path, NULL, "is true without HardwareBound");
 }
 
-/* Whether anything in the file is enciphered with PBES2 (RFC 8018 §A.4): by its OBJECT IDENTIFIER, which stands in clear. */
-static bool is_pbes2(const uint8_t *data, size_t len)
+static void check_acme(struct lint *lint, const plist *payload, const char *path)
 {
-	static const uint8_t oid[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0d};
+	const char *url = plist_get_string(plist_dict_get(payload, "DirectoryURL"));
+	g_autofree char *url_path = lint_path(path, "DirectoryURL");
 
-	return memmem(data, len, oid, sizeof(oid)) != NULL;
-}
-
-static void check_pkcs12(struct lint *lint, const plist *payload, const char *path)
-{
-	size_t len;
-	const uint8_t *data = plist_get_data(plist_dict_get(payload, "PayloadContent"), &len);
-	const char *password = plist_get_string(plist_dict_get(payload, "Password"));
-	g_autofree char *where = lint_path(path, "PayloadContent");
-	g_autoptr(GError) why = NULL;
-	int64_t not_after = INT64_MAX;
-
-	if (!data)
-		return;
-	if (!len || data[0] != 0x30) {
-		lint_add(lint, LINT_ERROR, where, "it is a .p12 or .pfx file, as bytes", "is no PKCS#12 file");
-		return;
-	}
-	if (is_pbes2(data, len))
-		lint_add(lint, LINT_WARNING, where, "openssl pkcs12 -export -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-3DES -macalg sha1 makes one that all read", "is enciphered with PBES2 (AES): many devices say \"wrong password\" to it");
-	/* Opening one takes time on purpose. */
-	if (!password || !lint->facts->open_pkcs12 || lint->n_opened++ >= OPENED_MAX)
-		return;
-	if (!lint->facts->open_pkcs12(data, len, password, &not_after, &why))
-		lint_add(lint, LINT_ERROR, where, NULL, "cannot be opened with its Password: %s", why->message);
-	else
-		say_end(lint, not_after, where);
-}
-
-static void check_certificate(struct lint *lint, const plist *payload, const char *path)
-{
-	size_t len;
-	const void *data = plist_get_data(plist_dict_get(payload, "PayloadContent"), &len);
-	g_autofree char *where = lint_path(path, "PayloadContent");
-	g_autoptr(GError) why = NULL;
-	g_autoptr(GPtrArray) certs = data ? cert_parse_all(data, len, &why) : NULL;
-	g_autoptr(cert_info) info = certs ? cert_info_new(certs->pdata[0], &why) : NULL;
-
-	if (!data)
-		return;
-	if (!info) {
-		lint_add(lint, LINT_ERROR, where, "it is one certificate, DER or PEM", "is no certificate: %s", why->message);
-		return;
-	}
-	if (certs->len > 1)
-		lint_add(lint, LINT_WARNING, where, "make a payload of each", "holds %u certificates: devices take the first", certs->len);
-	say_end(lint, info->not_after, where);
+	if (url && !has_prefix(url, "https://"))
+		lint_add(lint, LINT_ACME_URL, LINT_USUAL, url_path, NULL, "must begin with https://");
+	check_acme_key(lint, payload, path);
+	check_subject(lint, payload, path);
 }
 
 void lint_special(struct lint *lint, plist *payload, const char *type, const char *path)
 {
 	static const struct { const char *type; void (*check)(struct lint *, plist *, const char *); } changing[] = {{"com.apple.security.scep", check_scep}};
 	static const struct { const char *type; void (*check)(struct lint *, const plist *, const char *); } looking[] = {
-		{"com.apple.mdm", check_mdm}, {"com.apple.security.pkcs12", check_pkcs12}, {"com.apple.security.root", check_certificate}, {"com.apple.security.pem", check_certificate},
-		{"com.apple.security.pkcs1", check_certificate},
+		{"com.apple.mdm", check_mdm}, {"com.apple.security.acme", check_acme}, {"com.apple.security.pkcs12", lint_pkcs12}, {"com.apple.security.root", lint_certificate},
+		{"com.apple.security.pem", lint_certificate}, {"com.apple.security.pkcs1", lint_certificate},
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(changing); i++)

@@ -11,16 +11,32 @@
 #define REFERS_IDENTITY PAYLOAD_REFERS_IDENTITY
 
 static const struct payload_key keys[] = {
-#define KEY(name, values, first, n, types, flags) {name, values, first, n, types, flags},
+#define KEY(name, values, first, n, types, flags, systems) {name, values, first, n, types, flags, systems},
 #include "codec/payload_table.inc"
 #undef KEY
 };
 
 static const struct payload_type types[] = {
-#define TYPE(name, first, n, multiple) {name, first, n, multiple},
+#define TYPE(name, first, n, multiple, systems) {name, first, n, multiple, systems},
 #include "codec/payload_table.inc"
 #undef TYPE
 };
+
+static const struct payload_system systems[][PAYLOAD_SYSTEM_MAX] = {
+#define SYSTEMS(...) {__VA_ARGS__},
+#include "codec/payload_table.inc"
+#undef SYSTEMS
+};
+
+const struct payload_system *payload_systems(unsigned index)
+{
+	return systems[index];
+}
+
+const struct payload_type *payload_type_at(unsigned i)
+{
+	return i < G_N_ELEMENTS(types) ? &types[i] : NULL;
+}
 
 const struct payload_type *payload_type_find(const char *name)
 {

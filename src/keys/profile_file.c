@@ -3,68 +3,91 @@
 #include <string.h>
 
 #include "keys/pkcs12.h"
+#include "keys/profile_lint.h"
 
 enum { ERRORS_NAMED = 3 };
 
 #define DATA(bytes) g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes)
 
-static bool open_pkcs12(const void *data, size_t len, const char *password, int64_t *ret_not_after, GError **error)
+static GPtrArray *open_pkcs12(const void *data, size_t len, const char *password, GError **error)
 {
 	g_autoptr(signer) key = NULL;
-	g_autoptr(GPtrArray) certs = NULL;
-	g_autoptr(cert_info) info = NULL;
+	GPtrArray *certs = NULL;
 
-	if (!pkcs12_open(data, len, password, &key, &certs, error))
-		return false;
-	info = cert_info_new(certs->pdata[0], error);
-	if (info)
-		*ret_not_after = info->not_after;
-	return info != NULL;
+	return pkcs12_open(data, len, password, &key, &certs, error) ? certs : NULL;
 }
 
-static struct lint_facts lint_facts(int64_t at_s)
+static struct lint_facts lint_facts(const struct profile_file_lint *how)
 {
-	return (struct lint_facts){.now_s = at_s, .open_pkcs12 = open_pkcs12};
+	struct lint_facts facts = {.now_s = how->at_s, .open_pkcs12 = open_pkcs12, .n_systems = how->n_systems, .is_unsupervised = how->is_unsupervised};
+
+	memcpy(facts.systems, how->systems, sizeof(facts.systems));
+	return facts;
 }
 
-json_t *profile_file_lint(GBytes *file, int64_t at_s)
+static const char *target_of(const struct profile_file_lint *how)
 {
-	const struct lint_facts facts = lint_facts(at_s);
-	g_autoptr(lint_report) report = lint_file(DATA(file), &facts);
-
-	return lint_format(report);
+	return how->target ? how->target : "profile";
 }
 
-GBytes *profile_file_fix(GBytes *file, int64_t at_s, json_t **ret_report, GError **error)
+/* The report on what is inside, in place of OUTSIDE (transfer full). */
+static struct lint_report *lint_inside(GBytes *file, struct lint_report *outside, const struct profile_file_lint *how, const struct pom_random *random)
 {
-	const struct lint_facts facts = lint_facts(at_s);
-	g_autoptr(lint_report) left = NULL;
-	GBytes *fixed = lint_fix(DATA(file), &facts, &left, error);
+	struct lint_facts facts = lint_facts(how);
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GBytes) open = profile_file_decrypt(file, how->key, how->cert, how->password, random, &error);
+	struct lint_report *inside;
 
-	if (fixed)
-		*ret_report = lint_format(left);
-	return fixed;
+	if (!open) {
+		lint_report_add(outside, LINT_PROFILE_KEY, "EncryptedPayloadContent", "%s", error->message);
+		return outside;
+	}
+	facts.is_inner = outside->is_signed;
+	inside = lint_file(target_of(how), DATA(open), &facts);
+	inside->is_signed = outside->is_signed;
+	inside->is_encrypted = true;
+	lint_report_free(outside);
+	return inside;
+}
+
+struct lint_report *profile_file_lint(GBytes *file, const struct profile_file_lint *how, const struct pom_random *random)
+{
+	const struct lint_facts facts = lint_facts(how);
+	struct lint_report *report = lint_file(target_of(how), DATA(file), &facts);
+
+	if (report->is_encrypted && how->key)
+		report = lint_inside(file, report, how, random);
+	if (report->is_signed)
+		profile_lint_signature(report, file, how->roots, how->at_s);
+	return report;
+}
+
+GBytes *profile_file_fix(GBytes *file, const struct profile_file_lint *how, struct lint_report **ret_report, GError **error)
+{
+	const struct lint_facts facts = lint_facts(how);
+
+	return lint_fix(target_of(how), DATA(file), &facts, ret_report, error);
 }
 
 static bool refuse_errors(const struct lint_report *report, GError **error)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
-	unsigned n = 0;
+	unsigned n = 0, n_errors = report->found->n[FINDING_ERROR];
 
-	for (guint i = 0; i < report->findings->len && n < ERRORS_NAMED; i++) {
-		const struct lint_finding *f = report->findings->pdata[i];
+	for (guint i = 0; i < report->found->findings->len && n < ERRORS_NAMED; i++) {
+		const struct finding *f = report->found->findings->pdata[i];
 
-		if (f->is_error)
-			g_string_append_printf(text, "%s%s%s%s", n++ ? "; " : "", f->path, *f->path ? " " : "", f->what);
+		if (f->severity == FINDING_ERROR)
+			g_string_append_printf(text, "%s%s%s%s", n++ ? "; " : "", f->path, *f->path ? " " : "", f->text);
 	}
-	return pom_fail(error, POM_ERR_PROFILE_LINT, "the profile has %u error%s: %s%s. \"pomona profile lint\" says all of them, --force does it nevertheless", report->n_errors, report->n_errors == 1 ? "" : "s", text->str,
-	                report->n_errors > n ? "; …" : "");
+	return pom_fail(error, POM_ERR_PROFILE_LINT, "the profile has %u error%s: %s%s. \"pomona profile lint\" says all of them, --force does it nevertheless", n_errors, n_errors == 1 ? "" : "s", text->str,
+	                n_errors > n ? "; …" : "");
 }
 
 /* The tree, transfer full. */
 static plist *read_plain(GBytes *file, bool force, int64_t at_s, GError **error)
 {
-	const struct lint_facts facts = lint_facts(at_s);
+	const struct lint_facts facts = lint_facts(&(struct profile_file_lint){.at_s = at_s});
 	g_autoptr(plist) tree = NULL;
 	g_autoptr(lint_report) report = NULL;
 
@@ -75,8 +98,8 @@ static plist *read_plain(GBytes *file, bool force, int64_t at_s, GError **error)
 	tree = plist_parse(DATA(file), NULL, error);
 	if (!tree || force)
 		return g_steal_pointer(&tree);
-	report = lint_file(DATA(file), &facts);
-	return !report->n_errors || refuse_errors(report, error) ? g_steal_pointer(&tree) : NULL;
+	report = lint_file("profile", DATA(file), &facts);
+	return !report->found->n[FINDING_ERROR] || refuse_errors(report, error) ? g_steal_pointer(&tree) : NULL;
 }
 
 bool profile_file_check(GBytes *file, bool force, int64_t at_s, GError **error)

@@ -6,10 +6,21 @@
 #include "keys/profile_signer.h"
 #include "keys/profile_verify.h"
 
-/* The report of lint_file at AT_S (Unix seconds), with PKCS#12 files opened: up to some seconds. transfer full. */
-json_t *profile_file_lint(GBytes *file, int64_t at_s);
+/* How a file is linted. All may be left 0 but AT_S. Borrowed for the call. */
+struct profile_file_lint {
+	const char *target;    /* the name of the file, or of the one that is written; NULL: "profile" */
+	int64_t at_s;          /* Unix seconds */
+	GBytes *key, *cert;    /* of the identity that the content is encrypted to, as in profile_file_decrypt */
+	const char *password;
+	GPtrArray *roots;      /* X509: roots that devices are taken to trust; NULL: where the signer's chain leads is not judged */
+	struct lint_system systems[LINT_SYSTEMS_MAX];
+	size_t n_systems;
+	bool is_unsupervised;
+};
+/* lint_file, with PKCS #12 files opened, encrypted content decrypted when there is a key, and the signer judged: up to some seconds. Never NULL; transfer full. */
+struct lint_report *profile_file_lint(GBytes *file, const struct profile_file_lint *how, const struct pom_random *random);
 /* lint_fix; *RET_REPORT (transfer full) is what is left. */
-GBytes *profile_file_fix(GBytes *file, int64_t at_s, json_t **ret_report, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+GBytes *profile_file_fix(GBytes *file, const struct profile_file_lint *how, struct lint_report **ret_report, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Whether FILE can be signed: a property list that is not signed yet (POM_ERR_CONFLICT), in which the linter finds no error (POM_ERR_PROFILE_LINT names the first
  * ones); FORCE: a property list is enough. POM_ERR_PLIST_*. */

@@ -51,37 +51,44 @@ static bool is_client(const struct cert_info *info)
 	return info->ext_key_usage != UINT32_MAX && (info->ext_key_usage & XKU_SSL_CLIENT) && !(info->ext_key_usage & (XKU_SSL_SERVER | XKU_SMIME | XKU_CODE_SIGN | XKU_ANYEKU));
 }
 
-/* What is wrong with the kind of certificate, or NULL. */
-static const char *wrong_kind(const X509 *cert, const struct cert_info *info)
+enum profile_signer_kind profile_signer_kind(const X509 *cert, const struct cert_info *info)
 {
 	if (is_push(cert))
-		return "is a push certificate: its key speaks to APNs and changes whenever the certificate is made anew";
+		return PROFILE_SIGNER_PUSH;
 	if (is_vendor(cert))
-		return "is an MDM vendor certificate: it signs requests for push certificates, and nothing else";
+		return PROFILE_SIGNER_VENDOR;
 	if (is_of_wwdr(cert))
-		return "is a developer certificate of Apple's: devices do not take it for profiles";
+		return PROFILE_SIGNER_DEVELOPER;
 	if (info->is_ca)
-		return "is a CA's: a CA issues certificates, and signs no profiles";
+		return PROFILE_SIGNER_CA;
 	if (is_client(info))
-		return "is the identity of a device (its extended key usage is clientAuth alone)";
-	if (info->key_usage != UINT32_MAX && !(info->key_usage & KU_DIGITAL_SIGNATURE))
-		return "may not sign: its key usage lacks digitalSignature (RFC 5280 §4.2.1.3)";
-	return NULL;
+		return PROFILE_SIGNER_IDENTITY;
+	return info->key_usage != UINT32_MAX && !(info->key_usage & KU_DIGITAL_SIGNATURE) ? PROFILE_SIGNER_USAGE : PROFILE_SIGNER_FIT;
 }
 
-static bool is_strong(const struct cert_info *info)
+/* What is wrong with the kind of certificate; NULL: nothing. */
+static const char *const wrong_kinds[PROFILE_SIGNER_KIND_MAX] = {
+	[PROFILE_SIGNER_PUSH] = "is a push certificate: its key speaks to APNs and changes whenever the certificate is made anew",
+	[PROFILE_SIGNER_VENDOR] = "is an MDM vendor certificate: it signs requests for push certificates, and nothing else",
+	[PROFILE_SIGNER_DEVELOPER] = "is a developer certificate of Apple's: devices do not take it for profiles",
+	[PROFILE_SIGNER_CA] = "is a CA's: a CA issues certificates, and signs no profiles",
+	[PROFILE_SIGNER_IDENTITY] = "is the identity of a device (its extended key usage is clientAuth alone)",
+	[PROFILE_SIGNER_USAGE] = "may not sign: its key usage lacks digitalSignature (RFC 5280 §4.2.1.3)",
+};
+
+bool profile_signer_is_strong(const struct cert_info *info)
 {
 	return info->key_type == EVP_PKEY_RSA ? info->key_bits >= RSA_BITS_MIN : info->key_type == EVP_PKEY_EC && info->key_bits >= EC_BITS_MIN;
 }
 
 static bool check_info(const X509 *cert, const struct cert_info *info, int64_t at_s, GError **error)
 {
-	const char *why = wrong_kind(cert, info);
+	const char *why = wrong_kinds[profile_signer_kind(cert, info)];
 	g_autofree char *from = pom_time_format(info->not_before * 1000), *to = pom_time_format(info->not_after * 1000);
 
 	if (why)
 		return pom_fail(error, POM_ERR_PROFILE_SIGNER, "the certificate \"%s\" %s. Sign with Pomona's own profile-signing key, or with a TLS server or e-mail certificate", info->subject, why);
-	if (!is_strong(info))
+	if (!profile_signer_is_strong(info))
 		return pom_fail(error, POM_ERR_PROFILE_SIGNER, "the certificate \"%s\" has a key of %d bits that is too weak or of a kind that devices do not verify: RSA of 2048 bits or more, or EC of 256 or more", info->subject, info->key_bits);
 	if (at_s < info->not_before)
 		return pom_fail(error, POM_ERR_PROFILE_SIGNER, "the certificate \"%s\" is not valid before %s", info->subject, from);

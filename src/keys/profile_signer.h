@@ -23,6 +23,13 @@ struct profile_signer *profile_signer_ref(struct profile_signer *signer);
 void profile_signer_unref(struct profile_signer *signer); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(profile_signer, profile_signer_unref)
 
+/* What a certificate is for, where that keeps it from signing profiles. */
+enum profile_signer_kind { PROFILE_SIGNER_FIT, PROFILE_SIGNER_PUSH, PROFILE_SIGNER_VENDOR, PROFILE_SIGNER_DEVELOPER, PROFILE_SIGNER_CA, PROFILE_SIGNER_IDENTITY, PROFILE_SIGNER_USAGE, PROFILE_SIGNER_KIND_MAX };
+/* The kind of CERT, whose facts INFO has. Pure. */
+enum profile_signer_kind profile_signer_kind(const X509 *cert, const struct cert_info *info);
+/* Whether the key is one that devices verify: RSA of at least 2048 bits or a curve of 256 bits or more. */
+bool profile_signer_is_strong(const struct cert_info *info);
+
 /* Whether CERT may sign profiles at AT_S (Unix seconds): not a push certificate, an MDM vendor's, another developer certificate of Apple's, a CA, or the identity of
  * a device (clientAuth alone); keyUsage, if there, has digitalSignature; valid; RSA of at least 2048 bits or a curve of 256 to 521 bits. POM_ERR_PROFILE_SIGNER says
  * which of them, and what to take instead. Pure. */

@@ -207,27 +207,44 @@ json_t *admin_profile_verify(struct server *server, const struct http_request *r
 	return report;
 }
 
-static json_t *fix(GBytes *profile, int64_t now_s, GError **error)
+static json_t *fix(GBytes *profile, const struct profile_file_lint *how, GError **error)
 {
-	json_t *report = NULL;
-	g_autoptr(GBytes) fixed = profile_file_fix(profile, now_s, &report, error);
+	g_autoptr(lint_report) report = NULL;
+	g_autoptr(GBytes) fixed = profile_file_fix(profile, how, &report, error);
 	g_autofree char *text = fixed ? g_base64_encode(g_bytes_get_data(fixed, NULL), g_bytes_get_size(fixed)) : NULL;
+	json_t *json = text ? lint_format(report) : NULL;
 
-	if (text)
-		json_object_set_new(report, "fixed", json_string(text));
-	return report;
+	if (json)
+		json_object_set_new(json, "fixed", json_string(text));
+	return json;
+}
+
+/* "ios=17.2,macos": the systems of the option "for". */
+static bool take_systems(const struct input *input, struct profile_file_lint *how, GError **error)
+{
+	g_autofree char *text = get_option(input, "for");
+	g_auto(GStrv) words = g_strsplit(text ? text : "", ",", LINT_SYSTEMS_MAX);
+
+	for (char **word = words; *word; word++)
+		if (!lint_system_parse(*word, &how->systems[how->n_systems++], error))
+			return false;
+	return get_flag(input, "unsupervised", false, &how->is_unsupervised, error);
 }
 
 json_t *admin_profile_lint(struct server *server, const struct http_request *request, GError **error)
 {
-	static const char *const keys[] = {"profile", "fix", NULL};
-	int64_t now_s = service_now_ms(server->service) / 1000;
-	json_t *report = NULL;
+	static const char *const keys[] = {"profile", "fix", "for", "unsupervised", NULL};
+	g_autoptr(GPtrArray) roots = service_profile_tool_roots(server->service, system_roots_load());
+	struct profile_file_lint how = {.at_s = service_now_ms(server->service) / 1000, .roots = roots};
+	g_autoptr(lint_report) report = NULL;
+	json_t *json = NULL;
 	struct input input;
 	bool wants_fix;
 
-	if (take_input(request, keys, &input, error) && get_flag(&input, "fix", false, &wants_fix, error))
-		report = wants_fix ? fix(input.profile, now_s, error) : profile_file_lint(input.profile, now_s);
+	if (take_input(request, keys, &input, error) && get_flag(&input, "fix", false, &wants_fix, error) && take_systems(&input, &how, error)) {
+		report = wants_fix ? NULL : profile_file_lint(input.profile, &how, server->service->random);
+		json = wants_fix ? fix(input.profile, &how, error) : lint_format(report);
+	}
 	input_clear(&input);
-	return report;
+	return json;
 }

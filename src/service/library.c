@@ -290,7 +290,10 @@ static json_t *lint(struct service *service, const struct library_upload *upload
 {
 	g_autoptr(GBytes) content = in->content ? plist_format(in->content, NULL) : NULL;
 
-	return profile_file_lint(content ? content : upload->file, service_now_ms(service) / 1000);
+	const struct profile_file_lint how = {.at_s = service_now_ms(service) / 1000};
+	g_autoptr(lint_report) report = profile_file_lint(content ? content : upload->file, &how, service->random);
+
+	return lint_format(report);
 }
 
 json_t *service_library_add(struct service *service, const char *actor, const struct library_upload *upload, GError **error)

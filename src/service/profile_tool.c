@@ -81,3 +81,18 @@ json_t *service_profile_tool_verify(struct service *service, GBytes *file, GPtrA
 		g_ptr_array_add(own, ((const struct authority *)anchors->pdata[i])->cert);
 	return profile_verify(file, &(struct profile_roots){given, own, system}, now_s(service));
 }
+
+GPtrArray *service_profile_tool_roots(struct service *service, GPtrArray *system)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	g_autoptr(GPtrArray) anchors = ca_set_anchors(set);
+	GPtrArray *roots = system ? system : g_ptr_array_new_with_free_func((GDestroyNotify)X509_free);
+
+	for (guint i = 0; i < anchors->len; i++) {
+		X509 *cert = ((const struct authority *)anchors->pdata[i])->cert;
+
+		X509_up_ref(cert);
+		g_ptr_array_add(roots, cert);
+	}
+	return roots;
+}

@@ -20,3 +20,5 @@ GBytes *service_profile_tool_encrypt(struct service *service, const char *actor,
 
 /* The report of profile_verify, with the roots that devices are given as ours; GIVEN and SYSTEM (arrays of X509, borrowed) may be NULL. transfer full. */
 json_t *service_profile_tool_verify(struct service *service, GBytes *file, GPtrArray *given, GPtrArray *system);
+/* SYSTEM (array of X509, transfer full) with the roots that devices are given as ours added; transfer full. */
+GPtrArray *service_profile_tool_roots(struct service *service, GPtrArray *system);

@@ -194,7 +194,7 @@ def versions_are_kept_byte_for_byte():
         equal(rows[0]["sha256"], hashlib.sha256(first).hexdigest())
         # The linter is heard, and decides nothing: misspelt by a letter.
         found = add(s, plain(Passwort="x"))["lint"]
-        expect(found["errors"] + found["warnings"] > 0 and any("Passwort" in f["path"] + f["what"] for f in found["findings"]), f"{found}")
+        expect(found["errors"] + found["warnings"] > 0 and any("Passwort" in f["path"] + f["text"] for f in found["findings"]), f"{found}")
         s.refused("profile", "get", "wifi", "--version", "9", text="there is no version 9")
         s.refused("profile", "show", "nothing", text="POM-E0003")
         # Two profiles must not replace one another on devices.

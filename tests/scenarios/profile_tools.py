@@ -478,8 +478,9 @@ def mistakes():
     old_form = (serialization.PrivateFormat.PKCS12.encryption_builder().kdf_rounds(2048).key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
                 .hmac_hash(hashes.SHA1()).build(b"pw"))
     new_form = serialization.PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC).hmac_hash(hashes.SHA256()).build(b"pw")
-    p12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.cert, None, old_form)
-    new12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.cert, None, new_form)
+    own = Cert("device", MIDDLE, key=rsa_key(), eku=[CLIENT_AUTH])
+    p12 = pkcs12.serialize_key_and_certificates(b"x", own.key, own.cert, None, old_form)
+    new12 = pkcs12.serialize_key_and_certificates(b"x", own.key, own.cert, None, new_form)
     p12_payload = payload("com.apple.security.pkcs12", 1, Password="pw", PayloadContent=p12)
     old = Cert("old", start=-20, days=-1)
     old12 = pkcs12.serialize_key_and_certificates(b"x", old.key, old.cert, None, old_form)
@@ -542,26 +543,26 @@ def lint(data, *args):
 def lint_finds_the_mistakes():
     for tree, severity, path, text in mistakes():
         report = lint(xml(tree))
-        found = [f for f in report["findings"] if "not signed" not in f["what"]]
+        found = [f for f in report["findings"] if f["severity"] != "note"]
         if severity is None:
             equal(found, [], "a good profile")
             continue
-        hits = [f for f in found if f["path"] == path and text in f["what"] and f["severity"] == severity.strip("+") and f["fixable"] == severity.endswith("+")]
+        hits = [f for f in found if f["path"] == path and text in f["text"] and f["severity"] == severity.strip("+") and f["fixable"] == severity.endswith("+")]
         expect(len(hits) == 1, f"wanted {severity} {path}: {text}, found {json.dumps(found, indent=1)}")
         equal(report["errors"] > 0, severity.startswith("error"), str(found))
-    for data, text in ((b"hello", "line 1"), (openssl_sign(good(), LEAF, "-nocerts"), "no certificate is in it"), (openssl_sign(good(), LEAF).replace(b"org.example.0", b"org.example.9"), "broken")):
-        expect(text in lint(data)["findings"][0]["what"], str(lint(data)))
-    equal(lint(good())["findings"][0]["what"][:26], "the profile is not signed:", "unsigned")
-    equal(lint(openssl_sign(good(), LEAF))["findings"], [], "signed")
+    for data, rule in ((b"hello", "file-syntax"), (openssl_sign(good(), LEAF, "-nocerts"), "signature-no-certificate"), (openssl_sign(good(), LEAF).replace(b"org.example.0", b"org.example.9"), "signature-broken")):
+        equal([f["rule"] for f in lint(data)["findings"]], [rule], "what is no profile")
+    equal([f["rule"] for f in lint(good())["findings"]], ["signature-none"], "unsigned")
+    equal(lint(openssl_sign(good(), LEAF, chain=[MIDDLE]), "--trust", keep("root", ROOT.pem))["findings"], [], "signed")
     code, out, _ = tool("lint", keep("l", xml(mistakes()[3][0])))
-    expect(code == 1 and b"error    PayloadIdentifier is missing: one can be made [--fix]" in out and b"1 error, 1 warning" in out, out.decode())
+    expect(code == 1 and b"error    key-missing  PayloadIdentifier  line 4" in out and b"one can be made; --fix does it" in out and b"1 error, 0 warnings, 2 notes" in out, out.decode())
 
 
 @case
 def what_is_served_has_no_mistakes():
     s = server()
     served = s.profile(s.link())
-    report = lint(served)
+    report = lint(served, *here())
     equal((report["findings"], report["signed"]), ([], True), "enrollment profile")
     equal(verify(served, *here())["ok"], True, "enrollment profile")
 
@@ -573,6 +574,7 @@ def lint_repairs():
             continue
         out = keep("fixed", b"")
         code, report, err = tool("lint", keep("l", xml(tree)), "--fix", "-o", out, "--json")
+        equal(json.loads(report)["target"], out, "what is left is said of the file that was written")
         equal((code, json.loads(report)["errors"]), (0, 0), f"{path}: {report} {err}")
         data = pathlib.Path(out).read_bytes()
         equal(lint(data)["errors"], 0, path)
