@@ -487,7 +487,7 @@ def mistakes():
     return [
         (both, None, None, None),
         (profile(p12_payload, MDM), None, None, None),
-        (profile(payload("com.apple.security.root", 1, PayloadContent=der(ROOT.cert)), payload("com.apple.security.pem", 2, PayloadContent=ROOT.pem)), None, None, None),
+        (profile(payload("com.apple.security.root", 1, PayloadContent=der(ROOT.cert)), payload("com.apple.security.pem", 2, PayloadContent=MIDDLE.pem)), None, None, None),
         (without(both, "PayloadIdentifier"), "error+", "PayloadIdentifier", "missing"),
         (without(both, "PayloadUUID"), "error+", "PayloadUUID", "missing"),
         (without(both, c, 1, "PayloadIdentifier"), "error+", c + "[1].PayloadIdentifier", "missing"),
