@@ -120,6 +120,7 @@ static void check_spelling(struct lint *lint, plist *settings, const char *path)
 		mend = g_strdup_printf("write \"%s\"", meant);
 		if (plist_dict_get(settings, meant)) {
 			lint_add(lint, LINT_SCEP_SPELLING, LINT_USUAL, where, "remove it", "is a misspelt \"%s\", which is there as well", meant);
+			g_hash_table_add(lint->said, g_steal_pointer(&where));
 			continue;
 		}
 		lint_add(lint, LINT_SCEP_SPELLING, LINT_FIXED, where, mend, "is a misspelt \"%s\": devices pass it over and take the default", meant);
@@ -144,6 +145,7 @@ static void move_inside(struct lint *lint, plist *payload, const char *path)
 		where = lint_path(path, name);
 		if (!can || plist_dict_get(inside, meant)) {
 			lint_add(lint, LINT_SCEP_PLACE, LINT_USUAL, where, "remove it", "stands beside PayloadContent, must be in it");
+			g_hash_table_add(lint->said, g_steal_pointer(&where));
 			continue;
 		}
 		lint_add(lint, LINT_SCEP_PLACE, LINT_FIXED, where, NULL, "stands beside PayloadContent, must be in it");
@@ -206,9 +208,10 @@ static void check_scep_keys(struct lint *lint, const plist *settings, const char
 		lint_add(lint, LINT_SCEP_KEYSIZE_NONE, LINT_USUAL, size_path, NULL, "is missing: devices make a key of 1024 bits, which is too weak");
 	else if (plist_get_integer(plist_dict_get(settings, "Keysize"), &value) && value == 1024)
 		lint_add(lint, LINT_SCEP_KEYSIZE_WEAK, LINT_USUAL, size_path, NULL, "is 1024, which is too weak");
-	else if (plist_get_integer(plist_dict_get(settings, "Keysize"), &value) && value != 2048 && value != 4096)
+	else if (plist_get_integer(plist_dict_get(settings, "Keysize"), &value) && value != 2048 && value != 4096) {
 		lint_add(lint, LINT_SCEP_KEYSIZE, LINT_USUAL, size_path, NULL, "is %" G_GINT64_FORMAT ", must be 1024, 2048 or 4096 (MCSCEPErrorDomain 22001)", value);
-	g_hash_table_add(lint->said, g_strdup(size_path));
+		g_hash_table_add(lint->said, g_strdup(size_path));
+	}
 	if (type && strcmp(type, "RSA"))
 		lint_add(lint, LINT_SCEP_KEY_TYPE, LINT_USUAL, type_path, NULL, "is \"%.32s\", but SCEP on devices makes RSA keys only", type);
 	if (plist_get_integer(plist_dict_get(settings, "Key Usage"), &value) && (value < 0 || value & ~5))

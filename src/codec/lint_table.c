@@ -170,8 +170,6 @@ static void check_value(struct lint *lint, plist *parent, const plist *value, co
 {
 	const struct payload_key *item;
 
-	if (g_hash_table_contains(lint->said, where))
-		return;
 	lint_systems(lint, where, LINT_SUBJECT_KEY, row->systems, scope.systems);
 	if (!check_type(lint, parent, value, where, row))
 		return;
@@ -204,7 +202,7 @@ static void check_entry(struct lint *lint, plist *dict, size_t i, const char *pa
 	g_autofree char *where = lint_path(path, key);
 	const struct payload_key *row = payload_key_find(scope.first, scope.n, key);
 
-	if (scope.has_head && (is_head_key(key) || is_harmless(key)))
+	if ((scope.has_head && (is_head_key(key) || is_harmless(key))) || g_hash_table_contains(lint->said, where))
 		return;
 	if (!row && scope.has_head && (row = common_key(key)))
 		scope.systems = row->systems;
