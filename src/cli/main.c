@@ -59,13 +59,6 @@ const struct cli_verb cli_verbs[] = {
 	 OPTIONS({"secrets", CLI_FLAG, NULL, "whoever has it may read secrets in commands and answers (command show --secrets)"}), CLI_COMMON_API, cmd_token_new},
 	{"token list", "", 0, 0, "list API tokens", "pomona token list", NO_OPTIONS, CLI_COMMON_API, cmd_token_list},
 	{"token revoke", "ID", 1, 1, "withdraw an API token", "pomona token revoke 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_token_revoke},
-	{"push-cert import", "FILE…", 1, -1, "import the push certificate that Apple gave",
-	 "pomona push-cert import MDM_Certificate.pem push.key\n\n"
-	 "The files hold the certificate (with its chain, if there is one) and the private key, PEM or DER, in any order or in one file. A certificate with another topic than enrolled"
-	 " devices have is refused, because they could not be pushed with it.",
-	 OPTIONS({"password-file", CLI_VALUE, "FILE", "password of the private key"}, {"force", CLI_FLAG, NULL, "import a certificate with another topic beside the old one"}),
-	 CLI_COMMON_API, cmd_push_cert_import},
-	{"push-cert show", "", 0, 0, "show the push certificates", "pomona push-cert show", NO_OPTIONS, CLI_COMMON_API, cmd_push_cert_show},
 #include "cli/ca_verbs.inc"
 #include "cli/ota_verbs.inc"
 #include "cli/profile_verbs.inc"

@@ -217,6 +217,8 @@ struct signer *signer_parse_any(const void *data, size_t len, const char *passwo
 	g_autoptr(BIO) bio = BIO_new_mem_buf(data, (int)MIN(len, G_MAXINT));
 	EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, give_password, (void *)password);
 
+	if (!key && password && BIO_reset(bio) == 1)
+		key = d2i_PKCS8PrivateKey_bio(bio, NULL, give_password, (void *)password);
 	ERR_clear_error();
 	if (key)
 		return signer_new_memory(key);

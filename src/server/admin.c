@@ -238,11 +238,6 @@ static json_t *token_revoke(struct server *server, const struct http_request *re
 	return service_token_revoke(server->service, request->params[0], error);
 }
 
-static json_t *push_certs(struct server *server, const struct http_request *request, GError **error)
-{
-	return service_push_cert_list(server->service, error);
-}
-
 GBytes *admin_file_bytes(const char *text)
 {
 	g_autofree guchar *data = NULL;
@@ -264,19 +259,6 @@ static GPtrArray *get_files(json_t *body)
 		if (json_is_string(item))
 			g_ptr_array_add(files, admin_file_bytes(json_string_value(item)));
 	return files;
-}
-
-/* {"files": [base64 or PEM text, …], "password": …, "force": false}: certificate, chain and key in any order. */
-static json_t *push_cert_import(struct server *server, const struct http_request *request, GError **error)
-{
-	static const char *const keys[] = {"files", "password", "force", NULL};
-	g_autoptr(json_t) body = admin_body(request, error);
-	g_autoptr(GPtrArray) files = body ? get_files(body) : NULL;
-	const char *password = NULL;
-
-	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "password", &password, error))
-		return NULL;
-	return service_push_cert_import(server->service, (GBytes *const *)files->pdata, files->len, password, json_is_true(json_object_get(body, "force")), error);
 }
 
 /* ---- certificates and CAs ---- */
@@ -736,8 +718,6 @@ static struct http_response *version(void *ctx, const struct http_request *reque
 	X("/api/v1/tokens", HTTP_GET, tokens, 200) \
 	X("/api/v1/tokens", HTTP_POST, token_new, 201) \
 	X("/api/v1/tokens/{}", HTTP_DELETE, token_revoke, 200) \
-	X("/api/v1/push-certificates", HTTP_GET, push_certs, 200) \
-	X("/api/v1/push-certificates", HTTP_POST, push_cert_import, 200) \
 	X("/api/v1/devices/{}/renew", HTTP_POST, device_renew, 202) \
 	X("/api/v1/cas", HTTP_GET, cas, 200) \
 	X("/api/v1/cas", HTTP_POST, ca_create, 201) \

@@ -116,11 +116,32 @@ ADMIN_CHECKIN_TABLE(X)
 #undef X
 
 /* admin_pushcert.c: the life of push certificates */
-#define ADMIN_PUSHCERT_TABLE(X)
-#define ADMIN_PUSHCERT_RAW_TABLE(X)
+#define ADMIN_PUSHCERT_TABLE(X) \
+	X("/api/v1/push-certificates", HTTP_GET, admin_push_certs, 200) \
+	X("/api/v1/push-certificates", HTTP_POST, admin_push_cert_import, 200) \
+	X("/api/v1/push-certificates/check", HTTP_GET, admin_push_cert_check, 200) \
+	X("/api/v1/push-certificates/{}", HTTP_PUT, admin_push_cert_set, 200) \
+	X("/api/v1/push-certificates/{}", HTTP_DELETE, admin_push_cert_remove, 200) \
+	X("/api/v1/push-vendors", HTTP_GET, admin_push_vendors, 200) \
+	X("/api/v1/push-vendors", HTTP_POST, admin_push_vendor_csr, 201) \
+	X("/api/v1/push-vendors/import", HTTP_POST, admin_push_vendor_import, 200) \
+	X("/api/v1/push-vendors/{}", HTTP_DELETE, admin_push_vendor_remove, 200) \
+	X("/api/v1/push-chain", HTTP_GET, admin_push_chain, 200) \
+	X("/api/v1/push-chain", HTTP_POST, admin_push_chain_add, 200) \
+	X("/api/v1/push-requests", HTTP_GET, admin_push_requests, 200) \
+	X("/api/v1/push-requests", HTTP_POST, admin_push_csr, 201) \
+	X("/api/v1/push-requests/sign", HTTP_POST, admin_push_sign, 200) \
+	X("/api/v1/push-requests/mdmcert", HTTP_POST, admin_push_mdmcert, 201) \
+	X("/api/v1/push-requests/document", HTTP_POST, admin_push_document, 200) \
+	X("/api/v1/push-requests/{}", HTTP_DELETE, admin_push_request_remove, 200) \
+	X("/api/v1/push-setup", HTTP_GET, admin_push_setup, 200) \
+	X("/api/v1/push-setup", HTTP_POST, admin_push_setup_go, 200)
+#define ADMIN_PUSHCERT_RAW_TABLE(X) \
+	X("/api/v1/push-certificates/export", HTTP_POST, admin_push_cert_export)
 #define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
 ADMIN_PUSHCERT_TABLE(X)
 #undef X
+struct http_response *admin_push_cert_export(struct server *server, const struct http_request *request, GError **error);
 
 /* admin_push.c: the outbox of pushes */
 #define ADMIN_PUSH_TABLE(X) \

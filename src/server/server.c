@@ -291,7 +291,7 @@ static bool new_service(struct server *server, const struct seal *seal, GError *
 {
 	struct service_settings settings = service_settings(server->settings);
 
-	if (!checkin_settings_load(server->settings, pom_clock_now_ms(pom_clock_system()), &settings, error)) {
+	if (!checkin_settings_load(server->settings, pom_clock_now_ms(pom_clock_system()), &settings, error) || !server_push_settings(server->settings, &settings, error)) {
 		service_settings_clear(&settings);
 		return false;
 	}

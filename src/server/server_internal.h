@@ -53,6 +53,9 @@ void server_proxy_clear(struct server *server);
  * REQUEST; device_proof_clear. POM_ERR_IDENTITY_HEADER, POM_ERR_IDENTITY_SIGNATURE (two headers). */
 bool server_proof(struct server *server, const struct http_request *request, struct device_proof *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* What the settings say about the way to a push certificate, added to RET. POM_ERR_CONFIG. */
+bool server_push_settings(const struct settings *settings, struct service_settings *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* TLS: the context for a new connection (new reference). */
 SSL_CTX *server_tls_get(void *ctx);
 /* The same for server.mtls_listen: it asks for a client certificate and takes any, or none. Whose it is, is decided with each request. */

@@ -172,7 +172,7 @@ json_t *service_ca_import(struct service *service, const char *actor, const stru
 	return ok ? show_generation(service, id, error) : NULL;
 }
 
-static char *csr_pem(GBytes *csr)
+char *service_csr_pem(GBytes *csr)
 {
 	g_autofree char *text = g_base64_encode(g_bytes_get_data(csr, NULL), g_bytes_get_size(csr));
 	GString *pem = g_string_new("-----BEGIN CERTIFICATE REQUEST-----\n");
@@ -211,7 +211,7 @@ json_t *service_ca_csr(struct service *service, const char *actor, const struct 
 	own_made_clear(&made);
 	if (!ok || !service_ca_reload(service, error))
 		return NULL;
-	pem = csr_pem(csr);
+	pem = service_csr_pem(csr);
 	return json_pack("{s:s, s:s, s:s}", "ca", spec->name, "generation", id, "csr", pem);
 }
 

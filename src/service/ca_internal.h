@@ -47,6 +47,9 @@ bool ca_make_request(struct own_made *made, const struct ca_spec *spec, const ch
 bool ca_make_installed(struct own_made *made, GPtrArray *certs, struct signer *key, const char *key_uri, const char *pin, bool ra, const char *ca, const char *organization, const char *generation_id,
                        const struct seal *seal, const struct pom_clock *clock, GError **error);
 
+/* A request (DER) as "-----BEGIN CERTIFICATE REQUEST-----…"; transfer full. */
+char *service_csr_pem(GBytes *csr);
+
 /* One entry for the audit log. */
 #define AUDIT(actor_, action_, object_, ...) &(struct audit_entry){.actor = (actor_), .action = (action_), .object = (object_), .detail = __VA_ARGS__}
 

@@ -5,6 +5,7 @@
 #include "service/ca_internal.h"
 #include "service/checkin.h"
 #include "service/profile_sign.h"
+#include "service/push_cert.h"
 
 int64_t service_now_ms(const struct service *service)
 {
@@ -35,6 +36,9 @@ void service_settings_clear(struct service_settings *settings)
 	maid_free(settings->maid);
 	first_use_settings_free(settings->first_use);
 	g_strfreev(settings->device_attributes);
+	g_strfreev(settings->push_chain_urls);
+	g_free(settings->push_signing_url);
+	g_clear_pointer(&settings->push_roots, g_ptr_array_unref);
 	scep_profile_free(settings->profile);
 	*settings = (struct service_settings){0};
 }

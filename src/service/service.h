@@ -45,6 +45,9 @@ struct service_settings {
 	struct maid *maid;         /* of service/checkin.h; owned; NULL: no such tokens */
 	struct first_use_settings *first_use; /* the same; NULL: off */
 	struct return_settings return_to_service;
+	char **push_chain_urls;    /* where Apple publishes the certificates above vendors, NULL-terminated; NULL: nothing is fetched */
+	char *push_signing_url;    /* of mdmcert.download; NULL: nobody is asked */
+	GPtrArray *push_roots;     /* X509: roots of vendors besides Apple's; NULL: none */
 };
 /* What a device that opens a link's page needs to trust the server's TLS certificate. */
 enum tls_trust {
@@ -184,13 +187,6 @@ const char *service_enroll_policy(void);
 /* A profile with nothing but the roots to trust, for the first step of the page. POM_ERR_LINK_*; POM_ERR_NOT_FOUND when there is none to offer. */
 GBytes *service_enroll_trust(struct service *service, const char *token, struct subject *subject, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 GBytes *service_enroll_profile(struct service *service, const char *token, struct subject *subject, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
-/* ---- push certificates ---- */
-/* Imports a certificate (with chain) and key from PEM or DER pieces; returns {topic, not_after, …} as JSON. POM_ERR_PUSH_CERT, POM_ERR_KEY_MISMATCH,
- * POM_ERR_PUSH_TOPIC_CHANGED. */
-json_t *service_push_cert_import(struct service *service, GBytes *const *files, size_t n, const char *password, bool force, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-json_t *service_push_cert_list(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool service_load_topics(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- admin ---- JSON out, transfer full; NULL with ERROR. LIMIT is clamped to 1–1000; lists are {"items": […], "next": key or null}. */
 json_t *service_device_list(struct service *service, const char *after, int64_t limit, GError **error);

@@ -6,6 +6,7 @@
 
 #include "core/ca.h"
 #include "service/command.h"
+#include "service/push_cert.h"
 
 #define DAY_MS ((int64_t)86400 * 1000)
 #define TOPIC "com.apple.mgmt.External.test"
@@ -45,7 +46,7 @@ static void import_push_certificate(struct service *service)
 
 	g_assert_true(signer_sign_cert(key, cert, NULL));
 	der = cert_format_der(cert);
-	g_autoptr(json_t) told = service_push_cert_import(service, (GBytes *const[]){secret, der}, 2, NULL, false, &error);
+	g_autoptr(json_t) told = service_push_cert_import(service, "test", &(struct push_cert_import){.files = {(GBytes *const[]){secret, der}, 2, NULL}}, &error);
 	g_assert_no_error(error);
 	g_assert_cmpstr(json_string_value(json_object_get(told, "topic")), ==, TOPIC);
 }

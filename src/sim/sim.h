@@ -40,6 +40,19 @@ const struct sim_misbehavior *sim_misbehaviors(void);
  * devices are born with; device-ca.pem in DIR is what a server has to be told of. With LIKE_APPLE as weak and as expired as Apple's: RSA-1024, SHA-1, 2014. POM_ERR_IO. */
 bool sim_factory_make(const char *dir, bool like_apple, bool *ret_made, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Makes stand-ins for Apple's developer page and push certificates portal in DIR, unless they are there: root, WWDR intermediate and issuer of push certificates, each as
+ * NAME.pem, NAME.cer (DER) and NAME.key.pem: root, wwdr, push-ca. POM_ERR_IO. */
+bool sim_portal_make(const char *dir, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+struct sim_portal_upload {
+	const char *file, *out;     /* what is uploaded, and where the download goes */
+	bool vendor;                /* at the developer page: a PEM request ("MDM CSR") becomes a vendor certificate (DER). Else at the push portal: a request document becomes a push certificate (PEM) */
+	const char *account;        /* Apple account at the push portal */
+	const char *topic;          /* renews this one of that account; NULL: creates another */
+	int days;                   /* life of what is made */
+};
+/* Takes the upload as strictly as Apple does; *RET_TOPIC (transfer full) of a push certificate. POM_ERR_PUSH_DOCUMENT with the reason. */
+bool sim_portal_answer(const char *dir, const struct sim_portal_upload *upload, char **ret_topic, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 struct sim_apns_failure { const char *token; const char *reason; }; /* token: hex or "*"; reason: APNs reason, e.g. "Unregistered" */
 struct sim_apns_options {
 	const char *dir;             /* gets root.pem, push.pem (certificate and key, UID = topic), apns.json {"port", "wake_port", "topic", "pid"} */

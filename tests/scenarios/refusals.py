@@ -209,7 +209,7 @@ def push_certificates():
         path = os.path.join(s.root, "x.pem")
         no_uid = self_signed(rsa_key(), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])).public_bytes(serialization.Encoding.PEM)
         cert = a[:a.index(b"-----BEGIN PRIVATE")]
-        for content, why in [(cert, "POM-E6005"), (cert + pem_key(rsa_key()), "POM-E2302"), (b"nothing", "POM-E6005"), (push_cert(days=-1), "POM-E6005")]:
+        for content, why in [(cert, "POM-E6027"), (cert + pem_key(rsa_key()), "POM-E2302"), (b"nothing", "POM-E6031"), (push_cert(days=-1), "POM-E6030")]:
             open(path, "wb").write(content)
             code, _, err = s.cli_code("push-cert", "import", path)
             expect(code == 1 and why in err, f"{why}: {code} {err}")
