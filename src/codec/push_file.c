@@ -296,10 +296,11 @@ static bool parse_text(GPtrArray *pieces, char *text, size_t n, unsigned depth, 
 	/* A page may show a certificate, but is none. */
 	if (begins_with(p, "<!doctype html") || begins_with(p, "<html") || (*p == '<' && strcasestr(p, "<html") && !strstr(p, "<plist")))
 		return add(pieces, PUSH_PIECE_PAGE, text, n, NULL, error);
+	/* It has certificates in it. */
+	if (*p == '<' && strstr(p, "<plist"))
+		return add(pieces, PUSH_PIECE_DOCUMENT, p, strlen(p), NULL, error);
 	if (strstr(p, BEGIN))
 		return add_blocks(pieces, p, error);
-	if (*p == '<')
-		return add(pieces, strstr(p, "<plist") ? PUSH_PIECE_DOCUMENT : PUSH_PIECE_OTHER, p, strlen(p), NULL, error);
 	if (depth < NESTED_MAX)
 		return parse_coded(pieces, p, strlen(p), depth, error);
 	return add(pieces, PUSH_PIECE_OTHER, text, n, NULL, error);

@@ -88,12 +88,12 @@ static void test_forms(void)
 	g_autofree char *bom = g_strconcat("\xef\xbb\xbf", both, NULL), *bag = g_strconcat("Bag Attributes\n    friendlyName: x\nsubject=/CN=x\n", cert, "and more\n", key, NULL);
 	g_autofree char *spaced = replace(cert, "\n", "\n   "), *page = g_strconcat("<!DOCTYPE html><html><body>Sign in ", cert, "</body></html>", NULL), *cut = g_strndup(cert, strlen(cert) - 30);
 	g_autofree char *wrong = replace(cert, "MII", "!II"), *lying = replace(key, "PRIVATE KEY", "CERTIFICATE"), *crlf_locked = replace(old_locked, "\n", "\r\n");
-	g_autofree char *xml = g_strconcat("<?xml version=\"1.0\"?><plist version=\"1.0\"><dict/></plist>", NULL), *xml64 = g_base64_encode((const guchar *)xml, strlen(xml));
+	g_autofree char *xml = g_strconcat("<?xml version=\"1.0\"?><plist version=\"1.0\"><string>", cert, "</string></plist>", NULL), *xml64 = g_base64_encode((const guchar *)xml, strlen(xml));
 	const struct { const char *name, *text, *kinds; } cases[] = {
 		{"certificate and key", both, "ck"}, {"key of old form", old, "k"}, {"encrypted", locked, "E"}, {"encrypted, old form", old_locked, "E"}, {"encrypted, old form, CRLF", crlf_locked, "E"}, {"request", request, "r"},
 		{"CRLF", crlf, "ck"}, {"CR", cr, "ck"}, {"run together", together, "ck"}, {"on one line", flat, "ck"}, {"byte order mark", bom, "ck"}, {"text around", bag, "ck"}, {"indented", spaced, "c"},
 		{"page", page, "h"}, {"page in capitals", "\n <HTML><head>", "h"}, {"page after a comment", "<!-- x --><html>", "h"}, {"cut off", cut, "!"}, {"no base64", wrong, "!"}, {"another thing in it", lying, "!"},
-		{"empty", "", ""}, {"white", " \n\t", ""}, {"words", "hello, world", "o"}, {"document", xml, "d"}, {"document in base64", xml64, "d"}, {"other XML", "<?xml version=\"1.0\"?><a/>", "o"},
+		{"empty", "", ""}, {"white", " \n\t", ""}, {"words", "hello, world", "o"}, {"document", xml, "d"}, {"document in base64", xml64, "d"}, {"other XML", "<?xml version=\"1.0\"?><a/>", "o"}, {"list of nothing", "<plist version=\"1.0\"><dict/></plist>", "d"},
 		{"public key", "-----BEGIN PUBLIC KEY-----\nMAAA\n-----END PUBLIC KEY-----\n", "o"}, {"parameters", "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n", ""},
 		{"half a line", "-----BEGIN CERTIFICATE", "!"}, {"empty block", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", "!"},
 	};

@@ -7,6 +7,7 @@
 #include "keys/ca_make.h"
 #include "service/ca_internal.h"
 #include "service/profile_sign.h"
+#include "service/push_cert_internal.h"
 
 /* A revocation is stored with the time at which it was decided, and becomes visible a little later: what lies within this of a list's making is looked at again. */
 enum { COMMIT_MARGIN_MS = 10000, SCAN_PAGE = 1000, SCAN_MAX = 100000, PUBLISH_TRIES = 8 };
@@ -469,6 +470,19 @@ static void add_held(json_t *items, const char *name, const char *kind, const ch
 	json_object_set_new(o, "warn", step < 0 ? json_null() : json_integer(step));
 	json_array_append_new(items, o);
 	pom_metric_set(POM_METRIC_CERT_EXPIRY, name, not_after_s);
+	pom_metric_set(POM_METRIC_CERT_WARNING, name, step);
+}
+
+/* Vendor certificates of push certificates. */
+static void add_vendors(json_t *items, GArray *rows, int64_t now_s)
+{
+	for (guint i = 0; i < rows->len; i++) {
+		const struct push_vendor_row *row = &g_array_index(rows, struct push_vendor_row, i);
+		g_autofree char *name = g_strconcat("push_vendor/", row->id, NULL);
+
+		if (row->certificate)
+			add_held(items, name, "vendor", row->subject, row->not_after_ms / 1000, now_s);
+	}
 }
 
 static void add_ca_set(json_t *items, const struct ca_set *set, int64_t now_s)
@@ -507,16 +521,18 @@ static void add_ca_set(json_t *items, const struct ca_set *set, int64_t now_s)
 json_t *service_held_list(struct service *service, GError **error)
 {
 	g_autoptr(ca_set) set = service_ca_set(service);
-	g_autoptr(store_load) load = NULL, authority_load = NULL;
+	g_autoptr(store_load) load = NULL, authority_load = NULL, vendor_load = NULL;
 	g_autoptr(profile_signer) tls_signer = service_profile_signer(service);
 	g_autoptr(GArray) push = store_push_certificate_list(service->store, &load, error), rows = push ? store_authority_list(service->store, &authority_load, error) : NULL;
+	g_autoptr(GArray) vendors = rows ? push_vendors(service, &vendor_load, error) : NULL;
 	int64_t now_s = service_now_ms(service) / 1000, tls_end;
 	json_t *items;
 
-	if (!rows)
+	if (!vendors)
 		return NULL;
 	items = json_array();
 	add_ca_set(items, set, now_s);
+	add_vendors(items, vendors, now_s);
 	for (guint i = 0; i < push->len; i++) {
 		const struct push_certificate_row *row = &g_array_index(push, struct push_certificate_row, i);
 		g_autofree char *name = g_strconcat("push/", row->topic, NULL);

@@ -13,7 +13,7 @@
 #include "sim/sim_cert.h"
 
 enum { CA_DAYS = 3650, BITS_MIN = 2048, LINE = 64, CHAIN_LEN = 3, FILE_MAX = 1 << 20 };
-#define WWDR_NAME "Apple Worldwide Developer Relations Certification Authority (simulated)"
+#define WWDR_NAME "Apple Worldwide Developer Relations (simulated)"
 #define VENDOR_NAME "MDM Vendor: "
 #define TOPIC_PREFIX "com.apple.mgmt.External."
 #define TEAM "SIMTEAM123"
@@ -90,7 +90,7 @@ bool sim_portal_make(const char *dir, GError **error)
 		return pom_fail(error, POM_ERR_IO, "%s cannot be made: %s", dir, g_strerror(errno));
 	root = make_ca("Apple Root CA (simulated)", NULL);
 	wwdr = make_ca(WWDR_NAME, root);
-	push = make_ca("Apple Application Integration Certification Authority (simulated)", root);
+	push = make_ca("Apple Application Integration (simulated)", root);
 	/* The root last: with it the portals are there. */
 	ok = put_ca(dir, "push-ca", push, error) && put_ca(dir, "wwdr", wwdr, error) && put_ca(dir, "root", root, error);
 	sim_identity_free(root);
