@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { VALUES_MAX = 128, VALUE_LEN = 64 };
+enum { VALUES_MAX = 128, VALUE_LEN = 96 };
 
 struct series {
 	char value[VALUE_LEN];

@@ -1,7 +1,7 @@
 /* The push certificates that APNs knows this server by: import, list, what ends, export. */
 #include <string.h>
 
-#include "base/log.h"
+#include "base/metric.h"
 #include "keys/pkcs12.h"
 #include "service/push_cert_internal.h"
 
@@ -21,8 +21,11 @@ static bool load_topics(struct service *service, GError **error)
 		return false;
 	topics = g_ptr_array_new();
 	for (guint i = 0; i < rows->len; i++) {
-		const char *topic = g_array_index(rows, struct pushcert_row, i).certificate.topic;
+		const struct push_certificate_row *row = &g_array_index(rows, struct pushcert_row, i).certificate;
+		const char *topic = row->topic;
+		g_autofree char *name = g_strconcat("push/", topic, NULL);
 
+		pom_metric_set(POM_METRIC_CERT_EXPIRY, name, row->not_after_ms / 1000);
 		g_ptr_array_insert(topics, chosen && !strcmp(topic, chosen) ? 0 : -1, g_strdup(topic));
 	}
 	g_ptr_array_add(topics, NULL);

@@ -1,6 +1,8 @@
 """The push certificate from nothing to renewal, against stand-ins for Apple's two pages; and every file that people take for it by mistake."""
 import http.server
+import pty
 import sqlite3
+import termios
 
 from harness import *
 
@@ -56,8 +58,8 @@ class Portal:
     def certificate(self, s, out="push.pem", days=365, topic=None):
         """Apple's answer to the signed request of S."""
         document = self.path("document")
-        s.cli("push-cert", "csr", *(("--renew", topic) if topic else ()))
-        pathlib.Path(document).write_text(s.cli("push-cert", "sign")["document"])
+        request = s.cli("push-cert", "csr", *(("--renew", topic) if topic else ()))["id"]
+        pathlib.Path(document).write_text(s.cli("push-cert", "sign", "--request", request)["document"])
         return self.upload("renew" if topic else "create", document, out, "--account", ACCOUNT, f"--days={days}", *(("--topic", topic) if topic else ()))
 
     @property
@@ -210,6 +212,7 @@ def a_year_passes():
         found = s.cli("push-cert", "import", renewed)
         equal((found["topic"], found["warn"], found["apple_account"], found["version"], found["devices"]), (topic, None, ACCOUNT, 2, 1))
         equal(s.cli_code("push-cert", "check")[0], 0)
+        d.hang_up()
         equal(d.idle()[0], 200, "the device goes on")
         equal(s.enroll().topic, topic)
         # The same request can be uploaded again: its key is that of the certificate.
@@ -248,8 +251,20 @@ def tenants_side_by_side():
 
 # ---------------------------------------------------------------- files
 
+_keys_here = []
+
+
+def some_key():
+    """Another one than the last two times: making keys takes longer than all the rest."""
+    if len(_keys_here) < 3:
+        _keys_here.append(rsa_key())
+    else:
+        _keys_here.append(_keys_here.pop(0))
+    return _keys_here[-1]
+
+
 def named(uid=None, cn="x", key=None, days=30):
-    key = key or rsa_key()
+    key = key or some_key()
     name = [x509.NameAttribute(x509.NameOID.USER_ID, uid)] if uid else []
     return key, self_signed(key, x509.Name(name + [x509.NameAttribute(x509.NameOID.COMMON_NAME, cn)]), days)
 
@@ -277,7 +292,7 @@ def wrong_files_have_their_own_messages():
         page = "<!DOCTYPE html>\n<html><head><title>Sign In</title></head><body>…</body></html>"
         cases = [
             ("vendor certificate", [read(mdm_cer)], "POM-E6022", "it only signs requests"), ("app", [pem(app), pem_key(app_key)], "POM-E6023", "org.example.app"), ("someone's", [pem(dev)], "POM-E6005", "no UID that begins with"),
-            ("no key", [pem(cert)], "POM-E6027", "was not given"), ("another key", [pem(cert), pem_key(rsa_key())], "POM-E2302", "does not belong"), ("locked", [pem(cert), locked(key)], "POM-E6028", "--password-file"),
+            ("no key", [pem(cert)], "POM-E6027", "was not given"), ("another key", [pem(cert), pem_key(some_key())], "POM-E2302", "does not belong"), ("locked", [pem(cert), locked(key)], "POM-E6028", "--password-file"),
             ("expired", [pem(expired)], "POM-E6027", "key"), ("page", [page], "POM-E6026", "web page"), ("request", [csr], "POM-E6024", "certificate request"), ("document", [document], "POM-E6025", "upload it"),
             ("document, decoded", [base64.b64decode(document)], "POM-E6025", "upload it"), ("only a key", [pem_key(key)], "POM-E6021", "only a private key"), ("nothing", [""], "POM-E6021", "no certificate"),
             ("text", ["hello"], "POM-E6031", "neither PEM"), ("cut off", [pem(cert)[:-30]], "POM-E6031", "cut off"), ("damaged", [pem(cert).replace(b"MII", b"M!I", 1)], "POM-E6031", "broken"),
@@ -302,6 +317,30 @@ def wrong_files_have_their_own_messages():
         expect("Apple Root CA" in err, err)
 
 
+def typed_password(s, typed, *files):
+    """An import by somebody at a terminal: (exit status, what the terminal shows, errors)."""
+    leader, terminal = pty.openpty()
+    try:
+        p = subprocess.Popen([POMONA, "push-cert", "import", *files, "--data", s.data], stdin=terminal, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        asked = b""
+        while not asked.endswith(b": "):
+            byte = os.read(p.stderr.fileno(), 1)
+            expect(byte, f"no password was asked for: {asked}")
+            asked += byte
+        wait_for("the terminal shows nothing of what is typed", lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO)
+        os.write(leader, typed)
+        err = p.communicate(timeout=60)[1].decode()
+        os.set_blocking(leader, False)
+        try:
+            shown = os.read(leader, 1000)
+        except BlockingIOError:
+            shown = b""
+        return p.returncode, shown, err
+    finally:
+        os.close(leader)
+        os.close(terminal)
+
+
 @case
 def all_forms_are_read():
     with serve() as (s, portal):
@@ -323,6 +362,13 @@ def all_forms_are_read():
         checked = s.cli("push-cert", "import", keep(s, "new", push_cert("com.apple.mgmt.External.new")), "--check")
         equal((checked["topic"], checked["renews"]), ("com.apple.mgmt.External.new", False))
         equal(len(s.cli("push-cert", "show")), 1, "--check imports nothing")
+        equal(s.cli("push-cert", "import", keep(s, "c", cert_text))["version"], forms + 1, "the key of the same certificate is here")
+        other, renewed = named(TOPIC)
+        files = keep(s, "c", pem(renewed)), keep(s, "k", locked(other))
+        code, shown, err = typed_password(s, b"wrong\n", *files)
+        expect(code == 1 and "POM-E6029" in err and b"wrong" not in shown, f"a wrong password typed: {code} {err}")
+        equal(typed_password(s, b"secret\n", *files)[0], 0, "a password typed on a terminal")
+        cert = renewed
         # Out again, for another server.
         for options in ((), ("--legacy",)):
             out = os.path.join(s.root, "out.p12")
@@ -419,7 +465,7 @@ def the_chain_is_fetched_but_never_believed():
                 s.cli("push-cert", "csr")
                 s.cli("push-cert", "sign", "--vendor", portal.path("mdm.cer"))
                 equal(web.asked, ["/wwdr.cer", "/root.cer"], "what was missing was fetched")
-                equal([c["root"] for c in s.cli("push-cert", "chain")], [False, True])
+                equal(sorted(c["root"] for c in s.cli("push-cert", "chain")), [False, True])
                 s.cli("push-cert", "sign")
                 equal(len(web.asked), 2, "once")
                 s.refused("push-cert", "chain", portal.path("mdm.cer"), text="no CA's certificate")
