@@ -27,7 +27,7 @@ enum command_where {
 enum report_action { REPORT_DO_NOTHING, REPORT_DO_FINISH, REPORT_DO_DEFER };
 struct report_plan {
 	enum report_action action;
-	bool with_deferred;   /* the next command may be one that said NotNow before */
+	bool with_deferred;   /* a session begins: the next command may be any that said NotNow. Within a session each of them is offered once */
 	bool unknown_command; /* accepted, but worth a line in the log */
 	int64_t push_again_ms;/* with REPORT_DO_DEFER: when to push again, Unix ms */
 };

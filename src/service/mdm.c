@@ -329,7 +329,7 @@ static bool give_up(struct service *service, const char *id, const struct comman
 }
 
 /* The next command; what the server itself queued gets its content now. *RET_CANCELED: it could not be made, and the one after it is the next. */
-static bool try_command(struct service *service, const struct command_ask *ask, GBytes **ret_body, bool *ret_canceled, GError **error)
+static bool try_command(struct service *service, const struct command_ask *ask, int64_t session_ms, GBytes **ret_body, bool *ret_canceled, GError **error)
 {
 	struct command_next next = {0};
 	GError *inner = NULL;
@@ -342,25 +342,28 @@ static bool try_command(struct service *service, const struct command_ask *ask, 
 		*ret_body = next.note && !note_is_fill(next.note) ? service_noted_command(service, ask->enrollment_id, ask->epoch, &next, &inner)
 		                                                  : service_command_content(service, ask->enrollment_id, ask->epoch, &next, &inner);
 	if (*ret_body)
-		store_command_delivered(service->store, ask->enrollment_id, &next, ask->now_ms);
+		store_command_delivered(service->store, ask->enrollment_id, &next, ask->now_ms, session_ms);
 	else if (next.body)
 		ok = give_up(service, ask->enrollment_id, &next, inner, ret_canceled, error);
 	command_next_clear(&next);
 	return ok;
 }
 
-static bool next_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, bool expired, GBytes **ret_body, GError **error)
+/* DONE: the command that the report is of. */
+static bool next_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, const struct command_row *done, bool expired, GBytes **ret_body, GError **error)
 {
 	/* More than these in one request only when a library is full of what cannot be made. */
 	enum { OWN_MAX = 64 };
-	const struct command_ask ask = {.enrollment_id = id, .epoch = epoch, .now_ms = service_now_ms(service), .with_deferred = plan->with_deferred, .except = report->command_uuid, .only_note = expired ? NOTE_RENEWAL : NULL};
+	int64_t now_ms = service_now_ms(service), session_ms = plan->with_deferred ? now_ms : done->session_ms;
+	const struct command_ask ask = {.enrollment_id = id, .epoch = epoch, .now_ms = now_ms, .deferred_before_ms = plan->with_deferred ? INT64_MAX : session_ms, .except = report->command_uuid,
+	                                .only_note = expired ? NOTE_RENEWAL : NULL};
 	bool canceled = true;
 
 	/* An expired identity is served nothing but a new one. */
 	if (expired && report->status == REPORT_IDLE && !service_renewal_ensure(service, id, epoch, error))
 		return false;
 	for (int i = 0; canceled && i <= OWN_MAX; i++)
-		if (!try_command(service, &ask, ret_body, &canceled, error))
+		if (!try_command(service, &ask, session_ms, ret_body, &canceled, error))
 			return false;
 	return true;
 }
@@ -398,7 +401,7 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 	ok = check_channel(&report, &load, now_ms, &id, &epoch, &serves, error) &&
 	     report_decide(&report, load.where, load.command.n_not_now, now_ms, &plan, error) &&
 	     apply_report(service, &report, tree, &load, &plan, body, now_ms, error) &&
-	     (!serves || next_command(service, id, epoch, &report, &plan, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
+	     (!serves || next_command(service, id, epoch, &report, &plan, &load.command, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
 	if (ok) {
 		/* It came, and nothing is left for it. What it puts off is pushed again, later. */
 		if (serves && !reply.body && plan.action != REPORT_DO_DEFER)

@@ -8,7 +8,9 @@ enum { PACK_FROM = 256, RESULT_MAX = 64 << 20 };
 
 /* ---- what was delivered, before it is written ---- a delivery costs no transaction: like the times devices were last seen, it is kept here, and written with what the device says next, or by the janitor. */
 
-struct delivery { char *enrollment_id, *seq; int64_t at_ms, n; };
+struct delivery { char *enrollment_id, *seq; int64_t at_ms, n, n_written, session_ms; };
+/* How long what is written is remembered: for the session that it belongs to. */
+enum { DELIVERY_KEEP_MS = 10 * 60 * 1000 };
 
 void store_delivery_free(void *data)
 {
@@ -19,7 +21,7 @@ void store_delivery_free(void *data)
 	g_free(delivery);
 }
 
-void store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms)
+void store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms, int64_t session_ms)
 {
 	struct delivery *delivery;
 
@@ -33,6 +35,7 @@ void store_command_delivered(struct store *store, const char *enrollment_id, con
 	}
 	delivery->n = MAX(delivery->n, next->n_delivered) + 1;
 	delivery->at_ms = now_ms;
+	delivery->session_ms = session_ms;
 	pthread_mutex_unlock(&store->delivered_lock);
 }
 
@@ -47,6 +50,7 @@ static void learn_delivered(struct store *store, struct command_row *row)
 		row->n_delivered = MAX(row->n_delivered, delivery->n);
 		row->delivered_ms = delivery->at_ms;
 		row->is_out = true;
+		row->session_ms = delivery->session_ms;
 	}
 	pthread_mutex_unlock(&store->delivered_lock);
 }
@@ -76,36 +80,50 @@ static void written_clear(void *data)
 	g_free(((struct written *)data)->uuid);
 }
 
-/* One batch of at most FLUSH_MAX; *RET_N how many. What came in between stays. */
-static bool flush_delivered(struct store *store, guint *ret_n, GError **error)
+/* Adds what is to be written to BATCH and WRITTEN; what is written and old goes. */
+static void collect_delivered(struct store *store, struct db_batch *batch, GArray *written)
 {
 	enum { FLUSH_MAX = 500 };
-	g_autoptr(db_batch) batch = db_batch_new(NULL);
-	g_autoptr(GArray) written = g_array_new(FALSE, FALSE, sizeof(struct written));
-	const struct delivery *delivery;
+	int64_t old_ms = pom_clock_now_ms(store->clock) - DELIVERY_KEEP_MS;
+	const struct delivery *d;
 	GHashTableIter iter;
 	const char *uuid;
 
-	g_array_set_clear_func(written, written_clear);
 	pthread_mutex_lock(&store->delivered_lock);
 	g_hash_table_iter_init(&iter, store->delivered);
-	while (written->len < FLUSH_MAX && g_hash_table_iter_next(&iter, (void **)&uuid, (void **)&delivery)) {
-		struct written w = {g_strdup(uuid), delivery->n};
+	while (written->len < FLUSH_MAX && g_hash_table_iter_next(&iter, (void **)&uuid, (void **)&d)) {
+		struct written w = {NULL, d->n};
 
+		if (d->n == d->n_written) {
+			if (d->at_ms < old_ms)
+				g_hash_table_iter_remove(&iter);
+			continue;
+		}
+		w.uuid = g_strdup(uuid);
 		g_array_append_val(written, w);
-		db_batch_add(batch, Q_COMMAND_DELIVERED, db_text(delivery->enrollment_id), db_text(delivery->seq), db_int(delivery->at_ms), db_int(delivery->n));
+		db_batch_add(batch, Q_COMMAND_DELIVERED, db_text(d->enrollment_id), db_text(d->seq), db_int(d->at_ms), db_int(d->n));
 	}
 	pthread_mutex_unlock(&store->delivered_lock);
+}
+
+/* One batch; *RET_N how many. What was delivered again meanwhile stays to be written. */
+static bool flush_delivered(struct store *store, guint *ret_n, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	g_autoptr(GArray) written = g_array_new(FALSE, FALSE, sizeof(struct written));
+
+	g_array_set_clear_func(written, written_clear);
+	collect_delivered(store, batch, written);
 	*ret_n = written->len;
 	if (written->len && !store_run(store, batch, error))
 		return false;
 	pthread_mutex_lock(&store->delivered_lock);
 	for (guint i = 0; i < written->len; i++) {
 		const struct written *w = &g_array_index(written, struct written, i);
+		struct delivery *d = g_hash_table_lookup(store->delivered, w->uuid);
 
-		delivery = g_hash_table_lookup(store->delivered, w->uuid);
-		if (delivery && delivery->n == w->n)
-			g_hash_table_remove(store->delivered, w->uuid);
+		if (d)
+			d->n_written = w->n;
 	}
 	pthread_mutex_unlock(&store->delivered_lock);
 	return true;
@@ -113,16 +131,16 @@ static bool flush_delivered(struct store *store, guint *ret_n, GError **error)
 
 bool store_flush_delivered(struct store *store, GError **error)
 {
-	guint n, left;
+	guint n = 1, left;
 
 	/* Bounded by what there is now: devices go on. */
 	pthread_mutex_lock(&store->delivered_lock);
 	left = g_hash_table_size(store->delivered);
 	pthread_mutex_unlock(&store->delivered_lock);
-	while (left) {
+	while (left && n) {
 		if (!flush_delivered(store, &n, error))
 			return false;
-		left -= MIN(left, MAX(n, 1));
+		left -= MIN(left, n);
 	}
 	return true;
 }
@@ -235,7 +253,7 @@ bool store_command_next(struct store *store, const struct command_ask *ask, stru
 	if (ask->only_note)
 		db_batch_add(batch, Q_COMMAND_NEXT_NOTED, db_text(ask->enrollment_id), db_int(ask->epoch), db_text(ask->only_note), db_text(except), db_int(ask->now_ms));
 	else
-		db_batch_add(batch, Q_COMMAND_NEXT, db_text(ask->enrollment_id), db_int(ask->epoch), db_int(ask->with_deferred), db_text(except), db_int(ask->now_ms));
+		db_batch_add(batch, Q_COMMAND_NEXT, db_text(ask->enrollment_id), db_int(ask->epoch), db_int(ask->deferred_before_ms), db_text(except), db_int(ask->now_ms));
 	if (!store_run(store, batch, error))
 		return false;
 	*ret = (struct command_next){.uuid = g_strdup(db_get_text(batch, 0, 0, 0)), .body = db_get_bytes(batch, 0, 0, 1), .note = g_strdup(db_get_text(batch, 0, 0, 2)),

@@ -11,9 +11,9 @@
 	" SELECT c.enrollment_id, c.uuid, c.seq, c.epoch, c.request_type, c.created_at, $3, '" status "', 0, c.delivered_at, c.n_delivered, c.n_not_now FROM command c"
 
 #define COMMAND_STATEMENTS(X) \
-	/* $5: now. What has expired waits for the janitor alone. */ \
+	/* $3: those that said NotNow before this; $5: now. What has expired waits for the janitor alone. */ \
 	X(COMMAND_NEXT, "tiiti", COMMAND_NEXT_TYPES, ANY, READ, \
-	  "SELECT " COMMAND_NEXT_COLUMNS " FROM command WHERE enrollment_id = $1 AND epoch = $2 AND (not_now_at = 0 OR $3 = 1) AND uuid <> $4 AND (expires_at = 0 OR expires_at > $5) ORDER BY seq LIMIT 1") \
+	  "SELECT " COMMAND_NEXT_COLUMNS " FROM command WHERE enrollment_id = $1 AND epoch = $2 AND (not_now_at = 0 OR not_now_at < $3) AND uuid <> $4 AND (expires_at = 0 OR expires_at > $5) ORDER BY seq LIMIT 1") \
 	/* The same, of the commands with this note alone. */ \
 	X(COMMAND_NEXT_NOTED, "titti", COMMAND_NEXT_TYPES, ANY, READ, \
 	  "SELECT " COMMAND_NEXT_COLUMNS " FROM command WHERE enrollment_id = $1 AND epoch = $2 AND note = $3 AND uuid <> $4 AND (expires_at = 0 OR expires_at > $5) ORDER BY seq LIMIT 1") \

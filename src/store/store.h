@@ -339,6 +339,7 @@ struct command_row {
 	int64_t epoch, created_ms, finished_ms, not_now_ms, n_not_now;
 	int64_t expires_ms, delivered_ms, n_delivered; /* expires_ms 0: never; delivered_ms: last */
 	bool is_out;      /* the device has it and has said nothing of it yet */
+	int64_t session_ms; /* the Idle that began the session which it was delivered in; 0: not known (any more) */
 };
 /* What a report needs besides: where its command is, and the next one. */
 struct report_load {
@@ -353,7 +354,7 @@ void report_load_clear(struct report_load *load);
 struct command_ask {
 	const char *enrollment_id;
 	int64_t epoch, now_ms;
-	bool with_deferred;
+	int64_t deferred_before_ms; /* also those that said NotNow, but before this time: 0 none, INT64_MAX all */
 	const char *except;    /* UUID of one that is not meant; NULL */
 	const char *only_note; /* of those with this note; NULL: any */
 };
@@ -365,8 +366,8 @@ struct command_next {
 };
 void command_next_clear(struct command_next *next);
 bool store_command_next(struct store *store, const struct command_ask *ask, struct command_next *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Notes that the device gets it now: kept in memory, written with what the device says of it or by store_flush_delivered. Never blocks on the database. */
-void store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms);
+/* Notes that the device gets it now, in the session that began at SESSION_MS: kept in memory, written with what the device says of it or by store_flush_delivered. Never blocks on the database. */
+void store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms, int64_t session_ms);
 bool store_flush_delivered(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Ends a pending command with its result, or gives one that was given up (expired, canceled) its late result. DATA: the whole report, XML, or with IS_SEALED its envelope "command_done/<uuid>/result";
  * NULL: none. */

@@ -126,7 +126,7 @@ static char *next_uuid(struct fixture *f, const char *id, int64_t epoch, bool de
 	struct command_next next = {0};
 	char *uuid;
 
-	g_assert_true(store_command_next(f->store, &(struct command_ask){.enrollment_id = id, .epoch = epoch, .now_ms = now, .with_deferred = deferred, .except = except}, &next, NULL));
+	g_assert_true(store_command_next(f->store, &(struct command_ask){.enrollment_id = id, .epoch = epoch, .now_ms = now, .deferred_before_ms = deferred ? INT64_MAX : 0, .except = except}, &next, NULL));
 	uuid = g_strdup(next.uuid);
 	command_next_clear(&next);
 	return uuid;
