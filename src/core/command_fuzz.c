@@ -1,4 +1,5 @@
 /* Any property list as a command: the check ends with a verdict, knowing more of the device never makes a refused command acceptable, and redaction hides what it says it does. */
+#include "core/command.h"
 #include "core/command_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -46,6 +47,23 @@ static void check_redaction(const plist *tree)
 	}
 }
 
+/* Two orders of its keys are one command; whatever a device reports can be shown. */
+static void check_reading(const plist *tree)
+{
+	g_autoptr(GBytes) canonical = command_canonical(tree, NULL);
+	g_autoptr(plist) again = canonical ? plist_parse(g_bytes_get_data(canonical, NULL), g_bytes_get_size(canonical), NULL, NULL) : NULL;
+	g_autoptr(GArray) errors = report_errors(tree);
+
+	g_assert(!again || plist_equal(again, tree));
+	g_assert(errors->len <= REPORT_ERRORS_MAX);
+	for (guint i = 0; i < errors->len; i++) {
+		const struct report_error *e = &g_array_index(errors, struct report_error, i);
+
+		for (size_t k = 0; k < plist_count(e->chain); k++)
+			(void)chain_item_read(plist_child(e->chain, k));
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	g_autoptr(plist) tree = plist_parse(data, size, NULL, NULL);
@@ -54,5 +72,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	check_targets(tree);
 	check_redaction(tree);
+	check_reading(tree);
 	return 0;
 }

@@ -185,6 +185,41 @@ static const char *where(const struct command_type *type, const struct recipe *r
 	return text;
 }
 
+/* The key path that a refusal of the key at the end of the chain begins with. */
+static char *path_of(const struct command_type *type, const struct recipe *recipe)
+{
+	GString *path = g_string_new(type->name);
+
+	for (unsigned i = 0; i < recipe->n; i++)
+		if (recipe->chain[i]->flags & COMMAND_KEY_ITEM)
+			g_string_append(path, "[0]");
+		else
+			g_string_append_printf(path, ".%s", strcmp(recipe->chain[i]->name, "*") ? recipe->chain[i]->name : "any.name");
+	return g_string_free(g_string_append(path, recipe->how == WITH_UNKNOWN_BESIDE ? ".NoSuchKeyAtAll " : " "), FALSE);
+}
+
+/* A refusal says where, and what must be. */
+static void check_message(const struct command_type *type, const struct recipe *recipe, const char *message)
+{
+	const struct command_key *key = recipe->chain[recipe->n - 1];
+	g_autofree char *path = path_of(type, recipe);
+	const char *rule[HOW_MAX] = {[OMITTED] = "is missing: it must be ", [OF_WRONG_TYPE] = "must be ", [TOO_LONG] = key->limit_text, [WITH_UNKNOWN_BESIDE] = "is no key that is known here"};
+
+	/* The word that says which of several items is meant is not judged by its row alone. */
+	if (!strcmp(key->name, "Item"))
+		return;
+	if (!g_str_has_prefix(message, path) || !strstr(message, "--force") || (rule[recipe->how] && !strstr(message, rule[recipe->how])))
+		g_error("%s (%d): \"%s\" does not tell the path and the rule", path, recipe->how, message);
+	if (recipe->how == OMITTED || recipe->how == OF_WRONG_TYPE)
+		g_assert_nonnull(strstr(message, command_type_text(key->type)));
+	if (recipe->how == WITH_WRONG_VALUE && key->values) {
+		g_auto(GStrv) values = g_strsplit(key->values, "|", -1);
+
+		for (char **value = values; *value; value++)
+			g_assert_nonnull(strstr(message, *value));
+	}
+}
+
 static void expect(const struct command_type *type, struct recipe *recipe, enum how how, const struct command_target *target, int code)
 {
 	g_autoptr(plist) command = NULL;
@@ -196,8 +231,10 @@ static void expect(const struct command_type *type, struct recipe *recipe, enum 
 	got = verdict(command, target, &message);
 	if (got != code)
 		g_error("%s (%d): got %d (%s), expected %d", where(type, recipe), how, got, message ? message : "accepted", code);
-	if (code == -1 || !target)
+	if (code == -1)
 		return;
+	if (!target)
+		check_message(type, recipe, message);
 	g_assert_nonnull(strstr(message, type->name));
 	g_assert_nonnull(strstr(message, "--force"));
 }
