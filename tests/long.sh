@@ -1,14 +1,24 @@
 #!/bin/sh
-# The longer runs, apart from ./check: 200 kills, and every fuzz target for a while.
-#   tests/long.sh [KILLS] [SECONDS-PER-FUZZ-TARGET]
+# The longer runs, apart from ./check: 200 kills, the property of the queue with many seeds, and every fuzz target for a while.
+#   tests/long.sh [KILLS] [SECONDS-PER-FUZZ-TARGET] [SEEDS]
 set -eu
 cd "$(dirname "$0")/.."
 . tools/packages.sh
-kills=${1:-200} seconds=${2:-60}
+kills=${1:-200} seconds=${2:-60} seeds=${3:-50}
 need $BUILD_PACKAGES $TEST_PACKAGES
 
 build build pomona --buildtype=release
 POMONA=build/pomona /usr/bin/python3 tests/kill.py "$kills"
+
+build build src/service/command_queue_test
+first=$(date +%s)
+for seed in $(seq "$first" $((first + seeds - 1))); do
+	POMONA_QUEUE_SEED=$seed POMONA_QUEUE_STEPS=20000 build/src/service/command_queue_test >build/command_queue.log 2>&1 || {
+		echo "the property of the queue fails with POMONA_QUEUE_SEED=$seed POMONA_QUEUE_STEPS=20000 (build/command_queue.log)"
+		exit 1
+	}
+done
+echo "The property of the queue holds for $seeds seeds from $first on"
 
 CC=clang
 export CC
