@@ -19,6 +19,8 @@ bool command_order_expire(struct command_order *order, int64_t seconds, GError *
  * holds a secret is sealed. A ClearPasscode without UnlockToken gets the token that the device gave us when it is fetched. Besides the errors of command_check: POM_ERR_COMMAND_ENROLLMENT for what would end
  * or replace the enrollment, POM_ERR_COMMAND_UNLOCK, POM_ERR_COMMAND_EXPIRES. */
 json_t *service_command_send(struct service *service, const struct command_order *order, GError **error);
+/* The same for a query that the server itself has (INNER transfer full, of ENROLLMENT_ID's row): not checked, always folded, and it expires as the settings say. */
+bool service_command_ask(struct service *service, const char *enrollment_id, plist *inner, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* A page of those that wait, or are done. LIMIT is clamped to 1–1000. */
 json_t *service_command_list(struct service *service, const char *id, bool done, const char *after, int64_t limit, GError **error);
 /* One command, what was asked (while it waits), and what the device said, with its errors explained. Secrets are COMMAND_REDACTED unless SECRETS, which the caller may say of one who may read them; then an

@@ -297,6 +297,14 @@ json_t *service_command_send(struct service *service, const struct command_order
 	return reply;
 }
 
+bool service_command_ask(struct service *service, const char *enrollment_id, plist *inner, GError **error)
+{
+	struct pom_id uuid = pom_id_new(service->clock, service->random);
+	g_autoptr(json_t) reply = queue(service, &(struct command_order){.fold = true}, enrollment_id, uuid.text, inner, NULL, error);
+
+	return reply != NULL;
+}
+
 /* ---- at delivery ---- */
 
 static GBytes *with_unlock_token(struct service *service, const char *enrollment_id, int64_t epoch, const plist *whole, const char *uuid, GError **error)

@@ -4,12 +4,13 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+#include "service/command.h"
 #include "service/enroll.h"
 #include "service/factory.h"
 #include "service/ota.h"
 #include "store/ota_store.h"
 
-enum { LINK_TTL_S = 3600, KEEP_MS = 24 * 3600 * 1000, LIST_MAX = 1000, WAITING_MAX = 200, SECURITY_BYTES = 16 };
+enum { LINK_TTL_S = 3600, KEEP_MS = 24 * 3600 * 1000, LIST_MAX = 1000, SECURITY_BYTES = 16 };
 
 /* The sub-key that pairing tokens are made with. */
 static void token_mac(const struct service *service, const void *data, size_t len, uint8_t ret[WATCH_MAC_LEN])
@@ -88,25 +89,12 @@ static bool grant(struct service *service, const struct checkin_message *m, cons
 /* Has the phone say whether it is supervised, unless it is being asked already: the person who pairs the watch waits. */
 static bool ask_supervision(struct service *service, const char *enrollment_id, GError **error)
 {
-	struct pom_id uuid = pom_id_new(service->clock, service->random);
-	g_autoptr(store_load) load = NULL;
-	g_autoptr(GArray) waiting = store_command_list(service->store, enrollment_id, false, "", WAITING_MAX, &load, error);
-	g_auto(command_auto) command = {0};
 	plist *inner = plist_new_dict(), *queries = plist_new_array();
 
 	plist_array_append(queries, plist_new_string("IsSupervised"));
 	plist_dict_set_string(inner, "RequestType", "DeviceInformation");
 	plist_dict_set(inner, "Queries", queries);
-	if (!command_build(inner, uuid.text, &command, error) || !waiting)
-		return false;
-	for (guint i = 0; i < waiting->len; i++)
-		if (!strcmp(g_array_index(waiting, struct command_row, i).request_type, "DeviceInformation"))
-			return true;
-	if (!store_command_add(service->store, enrollment_id, uuid.text, &command, NULL, service_now_ms(service), error))
-		return false;
-	if (service->wake_push)
-		service->wake_push(service->wake_ctx);
-	return true;
+	return service_command_ask(service, enrollment_id, inner, error);
 }
 
 bool service_watch_grant(struct service *service, const struct checkin_message *message, const char *enrollment_id, GBytes **ret, GError **error)
