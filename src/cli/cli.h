@@ -202,3 +202,22 @@ int cmd_group_add(const struct cli *cli);
 int cmd_group_remove(const struct cli *cli);
 int cmd_group_delete(const struct cli *cli);
 int cmd_doctor(const struct cli *cli);
+int cmd_group_test(const struct cli *cli);
+int cmd_group_change(const struct cli *cli);
+int cmd_order_list(const struct cli *cli);
+int cmd_order_show(const struct cli *cli);
+int cmd_order_cancel(const struct cli *cli);
+int cmd_device_unenroll(const struct cli *cli);
+int cmd_device_delete(const struct cli *cli);
+int cmd_device_block(const struct cli *cli);
+int cmd_device_unblock(const struct cli *cli);
+int cmd_device_blocked(const struct cli *cli);
+int cmd_device_apps(const struct cli *cli);
+int cmd_device_certificates(const struct cli *cli);
+int cmd_device_told(const struct cli *cli);
+/* Whether command send names devices by --group, --query, --device or --all. */
+bool cli_is_order(const struct cli *cli);
+/* Sends COMMAND (transfer full), or the property list in FILE, to all of them. The exit code. */
+int cli_order_send(const struct cli *cli, json_t *command, const char *file);
+/* The profiles that the device told. */
+int cli_device_installed(const struct cli *cli);

@@ -4,19 +4,6 @@
 #include "base/error.h"
 #include "cli/cli.h"
 
-int cmd_device_list(const struct cli *cli)
-{
-	static const struct cli_column columns[] = {{"ID", "id"}, {"UDID", "udid"}, {"SERIAL", "serial"}, {"MODEL", "product_name"}, {"OS", "os_version"},
-	                                            {"KIND", "kind"}, {"STATE", "state"}, {"LAST SEEN", "last_seen"}};
-
-	return cli_show_list(cli, "/api/v1/devices", columns, G_N_ELEMENTS(columns));
-}
-
-int cmd_device_show(const struct cli *cli)
-{
-	return cli_call_one(cli, "GET", "devices", "");
-}
-
 int cmd_device_timeline(const struct cli *cli)
 {
 	static const struct cli_column columns[] = {{"AT", "at"}, {"WHAT", "kind"}, {"DETAIL", "detail"}};

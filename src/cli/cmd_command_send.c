@@ -80,12 +80,18 @@ static json_t *parse_typed(const struct command_key *key, const char *typed, GEr
 	return value;
 }
 
-static json_t *parse_command(const struct cli *cli, GError **error)
+/* FIRST is where the RequestType is: behind the device, which an order has not. */
+static json_t *parse_command(const struct cli *cli, int first, GError **error)
 {
-	g_autoptr(json_t) command = json_pack("{s:s}", "RequestType", cli->args[1]);
-	const struct command_type *type = command_type_find(cli->args[1]);
+	const char *request_type = first < cli->n_args ? cli->args[first] : NULL;
+	g_autoptr(json_t) command = request_type ? json_pack("{s:s}", "RequestType", request_type) : NULL;
+	const struct command_type *type = request_type ? command_type_find(request_type) : NULL;
 
-	for (int i = 2; i < cli->n_args; i++) {
+	if (!request_type) {
+		pom_fail(error, POM_ERR_USAGE, "the RequestType is missing");
+		return NULL;
+	}
+	for (int i = first + 1; i < cli->n_args; i++) {
 		const char *equals = strchr(cli->args[i], '=');
 		g_autofree char *name = equals ? g_strndup(cli->args[i], (gsize)(equals - cli->args[i])) : NULL;
 		const struct command_key *key = name && type ? command_key_find(type->keys[COMMAND_REQUEST].first, type->keys[COMMAND_REQUEST].n, name) : NULL;
@@ -122,8 +128,23 @@ static char *query_of(const struct cli *cli, GError **error)
 	return g_string_free(query, FALSE);
 }
 
+static int send_order(const struct cli *cli)
+{
+	g_autoptr(GError) error = NULL;
+	const char *file = cli_value(cli, "plist");
+	json_t *command = file ? NULL : parse_command(cli, 0, &error);
+
+	return file || command ? cli_order_send(cli, command, file) : cli_fail(error);
+}
+
 int cmd_command_send(const struct cli *cli)
 {
+	if (cli_is_order(cli))
+		return send_order(cli);
+	if (!cli->n_args) {
+		fprintf(stderr, "pomona: name a device, or give --group, --query, --device or --all\n");
+		return CLI_USAGE;
+	}
 	g_autoptr(GError) error = NULL;
 	g_autofree char *query = query_of(cli, &error), *path = query ? cli_path(cli, "devices", query) : NULL;
 	const char *file = cli_value(cli, "plist");
@@ -138,7 +159,7 @@ int cmd_command_send(const struct cli *cli)
 
 		reply = body ? cli_call(cli, "POST", path, "application/xml", body, &error) : NULL;
 	} else {
-		command = parse_command(cli, &error);
+		command = parse_command(cli, 1, &error);
 		reply = command ? cli_call_json(cli, "POST", path, command, &error) : NULL;
 	}
 	return cli_show(cli, reply, error);

@@ -173,6 +173,8 @@ int cmd_device_profiles(const struct cli *cli)
 {
 	g_autofree char *path = cli_path(cli, "devices", "/profiles");
 
+	if (cli_flag(cli, "installed"))
+		return cli_device_installed(cli);
 	return cli_show_list(cli, path, state_columns + 2, G_N_ELEMENTS(state_columns) - 2);
 }
 
@@ -234,14 +236,14 @@ int cmd_device_unset(const struct cli *cli)
 int cmd_group_create(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
-	json_t *reply = cli_call_json(cli, "POST", "/api/v1/groups", json_pack("{s:s}", "name", cli->args[0]), &error);
+	json_t *reply = cli_call_json(cli, "POST", "/api/v1/groups", json_pack("{s:s, s:s?}", "name", cli->args[0], "query", cli_value(cli, "query")), &error);
 
 	return cli_show(cli, reply, error);
 }
 
 int cmd_group_list(const struct cli *cli)
 {
-	static const struct cli_column columns[] = {{"NAME", "name"}, {"MEMBERS", "members"}, {"CREATED", "created_at"}};
+	static const struct cli_column columns[] = {{"NAME", "name"}, {"MEMBERS", "members"}, {"CREATED", "created_at"}, {"QUERY", "query"}};
 
 	return cli_show_list(cli, "/api/v1/groups", columns, G_N_ELEMENTS(columns));
 }

@@ -238,6 +238,7 @@ bool checkin_message_parse(const plist *message, struct checkin_message *ret, GE
 		return pom_fail(error, POM_ERR_CHECKIN_TYPE, "MessageType \"%.64s\" is not served", name);
 	if (!checkin_identity_parse(message, name, &m.who, error) || !parse_by_type(message, &m, error))
 		return false;
+	m.who.serial = m.serial;
 	*ret = m;
 	return true;
 }
@@ -436,11 +437,20 @@ static bool decide_declarative(const struct checkin_message *message, const stru
 	return true;
 }
 
+bool checkin_check_blocked(const struct checkin_facts *facts, GError **error)
+{
+	if (!facts->blocked)
+		return true;
+	return pom_fail(error, facts->blocked_out ? POM_ERR_DEVICE_BLOCKED_OUT : POM_ERR_DEVICE_BLOCKED, "the device is blocked%s%.200s (\"device unblock\" lets it in again)", *facts->blocked ? ": " : "", facts->blocked);
+}
+
 bool checkin_decide(const struct checkin_message *message, const struct checkin_facts *facts, int64_t now_ms, struct checkin_plan *ret, GError **error)
 {
 	struct checkin_plan plan = {.action = CHECKIN_DO_NOTHING};
 	int64_t epoch = 0;
 
+	if (!checkin_check_blocked(facts, error))
+		return false;
 	if (message->type == CHECKIN_AUTHENTICATE)
 		return decide_authenticate(message, facts, now_ms, ret, error);
 	if (is_repeated_check_out(message, facts)) {

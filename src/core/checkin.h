@@ -27,6 +27,7 @@ struct checkin_identity {
 	const char *user_part;  /* "" on the device channel */
 	enum enrollment_kind kind;
 	const char *user_short_name, *user_long_name, *user_id; /* NULL when absent */
+	const char *serial;     /* of Authenticate; NULL when absent */
 };
 
 struct checkin_message {
@@ -107,6 +108,8 @@ struct checkin_facts {
 	struct enrollment_facts user;         /* the user channel, when it names one */
 	const char *const *topics;            /* topics of our push certificates, NULL-terminated */
 	struct checkin_policy policy;
+	const char *blocked;                  /* why administrators have blocked the device, or ""; NULL: they have not */
+	bool blocked_out;                     /* … and want it to un-enroll */
 };
 
 enum checkin_action {
@@ -139,6 +142,8 @@ struct checkin_plan {
  * POM_ERR_USER_DECLINED, POM_ERR_USER_CHANNEL, POM_ERR_TOKEN_SERVICE, POM_ERR_MAID_OFF. NOW in Unix milliseconds. Pure. */
 bool checkin_decide(const struct checkin_message *message, const struct checkin_facts *facts, int64_t now_ms, struct checkin_plan *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* A device that is blocked is refused, whatever it says and proves. POM_ERR_DEVICE_BLOCKED, POM_ERR_DEVICE_BLOCKED_OUT. */
+bool checkin_check_blocked(const struct checkin_facts *facts, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Whether the certificate is past its end, though the grace lets it speak. */
 bool checkin_is_expired(const struct certificate_facts *certificate, int64_t now_ms);
 /* Whether this is the first use of a certificate that renews the identity of DEVICE: it is to be bound before anything else. */

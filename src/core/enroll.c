@@ -267,7 +267,7 @@ plist *enroll_trust_build(const struct enroll_profile *profile)
 plist *enroll_profile_build(const struct enroll_profile *profile)
 {
 	g_autofree char *base = enroll_base_identifier(profile->served->url);
-	g_autofree char *identifier = g_strconcat(base, ".enroll", NULL);
+	g_autofree char *identifier = enroll_profile_identifier(profile->served->url);
 	g_autofree char *uuid = enroll_uuid(profile->link_id, "profile");
 	g_autofree char *name = g_strdup_printf("%s device management", profile->organization);
 	plist *tree = mobileconfig_new(&(struct mobileconfig_head){
@@ -292,6 +292,13 @@ plist *enroll_transport_build(const struct enroll_profile *profile)
 
 	mobileconfig_add(tree, identity_payload(profile, base, "transport"));
 	return tree;
+}
+
+char *enroll_profile_identifier(const char *url)
+{
+	g_autofree char *base = enroll_base_identifier(url);
+
+	return g_strconcat(base, ".enroll", NULL);
 }
 
 bool enroll_is_own_identifier(const char *url, const char *identifier, bool enrollment)

@@ -58,6 +58,8 @@ plist *enroll_transport_build(const struct enroll_profile *profile);
 plist *enroll_anchors_build(const struct enroll_profile *profile);
 /* The reverse host name of the public URL, "org.example.mdm"; of an address "mdm.192-0-2-1". transfer full. */
 char *enroll_base_identifier(const char *url);
+/* PayloadIdentifier of the enrollment profile of a server with this public URL. transfer full. */
+char *enroll_profile_identifier(const char *url);
 /* A profile of the roots alone, for a person who is about to enroll: what the link's page is served with is trusted by it. Its identifier is another one than that
  * of the profile for enrolled devices, which a device would not let the server replace once a person has installed it. */
 plist *enroll_trust_build(const struct enroll_profile *profile);

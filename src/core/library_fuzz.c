@@ -52,7 +52,7 @@ static void check_variables(const plist *tree)
 static void check_report(const plist *tree)
 {
 	g_autofree char *reason = library_reason(plist_dict_get(tree, "ErrorChain"), REPORT_ERROR);
-	g_autoptr(GArray) facts = facts_read(tree);
+	g_autoptr(GArray) facts = facts_read("DeviceInformation", tree);
 
 	/* Bytes that were cut within a character are marked by three. */
 	g_assert(*reason && strlen(reason) <= LIBRARY_REASON_MAX + 8 && g_utf8_validate(reason, -1, NULL));

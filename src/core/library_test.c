@@ -394,7 +394,7 @@ static void test_facts(void)
 	                                "<key>SecurityInfo</key><dict><key>PasscodePresent</key><false/><key>FDE_PersonalRecoveryKeyCMS</key><data>eA==</data></dict></dict>");
 	g_autoptr(plist) many = plist_new_dict();
 	plist *dict = plist_new_dict();
-	g_autoptr(GArray) facts = facts_read(report), bounded = NULL;
+	g_autoptr(GArray) facts = facts_read("SecurityInfo", report), bounded = NULL;
 	g_autofree char *large = g_strnfill(FACT_VALUE_MAX, 'x'), *name = g_strnfill(FACT_NAME_MAX + 1, 'n');
 
 	g_assert_cmpuint(facts->len, ==, 3);
@@ -410,9 +410,64 @@ static void test_facts(void)
 		plist_dict_set_boolean(dict, key, true);
 	}
 	plist_dict_set(many, "QueryResponses", dict);
-	bounded = facts_read(many);
+	bounded = facts_read("DeviceInformation", many);
 	g_assert_cmpuint(bounded->len, ==, FACTS_PER_REPORT);
 	g_assert_cmpstr(g_array_index(bounded, struct fact, 0).name, ==, "k0");
+}
+
+static void check_list(const char *request_type, const char *command, const char *report, const char *value, unsigned n_cut)
+{
+	g_autoptr(plist) asked = command ? parse(command) : NULL, answer = parse(report);
+	g_autoptr(GArray) lists = fact_lists_read(request_type, asked, answer);
+	const struct fact_list *list;
+
+	g_assert_cmpuint(lists->len, ==, value ? 1 : 0);
+	if (!value)
+		return;
+	list = &g_array_index(lists, struct fact_list, 0);
+	g_assert_cmpstr(list->value, ==, value);
+	g_assert_cmpuint(list->n_cut, ==, n_cut);
+}
+
+static void test_lists(void)
+{
+	static const char apps[] = "<dict><key>InstalledApplicationList</key><array><dict><key>Identifier</key><string>a</string></dict><string>x</string></array></dict>";
+	static const char updates[] = "<dict><key>AvailableOSUpdates</key><array/></dict>", certificates[] = "<dict><key>CertificateList</key><array><dict><key>CommonName</key><string>n</string><key>Data</key><data>eA==</data></dict></array></dict>";
+
+	check_list("InstalledApplicationList", NULL, apps, "[{\"Identifier\":\"a\"},\"x\"]", 0);
+	check_list("InstalledApplicationList", "<dict><key>ManagedAppsOnly</key><false/></dict>", apps, "[{\"Identifier\":\"a\"},\"x\"]", 0);
+	/* A part of it is not the device's list. */
+	check_list("InstalledApplicationList", "<dict><key>ManagedAppsOnly</key><true/></dict>", apps, NULL, 0);
+	check_list("InstalledApplicationList", "<dict><key>Identifiers</key><array/></dict>", apps, NULL, 0);
+	/* Only what was asked for, and in its form. */
+	check_list("DeviceInformation", NULL, apps, NULL, 0);
+	check_list("ProfileList", NULL, apps, NULL, 0);
+	check_list("InstalledApplicationList", NULL, "<dict><key>InstalledApplicationList</key><string>x</string></dict>", NULL, 0);
+	check_list("AvailableOSUpdates", NULL, updates, "[]", 0);
+	check_list("ManagedApplicationList", NULL, "<dict><key>ManagedApplicationList</key><dict><key>a</key><dict><key>Status</key><string>Managed</string></dict></dict></dict>", "{\"a\":{\"Status\":\"Managed\"}}", 0);
+	check_list("CertificateList", NULL, certificates, "[{\"CommonName\":\"n\"}]", 0);
+	check_list("ProfileList", NULL, "<dict><key>ProfileList</key><array><dict><key>PayloadUUID</key><string>u</string><key>SignerCertificates</key><array><data>eA==</data></array></dict></array></dict>",
+	           "[{\"PayloadUUID\":\"u\",\"signed_by\":[]}]", 0);
+	g_assert_cmpstr(fact_list_find("APPS"), ==, "InstalledApplicationList");
+	g_assert_cmpstr(fact_list_find("Users"), ==, "Users");
+	g_assert_null(fact_list_find("fact"));
+}
+
+static void test_lists_bounds(void)
+{
+	g_autoptr(plist) report = plist_new_dict();
+	g_autofree char *large = g_strnfill(FACT_LIST_BYTES_MAX, 'x');
+	g_autoptr(GArray) lists = NULL;
+	plist *apps = plist_new_array();
+
+	plist_array_append(apps, plist_new_string(large));
+	for (int i = 0; i < FACT_LIST_ITEMS_MAX + 3; i++)
+		plist_array_append(apps, plist_new_integer(i));
+	plist_dict_set(report, "InstalledApplicationList", apps);
+	lists = fact_lists_read("InstalledApplicationList", NULL, report);
+	g_assert_cmpuint(g_array_index(lists, struct fact_list, 0).n_items, ==, FACT_LIST_ITEMS_MAX);
+	g_assert_cmpuint(g_array_index(lists, struct fact_list, 0).n_cut, ==, 4);
+	g_assert_cmpuint(strlen(g_array_index(lists, struct fact_list, 0).value), <=, FACT_LIST_BYTES_MAX);
 }
 
 static void test_notes(void)
@@ -456,6 +511,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/library/reasons", test_reasons);
 	g_test_add_func("/library/listed", test_listed);
 	g_test_add_func("/library/facts", test_facts);
+	g_test_add_func("/library/lists", test_lists);
+	g_test_add_func("/library/lists-bounds", test_lists_bounds);
 	g_test_add_func("/library/notes", test_notes);
 	g_test_add_func("/library/own-identifiers", test_own_identifiers);
 	return g_test_run();

@@ -31,3 +31,13 @@ bool note_is_library(const char *note)
 
 	return note && (!strcmp(note, NOTE_PROFILES) || note_profile(note, &removes));
 }
+
+const char *note_order(const char *note)
+{
+	return note && g_str_has_prefix(note, NOTE_ORDER) ? note + strlen(NOTE_ORDER) : NULL;
+}
+
+bool note_is_ready(const char *note)
+{
+	return !g_strcmp0(note, NOTE_INVENTORY) || !g_strcmp0(note, NOTE_UNENROLL);
+}

@@ -15,6 +15,10 @@
 #define NOTE_UNLOCK "unlock" /* a person's ClearPasscode that gets the unlock token which the device gave us */
 #define NOTE_DECLARATIONS "declarations" /* what it shall have by declarative management has changed */
 
+#define NOTE_ORDER "order:"      /* and the id of an order to many devices */
+#define NOTE_INVENTORY "inventory"
+#define NOTE_UNENROLL "unenroll" /* it removes the profile that the device is managed by */
+
 enum { RENEWAL_RETRY_MS = 24 * 3600 * 1000, RENEWAL_CHALLENGE_TTL_MS = 24 * 3600 * 1000, RENEWAL_AT_ONCE = 200 };
 
 /* "anchor:3" → 3; 0: another note, or none. */
@@ -24,5 +28,9 @@ char *note_anchor_new(int64_t number);
 const char *note_profile(const char *note, bool *ret_removes);
 /* Whether it is a person's command that only gets what the server holds. */
 bool note_is_fill(const char *note);
+/* The order that a note is of, borrowed from it; NULL: another note, or none. */
+const char *note_order(const char *note);
+/* Whether the command was queued with its whole content. */
+bool note_is_ready(const char *note);
 /* Whether the library queued it. */
 bool note_is_library(const char *note);

@@ -6,6 +6,7 @@
 #include "base/metric.h"
 #include "codec/qr.h"
 #include "server/admin_internal.h"
+#include "service/fleet.h"
 
 enum { BODY_MAX = 12 << 20, PUBLIC = 1 };
 
@@ -119,8 +120,10 @@ bool admin_get_text(json_t *object, const char *key, const char **ret, GError **
 
 static json_t *devices(struct server *server, const struct http_request *request, GError **error)
 {
-	g_autofree char *after = admin_after(request);
+	g_autofree char *after = admin_after(request), *query = http_request_query(request, "query");
 
+	if (query)
+		return service_device_query(server->service, query, after, admin_limit(request), error);
 	return service_device_list(server->service, after, admin_limit(request), error);
 }
 

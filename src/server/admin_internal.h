@@ -98,7 +98,20 @@ ADMIN_COMMAND_TABLE(X)
 #undef X
 
 /* admin_fleet.c: orders to many devices, queries, the end of enrollments, inventory */
-#define ADMIN_FLEET_TABLE(X)
+#define ADMIN_FLEET_TABLE(X) \
+	X("/api/v1/groups/{}", HTTP_PUT, admin_group_query, 200) \
+	X("/api/v1/orders", HTTP_GET, admin_order_list, 200) \
+	X("/api/v1/orders", HTTP_POST, admin_order_new, 202) \
+	X("/api/v1/orders/{}", HTTP_GET, admin_order_show, 200) \
+	X("/api/v1/orders/{}", HTTP_DELETE, admin_order_cancel, 202) \
+	X("/api/v1/orders/{}/devices", HTTP_GET, admin_order_devices, 200) \
+	X("/api/v1/devices/{}", HTTP_DELETE, admin_device_delete, 200) \
+	X("/api/v1/devices/{}/unenroll", HTTP_POST, admin_device_unenroll, 202) \
+	X("/api/v1/devices/{}/block", HTTP_PUT, admin_device_block, 200) \
+	X("/api/v1/devices/{}/block", HTTP_DELETE, admin_device_unblock, 200) \
+	X("/api/v1/blocked-devices", HTTP_GET, admin_block_list, 200) \
+	X("/api/v1/devices/{}/lists", HTTP_GET, admin_device_lists, 200) \
+	X("/api/v1/devices/{}/lists/{}", HTTP_GET, admin_device_list_items, 200)
 #define ADMIN_FLEET_RAW_TABLE(X)
 #define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
 ADMIN_FLEET_TABLE(X)

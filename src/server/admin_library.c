@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/admin_internal.h"
+#include "service/fleet.h"
 
 static bool is_true(const struct http_request *request, const char *name)
 {
@@ -126,16 +127,17 @@ json_t *admin_group_list(struct server *server, const struct http_request *reque
 	return service_group_list(server->service, after, admin_limit(request), error);
 }
 
+/* {"name", "query"}: without a query the group is a list of devices. */
 json_t *admin_group_new(struct server *server, const struct http_request *request, GError **error)
 {
-	static const char *const keys[] = {"name", NULL};
+	static const char *const keys[] = {"name", "query", NULL};
 	g_autoptr(json_t) body = admin_body(request, error);
 	g_autofree char *actor = admin_actor(server, request);
-	const char *name = NULL;
+	const char *name = NULL, *query = NULL;
 
-	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "name", &name, error))
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "name", &name, error) || !admin_get_text(body, "query", &query, error))
 		return NULL;
-	return service_group_new(server->service, actor, name, error);
+	return query ? service_query_group_new(server->service, actor, name, query, error) : service_group_new(server->service, actor, name, error);
 }
 
 json_t *admin_group_show(struct server *server, const struct http_request *request, GError **error)

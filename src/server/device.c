@@ -99,7 +99,7 @@ struct http_response *device_admit(void *ctx, const struct http_request *head)
 static struct http_response *unenroll(const struct http_request *request, const struct subject *subject, const GError *error)
 {
 	server_log_refusal(request, subject, error);
-	return http_response_text(403, "application/json", "{\"code\":\"com.apple.unrecognized.device\",\"description\":\"the identity of this device has been revoked\"}\n");
+	return http_response_text(403, "application/json", "{\"code\":\"com.apple.unrecognized.device\",\"description\":\"this device is not to be managed here any more\"}\n");
 }
 
 static struct http_response *mdm(void *ctx, const struct http_request *request)
@@ -119,7 +119,7 @@ static struct http_response *mdm(void *ctx, const struct http_request *request)
 		ok = service_checkin(server->service, &proof, request->body, &subject, &reply, &error);
 	else
 		ok = service_report(server->service, &proof, request->body, &subject, &reply, &error);
-	if (!ok && server->service->settings.revoked_unenroll && g_error_matches(error, POM_ERROR, POM_ERR_CERT_REVOKED))
+	if (!ok && ((server->service->settings.revoked_unenroll && g_error_matches(error, POM_ERROR, POM_ERR_CERT_REVOKED)) || g_error_matches(error, POM_ERROR, POM_ERR_DEVICE_BLOCKED_OUT)))
 		return unenroll(request, &subject, error);
 	if (!ok)
 		return refuse(request, &subject, error);

@@ -3,6 +3,7 @@
 #include "base/metric.h"
 #include "server/server_internal.h"
 #include "service/command.h"
+#include "service/fleet.h"
 #include "service/ota.h"
 #include "service/library.h"
 
@@ -66,6 +67,22 @@ static void say(const char *what, GError *error)
 	g_clear_error(&error);
 }
 
+/* Groups of queries, orders, inventory. True: some of it is left. */
+static bool fleet(struct server *server)
+{
+	GError *error = NULL;
+	bool queries = false, orders = false;
+	size_t n;
+
+	if (!service_query_work(server->service, &queries, &error))
+		say("the members of groups could not be found", g_steal_pointer(&error));
+	if (!service_order_work(server->service, &orders, &error))
+		say("an order could not be sent", g_steal_pointer(&error));
+	if (!service_inventory_scan(server->service, &n, &error))
+		say("devices could not be asked what they are", g_steal_pointer(&error));
+	return queries || orders;
+}
+
 /* What must be seen soon after it was decided. True: some of it is left. */
 static bool often(struct server *server)
 {
@@ -80,6 +97,7 @@ static bool often(struct server *server)
 		say("a CRL could not be made", g_steal_pointer(&error));
 	if (!service_library_work(server->service, &more, &error))
 		say("profiles could not be brought to devices", g_steal_pointer(&error));
+	more |= fleet(server);
 	if (tls_generation_is_due(server))
 		renew_tls(server, service_now_ms(server->service));
 	return more || expired;
@@ -110,6 +128,8 @@ static void hourly(struct server *server, int64_t now_ms)
 		say("superseded identities could not be revoked", g_steal_pointer(&error));
 	if (!store_scep_purge(server->store, now_ms, &error))
 		say("old challenges could not be removed", g_steal_pointer(&error));
+	if (!service_order_purge(server->service, &error))
+		say("an old order could not be removed", g_steal_pointer(&error));
 	if (!service_watch_purge(server->service, &error))
 		say("old pairings of watches could not be removed", g_steal_pointer(&error));
 }

@@ -63,6 +63,8 @@ static struct service_settings service_settings(const struct settings *s)
 		.library_deliver_ms = settings_int(s, SETTING_LIBRARY_DELIVER) * 86400000,
 		.library_answer_ms = settings_int(s, SETTING_LIBRARY_ANSWER) * 3600000,
 		.command_expire_ms = settings_int(s, SETTING_COMMAND_EXPIRE) * 86400000,
+		.inventory_ms = settings_int(s, SETTING_INVENTORY_HOURS) * 3600000,
+		.inventory_queries = inventory_queries_parse(settings_text(s, SETTING_INVENTORY_QUERIES) ? settings_text(s, SETTING_INVENTORY_QUERIES) : "", NULL),
 		.expired_grace_s = settings_int(s, SETTING_CA_GRACE) * 86400,
 		.revoked_unenroll = settings_bool(s, SETTING_CA_UNENROLL),
 		.own_tls = !settings_text(s, SETTING_TLS_CERTIFICATE),
@@ -86,6 +88,14 @@ static int find_log_level(const char *name)
 		if (!g_strcmp0(name, names[i]))
 			return i;
 	return -1;
+}
+
+static bool check_inventory(const struct settings *s, GError **error)
+{
+	const char *text = settings_text(s, SETTING_INVENTORY_QUERIES);
+	g_auto(GStrv) queries = inventory_queries_parse(text ? text : "", error);
+
+	return queries != NULL;
 }
 
 static bool check_log_level(const struct settings *s, GError **error)
@@ -182,6 +192,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_ENROLL_RIGHTS, 1, 8191},
 		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30}, {SETTING_CA_GRACE, 0, 3650},
 		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760}, {SETTING_COMMAND_EXPIRE, 0, 3650}, {SETTING_TIMELINE_DAYS, 1, 3650},
+		{SETTING_INVENTORY_HOURS, 0, 8784},
 	};
 	int64_t key_size = settings_int(s, SETTING_ENROLL_KEYSIZE);
 
@@ -196,7 +207,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		return pom_fail(error, POM_ERR_CONFIG, "enroll.key_size must be 2048 or 4096");
 	if (settings_text(s, SETTING_TLS_KEY) && !settings_text(s, SETTING_TLS_CERTIFICATE))
 		return pom_fail(error, POM_ERR_CONFIG, "tls.key is set but tls.certificate is not");
-	return check_log_level(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error) && check_profile_cipher(s, error) && check_page(s, error) &&
+	return check_log_level(s, error) && check_inventory(s, error) && check_public_url(s, error) && check_identity(s, error) && check_ca_url(s, error) && check_profile_cipher(s, error) && check_page(s, error) &&
 	       check_devices(s, error) && check_signer(s, error);
 }
 

@@ -4,12 +4,13 @@
 #include "service/answer.h"
 #include "service/ca_internal.h"
 #include "service/enroll.h"
+#include "service/fleet.h"
 #include "service/library_device.h"
 #include "service/service.h"
 
 enum { LIST_MAX = 1000, TOKEN_BYTES = 32, NAME_LEN = 255 };
 
-static json_t *enrollment_json(struct service *service, const struct enrollment_row *e)
+json_t *service_enrollment_json(struct service *service, const struct enrollment_row *e)
 {
 	json_t *o = json_object();
 
@@ -52,7 +53,7 @@ json_t *service_device_list(struct service *service, const char *after, int64_t 
 	for (guint i = 0; i < rows->len; i++) {
 		const struct enrollment_row *row = &g_array_index(rows, struct enrollment_row, i);
 
-		json_array_append_new(items, enrollment_json(service, row));
+		json_array_append_new(items, service_enrollment_json(service, row));
 		last = row->id;
 	}
 	return json_page(items, last, limit);
@@ -67,7 +68,7 @@ json_t *service_device_show(struct service *service, const char *id, GError **er
 
 	if (!store_enrollment_get(service->store, id, &row, &load, error) || !store_epoch_get(service->store, row.id, row.active_epoch, &epoch, &epoch_load, error))
 		return NULL;
-	o = enrollment_json(service, &row);
+	o = service_enrollment_json(service, &row);
 	json_set_text(o, "imei", row.imei);
 	json_set_text(o, "meid", row.meid);
 	json_object_set_new(o, "created_at", json_time(row.created_ms));

@@ -4,6 +4,7 @@
 #include "core/variables.h"
 #include "service/answer.h"
 #include "service/ca_internal.h"
+#include "service/fleet.h"
 #include "service/library_device.h"
 
 enum { LIST_MAX = 1000, ATTRIBUTES_MAX = 64, EMAIL_MAX = 254 };
@@ -159,15 +160,37 @@ json_t *service_device_facts(struct service *service, const char *id, const char
 	return json_page(items, last, limit);
 }
 
-static json_t *main_facts_json(const GArray *rows)
+/* Their values in *RET_FACTS, and when each was learnt. */
+static json_t *main_facts_json(const GArray *rows, json_t **ret_facts)
 {
-	json_t *o = json_object();
+	json_t *times = json_object();
 
+	*ret_facts = json_object();
 	for (size_t k = 0; k < G_N_ELEMENTS(main_facts); k++)
-		for (guint i = 0; i < rows->len; i++)
-			if (!strcmp(g_array_index(rows, struct fact_row, i).name, main_facts[k]))
-				json_object_set_new(o, main_facts[k], fact_value(&g_array_index(rows, struct fact_row, i)));
-	return o;
+		for (guint i = 0; i < rows->len; i++) {
+			const struct fact_row *row = &g_array_index(rows, struct fact_row, i);
+
+			if (strcmp(row->name, main_facts[k]))
+				continue;
+			json_object_set_new(*ret_facts, row->name, fact_value(row));
+			json_object_set_new(times, row->name, json_time(row->learnt_ms));
+		}
+	return times;
+}
+
+/* Which lists the device has told, and whether it is blocked. */
+static bool add_fleet(struct service *service, const char *enrollment_id, json_t *o, GError **error)
+{
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(json_t) lists = service_device_lists(service, enrollment_id, error);
+	struct block_row block;
+	bool found;
+
+	if (!lists || !store_block_find(service->store, json_string_value(json_object_get(o, "udid")), json_string_value(json_object_get(o, "serial")), &block, &found, &load, error))
+		return false;
+	json_object_set(o, "lists", json_object_get(lists, "items"));
+	json_object_set_new(o, "blocked", found ? json_pack("{s:s?, s:o}", "reason", block.reason, "since", json_time(block.created_ms)) : json_null());
+	return true;
 }
 
 bool service_device_more(struct service *service, const char *enrollment_id, json_t *o, GError **error)
@@ -175,7 +198,7 @@ bool service_device_more(struct service *service, const char *enrollment_id, jso
 	g_autoptr(store_load) load = NULL, groups_load = NULL;
 	g_autoptr(GArray) rows = store_fact_list(service->store, enrollment_id, "", 0, &load, error);
 	g_autoptr(GPtrArray) groups = rows ? store_groups_of(service->store, enrollment_id, &groups_load, error) : NULL;
-	json_t *attributes = groups ? read_attributes(service, enrollment_id, error) : NULL, *names;
+	json_t *attributes = groups ? read_attributes(service, enrollment_id, error) : NULL, *names, *facts, *times;
 
 	if (!attributes)
 		return false;
@@ -184,6 +207,8 @@ bool service_device_more(struct service *service, const char *enrollment_id, jso
 		json_array_append_new(names, json_string(g_ptr_array_index(groups, i)));
 	json_object_set_new(o, "groups", names);
 	json_object_set_new(o, "attributes", attributes);
-	json_object_set_new(o, "facts", main_facts_json(rows));
-	return true;
+	times = main_facts_json(rows, &facts);
+	json_object_set_new(o, "facts", facts);
+	json_object_set_new(o, "facts_learnt_at", times);
+	return add_fleet(service, enrollment_id, o, error);
 }

@@ -7,6 +7,7 @@
 #include "service/command.h"
 #include "service/command_target.h"
 #include "service/enroll.h"
+#include "service/fleet.h"
 
 enum { EXPIRES_MAX_S = 3650 * 86400 };
 
@@ -167,7 +168,7 @@ static bool check_command(struct service *service, const struct enrollment_row *
 		return check_install(service, row, inner, error);
 	if (!g_strcmp0(type, "RemoveProfile") && identifier && is_enrollment(service, row, identifier))
 		return pom_fail(error, POM_ERR_COMMAND_ENROLLMENT, "%s is the profile that this device is managed by: without it the device is not managed any more. It is removed on the device itself (Settings, General,"
-		                " VPN & Device Management), or the device is erased (EraseDevice)", identifier);
+		                " VPN & Device Management), by \"pomona device unenroll\", or when the device is erased (EraseDevice)", identifier);
 	return true;
 }
 
@@ -215,6 +216,22 @@ static bool check_order(struct service *service, const struct command_order *ord
 		plist_dict_set_data(filled, "UnlockToken", "", 0);
 	/* First whether this device may get it at all. */
 	return check_catalog(service, row, filled, order->force, error) && find_fill(service, row, parsed, ret_note, error);
+}
+
+plist *service_command_parse(GBytes *body, bool is_plist, char **ret_uuid, GError **error)
+{
+	struct command_order order = {.body = body, .is_plist = is_plist};
+	struct parsed parsed = {0};
+	plist *inner = parse_order(&order, &parsed, error) ? g_steal_pointer(&parsed.inner) : NULL;
+
+	*ret_uuid = g_steal_pointer(&parsed.uuid);
+	parsed_clear(&parsed);
+	return inner;
+}
+
+bool service_command_check(struct service *service, const struct enrollment_row *row, const plist *inner, bool unchecked, GError **error)
+{
+	return check_command(service, row, inner, error) && (unchecked || check_catalog(service, row, inner, false, error));
 }
 
 /* ---- queueing ---- */
@@ -291,7 +308,7 @@ json_t *service_command_send(struct service *service, const struct command_order
 	const char *note = NULL;
 	json_t *reply = NULL;
 
-	if (store_enrollment_get(service->store, order->id, &row, &load, error) && parse_order(&wish, &parsed, error) && check_order(service, &wish, &row, &parsed, &note, error))
+	if (store_enrollment_get(service->store, order->id, &row, &load, error) && parse_order(&wish, &parsed, error) && service_check_blocked(service, row.device_id, row.serial, error) && check_order(service, &wish, &row, &parsed, &note, error))
 		reply = queue(service, &wish, row.id, parsed.uuid ? parsed.uuid : fresh.text, g_steal_pointer(&parsed.inner), note, error);
 	parsed_clear(&parsed);
 	return reply;

@@ -1,9 +1,10 @@
-/* Groups of devices: static lists that profiles are assigned to. */
+/* Groups of devices, which profiles are assigned to: lists, and those of a query (fleet.c). */
 #include <string.h>
 
 #include "core/library.h"
 #include "service/answer.h"
 #include "service/ca_internal.h"
+#include "service/fleet.h"
 #include "service/library.h"
 #include "store/library_store.h"
 
@@ -20,6 +21,7 @@ static json_t *group_json(const struct group_row *g)
 	json_t *o = json_object();
 
 	json_set_text(o, "name", g->name);
+	json_set_text(o, "query", g->query);
 	json_object_set_new(o, "members", json_integer(g->n_members));
 	json_object_set_new(o, "created_at", json_time(g->created_ms));
 	return o;
@@ -68,11 +70,15 @@ json_t *service_group_show(struct service *service, const char *name, GError **e
 	g_autoptr(store_load) load = NULL, profiles_load = NULL;
 	g_autoptr(GPtrArray) profiles = NULL;
 	struct group_row row;
+	bool working;
 	json_t *o, *list;
 
-	if (!store_group_get(service->store, name, &row, &load, error) || !(profiles = store_group_profiles(service->store, name, &profiles_load, error)))
+	if (!store_group_get(service->store, name, &row, &load, error) || !(profiles = store_group_profiles(service->store, name, &profiles_load, error)) ||
+	    !store_query_is_working(service->store, name, &working, error))
 		return NULL;
 	o = group_json(&row);
+	/* The number of its members is still on its way to what the query says. */
+	json_object_set_new(o, "being_counted", json_boolean(working));
 	list = json_array();
 	for (guint i = 0; i < profiles->len; i++)
 		json_array_append_new(list, json_string(g_ptr_array_index(profiles, i)));
@@ -89,7 +95,12 @@ json_t *service_group_members(struct service *service, const char *name, const c
 	const char *last = NULL;
 
 	limit = CLAMP(limit, 1, LIST_MAX);
-	if (!store_group_get(service->store, name, &group, &load, error) || !(rows = store_member_list(service->store, name, after, limit, &rows_load, error)))
+	if (!store_group_get(service->store, name, &group, &load, error))
+		return NULL;
+	if (group.query)
+		return service_device_query(service, group.query, after, limit, error);
+	rows = store_member_list(service->store, name, after, limit, &rows_load, error);
+	if (!rows)
 		return NULL;
 	items = json_array();
 	for (guint i = 0; i < rows->len; i++) {
@@ -138,6 +149,10 @@ json_t *service_group_change(struct service *service, const char *actor, const c
 
 	if (!outs || !store_group_get(service->store, name, &group, &load, error))
 		return NULL;
+	if (group.query) {
+		pom_fail(error, POM_ERR_CONFLICT, "the members of the group \"%s\" are those that match its query (%s): nobody can be put into it or taken out", name, group.query);
+		return NULL;
+	}
 	if (!ins[0] && !outs[0]) {
 		pom_fail(error, POM_ERR_BAD_REQUEST, "name at least one device");
 		return NULL;

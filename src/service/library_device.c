@@ -7,6 +7,7 @@
 #include "core/renewal.h"
 #include "core/variables.h"
 #include "keys/profile_crypt.h"
+#include "service/fleet.h"
 #include "service/profile_sign.h"
 
 enum { TRIES = 16, DELIVER_DAYS = 14, ANSWER_HOURS = 24, PAGE = 50, PAGES = 20, WORKS = 20, DUE_AT_ONCE = 500 };
@@ -710,9 +711,7 @@ static bool confirm(struct service *service, const struct command_row *command, 
 
 bool service_library_learn(struct service *service, const struct command_row *command, const plist *report, GError **error)
 {
-	g_autoptr(GArray) facts = facts_read(report);
-
-	if (facts->len && !store_facts_put(service->store, command->enrollment_id, facts, service_now_ms(service), error))
+	if (!service_fleet_learn(service, command, report, error))
 		return false;
 	return strcmp(command->request_type, "ProfileList") || plist_get_type(plist_dict_get(report, "ProfileList")) != PLIST_ARRAY || confirm(service, command, report, error);
 }

@@ -8,6 +8,7 @@
 #include "service/checkin.h"
 #include "service/ddm.h"
 #include "service/command.h"
+#include "service/fleet.h"
 #include "service/ota.h"
 #include "service/library_device.h"
 #include "service/renewal.h"
@@ -266,6 +267,8 @@ static bool apply_report(struct service *service, const struct report *report, c
 {
 	switch (plan->action) {
 	case REPORT_DO_FINISH:
+		if (!g_strcmp0(load->command.note, NOTE_UNENROLL))
+			return service_unenroll_report(service, &load->command, report, body, error);
 		return finish(service, report, tree, &load->command, body, now_ms, error);
 	case REPORT_DO_DEFER:
 		if (note_is_library(load->command.note) && !service_library_report(service, &load->command, report, error))
@@ -283,7 +286,7 @@ static bool check_channel(const struct report *report, const struct report_load 
 	const struct checkin_facts *facts = &load->facts;
 	int64_t epoch;
 
-	if (!checkin_check_identity(&facts->certificate, &facts->device, now_ms, &epoch, error))
+	if (!checkin_check_blocked(facts, error) || !checkin_check_identity(&facts->certificate, &facts->device, now_ms, &epoch, error))
 		return false;
 	*ret_epoch = epoch;
 	*ret_id = facts->device.id;

@@ -6,6 +6,7 @@
 #include "keys/profile_crypt.h"
 #include "service/enroll.h"
 #include "service/factory.h"
+#include "service/fleet.h"
 #include "service/profile_sign.h"
 #include "store/ota_store.h"
 
@@ -217,10 +218,11 @@ static GBytes *step(struct answer *a, struct device_message *message, const char
 
 	if (ca_set_issuer_of(set, message->cms->signer)) {
 		*ret_step = "profile";
-		return device_message_read(message, error) ? enroll(a, error) : NULL;
+		return device_message_read(message, error) && service_check_blocked(a->service, message->attributes.udid, message->attributes.serial, error) ? enroll(a, error) : NULL;
 	}
 	*ret_step = "identity";
-	if (!service_check_factory(a->service, message, &a->factory_ca, error) || !device_message_read(message, error))
+	if (!service_check_factory(a->service, message, &a->factory_ca, error) || !device_message_read(message, error) ||
+	    !service_check_blocked(a->service, message->attributes.udid, message->attributes.serial, error))
 		return NULL;
 	return identify(a, error);
 }

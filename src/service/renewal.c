@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "service/enroll.h"
+#include "service/fleet.h"
 #include "service/library_device.h"
 #include "service/renewal.h"
 
@@ -214,6 +215,10 @@ static GBytes *own_command(struct service *service, const char *enrollment_id, i
 
 GBytes *service_noted_command(struct service *service, const char *enrollment_id, int64_t epoch, const struct command_next *next, GError **error)
 {
+	if (note_is_ready(next->note))
+		return g_bytes_ref(next->body);
+	if (note_order(next->note))
+		return service_order_command(service, next, error);
 	return note_is_library(next->note) ? service_library_command(service, enrollment_id, next, error) : own_command(service, enrollment_id, epoch, next, error);
 }
 
@@ -236,6 +241,8 @@ bool service_noted_report(struct service *service, const struct command_row *com
 
 	if (note_is_library(command->note))
 		return service_library_report(service, command, report, error);
+	if (note_order(command->note) || note_is_ready(command->note))
+		return true;
 	if (status == REPORT_ACKNOWLEDGED && anchor)
 		return store_anchor_set(service->store, command->enrollment_id, command->epoch, anchor, error);
 	if (status == REPORT_ERROR || status == REPORT_COMMAND_FORMAT_ERROR) {

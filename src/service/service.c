@@ -39,6 +39,7 @@ void service_settings_clear(struct service_settings *settings)
 	g_strfreev(settings->push_chain_urls);
 	g_free(settings->push_signing_url);
 	g_clear_pointer(&settings->push_roots, g_ptr_array_unref);
+	g_strfreev(settings->inventory_queries);
 	scep_profile_free(settings->profile);
 	*settings = (struct service_settings){0};
 }

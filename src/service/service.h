@@ -36,6 +36,8 @@ struct service_settings {
 	int watch_policy;          /* enum watch_policy */
 	int64_t library_deliver_ms, library_answer_ms; /* how long a profile waits to be fetched, and answered; 0: the standard */
 	int64_t command_expire_ms; /* how long a command waits when nobody says how long; 0: for ever */
+	int64_t inventory_ms;      /* how often devices are asked what they are; 0: never */
+	char **inventory_queries;  /* by which commands, NULL-terminated */
 	int profile_cipher;        /* NID of the cipher of profiles encrypted to a device */
 	char *contact;             /* whom people ask who enroll: text, mail address, telephone number or URL; NULL: nobody is named */
 	bool enroll_ota;           /* the button of a link's page starts the over-the-air way */

@@ -7,6 +7,7 @@
 #include "service/command.h"
 #include "service/enroll.h"
 #include "service/factory.h"
+#include "service/fleet.h"
 #include "service/ota.h"
 #include "store/ota_store.h"
 
@@ -238,7 +239,8 @@ static bool read_watch(struct service *service, GBytes *body, struct device_mess
 
 	if (service->settings.watch_policy == WATCH_OFF)
 		return pom_fail(error, POM_ERR_WATCH_OFF, "enroll.watch is off");
-	return device_message_open(body, message, error) && service_check_factory(service, message, &ca, error) && device_message_read(message, error) && check_watch(&message->attributes, error);
+	return device_message_open(body, message, error) && service_check_factory(service, message, &ca, error) && device_message_read(message, error) && check_watch(&message->attributes, error) &&
+	       service_check_blocked(service, message->attributes.udid, message->attributes.serial, error);
 }
 
 bool service_watch_answer(struct service *service, GBytes *body, struct subject *subject, GBytes **ret, char **ret_security_token, GError **error)

@@ -29,6 +29,7 @@ bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], cons
 	/* The enrollment with its version comes first: a later statement may see newer facts, never older ones. */
 	db_batch_add(batch, Q_FACTS_ENROLLMENT, db_text(who->device_id), db_text(""));
 	db_batch_add(batch, Q_FACTS_CERTIFICATE, db_blob(cert_sha256, 32));
+	db_batch_add(batch, Q_BLOCK_OF_MESSAGE, db_text(who->device_id), db_text(who->serial));
 	if (*who->user_part)
 		db_batch_add(batch, Q_FACTS_ENROLLMENT, db_text(who->device_id), db_text(who->user_part));
 	if (!store_run(store, batch, error))
@@ -36,8 +37,10 @@ bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], cons
 	*ret = (struct checkin_load){0};
 	store_read_enrollment(batch, 0, &ret->facts.device);
 	store_read_certificate(batch, 1, &ret->facts.certificate);
+	ret->facts.blocked = db_get_text(batch, 2, 0, 0);
+	ret->facts.blocked_out = db_get_int(batch, 2, 0, 1) != 0;
 	if (*who->user_part)
-		store_read_enrollment(batch, 2, &ret->facts.user);
+		store_read_enrollment(batch, 3, &ret->facts.user);
 	ret->load = g_steal_pointer(&batch);
 	return true;
 }

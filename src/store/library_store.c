@@ -8,7 +8,7 @@
 
 /* ---- facts, attributes ---- */
 
-bool store_facts_put(struct store *store, const char *enrollment_id, const GArray *facts, int64_t now_ms, GError **error)
+bool store_facts_put(struct store *store, const char *enrollment_id, const GArray *facts, const GArray *lists, bool changed, int64_t now_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
 
@@ -17,8 +17,16 @@ bool store_facts_put(struct store *store, const char *enrollment_id, const GArra
 
 		db_batch_add(batch, Q_FACT_PUT, db_text(enrollment_id), db_text(fact->name), db_text(fact->value), db_int(now_ms));
 	}
-	db_batch_add(batch, Q_FACT_TRIM, db_text(enrollment_id), db_int(FACTS_PER_DEVICE));
-	return store_run(store, batch, error);
+	if (facts->len)
+		db_batch_add(batch, Q_FACT_TRIM, db_text(enrollment_id), db_int(FACTS_PER_DEVICE));
+	for (guint i = 0; i < lists->len; i++) {
+		const struct fact_list *list = &g_array_index(lists, struct fact_list, i);
+
+		db_batch_add(batch, Q_FACT_LIST_PUT, db_text(enrollment_id), db_text(list->name), db_text(list->value), db_int(list->n_items), db_int(list->n_cut), db_int(now_ms));
+	}
+	if (changed)
+		store_batch_query_device(store, batch, enrollment_id);
+	return db_batch_count(batch) == 0 || store_run(store, batch, error);
 }
 
 static void take_fact(const struct db_batch *b, size_t row, void *out)

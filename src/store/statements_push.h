@@ -15,7 +15,7 @@
 	X(PUSH_ASK, "titii", "", ANY, WRITE, \
 	  "INSERT INTO push_outbox (enrollment_id, topic, due_at, attempts, generation, created_at, waiting, sent_at, n_sent, urgent)" \
 	  " SELECT e.id, coalesce(p.topic, ''), $2, 0, $3, $4, 0, 0, 0, $5 FROM enrollment e LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.id = $1" \
-	  " AND NOT EXISTS (SELECT 1 FROM device_block k WHERE k.device_id = e.device_id)" \
+	  " AND NOT EXISTS (SELECT 1 FROM device_block k WHERE k.device_id = e.device_id OR k.serial = e.serial)" \
 	  " ON CONFLICT (enrollment_id) DO UPDATE SET topic = excluded.topic, generation = excluded.generation, waiting = 0," \
 	  " due_at = CASE WHEN push_outbox.waiting = 0 AND (push_outbox.due_at < excluded.due_at OR (push_outbox.attempts > 0 AND excluded.urgent < 2)) THEN push_outbox.due_at" \
 	  " WHEN excluded.due_at - push_outbox.sent_at BETWEEN 0 AND " PUSH_REST_MS " THEN push_outbox.sent_at + " PUSH_REST_MS " ELSE excluded.due_at END," \
