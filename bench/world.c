@@ -102,7 +102,8 @@ void world_start(struct world *world)
 	json_t *ready;
 
 	world->server = spawn(world, "server.log", (const char *const[]){world->pomona, "serve", "--data", world->data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-	                                                                 "--apns-url", url, "--apns-root", root, "--set", "enroll.unsigned_profiles=true", "--set", "push.per_second=0", "--set", "apns.connections=1", NULL});
+	                                                                 "--apns-url", url, "--apns-root", root, "--set", "enroll.unsigned_profiles=true", "--set", "push.per_second=0", "--set", "apns.connections=1", "--set", "inventory.hours=0",
+	                                                                 NULL});
 	ready = wait_ready(path, world->server);
 	world->start_s = bench_now_s() - started;
 	world->device_port = get_port(ready, "device_port");

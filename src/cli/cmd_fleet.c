@@ -157,8 +157,11 @@ int cmd_order_show(const struct cli *cli)
 	g_autofree char *path = cli_path(cli, "orders", ""), *state = NULL, *devices = NULL;
 	g_autoptr(GError) error = NULL;
 
-	if (!cli_flag(cli, "devices") && !cli_value(cli, "state"))
-		return cli_show(cli, cli_flag(cli, "watch") ? watch(cli, path, &error) : cli_call(cli, "GET", path, NULL, NULL, &error), error);
+	if (!cli_flag(cli, "devices") && !cli_value(cli, "state")) {
+		json_t *order = cli_flag(cli, "watch") ? watch(cli, path, &error) : cli_call(cli, "GET", path, NULL, NULL, &error);
+
+		return cli_show(cli, order, error);
+	}
 	state = g_uri_escape_string(cli_value(cli, "state") ? cli_value(cli, "state") : "", NULL, FALSE);
 	devices = g_strdup_printf("%s/devices?state=%s", path, state);
 	return cli_show_list(cli, devices, columns, G_N_ELEMENTS(columns));

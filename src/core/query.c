@@ -232,7 +232,7 @@ static void need_facts(struct query *query, const char *name)
 static const char *nearest_name(const char *word)
 {
 	const char *best = NULL;
-	unsigned least = 4;
+	unsigned least = MIN(4, (unsigned)strlen(word) / 3 + 1);
 
 	for (size_t i = 0; i < G_N_ELEMENTS(fields); i++) {
 		unsigned d = pom_name_distance(word, fields[i].head.name);
