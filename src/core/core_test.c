@@ -1004,6 +1004,23 @@ static void test_ca(void)
 	g_assert_cmpint(ca_renew_at(0, 300), ==, 200);
 }
 
+/* Whatever it says, and however well it proves who it is. */
+static void test_blocked(void)
+{
+	for (int type = 0; type < CHECKIN_TYPE_MAX; type++)
+		for (int out = 0; out <= 1; out++) {
+			const struct checkin_message message = {.type = (enum checkin_type)type, .who = {.device_id = "U", .user_part = ""}, .topic = "T", .token_service = ""};
+			const struct checkin_facts facts = {.device = {.known = true, .id = "E", .state = ENROLLMENT_ENDED, .last_epoch = 1}, .certificate = {.known = true, .state = CERTIFICATE_ISSUED, .enrollment_id = "E", .epoch = 1},
+			                                    .blocked = out ? "stolen" : "", .blocked_out = out};
+			struct checkin_plan plan;
+			g_autoptr(GError) error = NULL;
+
+			g_assert_false(checkin_decide(&message, &facts, 1, &plan, &error));
+			g_assert_error(error, POM_ERROR, out ? POM_ERR_DEVICE_BLOCKED_OUT : POM_ERR_DEVICE_BLOCKED);
+			g_assert_cmpint(pom_error_info_of(error)->http_status, ==, 403);
+		}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -1038,5 +1055,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/import", test_import);
 	g_test_add_func("/core/enroll/identifiers", test_profile_identifiers);
 	g_test_add_func("/core/ca", test_ca);
+	g_test_add_func("/checkin/blocked", test_blocked);
 	return g_test_run();
 }

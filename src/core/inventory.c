@@ -71,10 +71,15 @@ static bool can_answer(const char *query, const struct command_target *target)
 	return command_check(command, target, NULL);
 }
 
-plist *inventory_command(const char *request_type, const struct command_target *target)
+plist *inventory_command(const char *request_type, const struct command_target *known)
 {
 	g_autoptr(plist) command = typed(request_type);
+	struct command_target shared_only_if_told = *known, *target = &shared_only_if_told;
 	plist *queries;
+
+	/* Few iPads are shared: the rest would answer an error each time. */
+	if (target->shared_ipad == COMMAND_UNKNOWN)
+		target->shared_ipad = COMMAND_NO;
 
 	if (!strcmp(request_type, "DeviceInformation")) {
 		queries = plist_new_array();

@@ -69,7 +69,7 @@ static void test_commands(void)
 	static const struct { const char *request_type; enum platform platform; const char *version; bool can; } cases[] = {
 		{"DeviceInformation", PLATFORM_IOS, "18.2", true}, {"DeviceInformation", PLATFORM_WATCHOS, "11.0", true}, {"SecurityInfo", PLATFORM_MACOS, "15.0", true},
 		{"InstalledApplicationList", PLATFORM_TVOS, "18.0", true}, {"InstalledApplicationList", PLATFORM_TVOS, "9.0", false}, {"AvailableOSUpdates", PLATFORM_VISIONOS, "2.0", false},
-		{"UserList", PLATFORM_WATCHOS, "11.0", false}, {"CertificateList", PLATFORM_MAX, "", true},
+		{"UserList", PLATFORM_WATCHOS, "11.0", false}, {"UserList", PLATFORM_IOS, "18.2", false}, {"UserList", PLATFORM_MACOS, "15.0", true}, {"CertificateList", PLATFORM_MAX, "", true},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -84,10 +84,14 @@ static void test_commands(void)
 static void test_queries(void)
 {
 	struct command_target mac = target_of(PLATFORM_MACOS, "15.0"), phone = target_of(PLATFORM_IOS, "18.2"), unknown = target_of(PLATFORM_MAX, "");
+	struct command_target shared = phone;
 	g_autoptr(plist) of_mac = inventory_command("DeviceInformation", &mac), of_phone = inventory_command("DeviceInformation", &phone), of_any = inventory_command("DeviceInformation", &unknown);
 
 	g_assert_true(asks(of_mac, "OSVersion") && asks(of_mac, "IsAppleSilicon") && asks(of_mac, "HostName") && !asks(of_mac, "IsMultiUser"));
 	g_assert_true(asks(of_phone, "OSVersion") && asks(of_phone, "IsMultiUser") && asks(of_phone, "BatteryLevel") && !asks(of_phone, "IsAppleSilicon"));
+	shared.shared_ipad = COMMAND_YES;
+	g_autoptr(plist) users = inventory_command("UserList", &shared);
+	g_assert_nonnull(users);
 	/* All of them are names that the catalog knows. */
 	g_assert_cmpuint(plist_count(plist_dict_get(of_any, "Queries")), >, 30);
 }

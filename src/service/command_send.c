@@ -167,8 +167,8 @@ static bool check_command(struct service *service, const struct enrollment_row *
 	if (!g_strcmp0(type, "InstallProfile"))
 		return check_install(service, row, inner, error);
 	if (!g_strcmp0(type, "RemoveProfile") && identifier && is_enrollment(service, row, identifier))
-		return pom_fail(error, POM_ERR_COMMAND_ENROLLMENT, "%s is the profile that this device is managed by: without it the device is not managed any more. It is removed on the device itself (Settings, General,"
-		                " VPN & Device Management), by \"pomona device unenroll\", or when the device is erased (EraseDevice)", identifier);
+		return pom_fail(error, POM_ERR_COMMAND_ENROLLMENT, "%s is the profile that this device is managed by: without it the device is not managed any more. \"pomona device unenroll\" has it removed, and revokes the device's identity",
+		                identifier);
 	return true;
 }
 
