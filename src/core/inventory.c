@@ -61,14 +61,19 @@ static plist *typed(const char *request_type)
 	return command;
 }
 
+/* The catalog's row of a query decides: devices leave out what they do not know, but asking for all of it tells nothing. */
 static bool can_answer(const char *query, const struct command_target *target)
 {
-	g_autoptr(plist) command = typed("DeviceInformation");
-	plist *queries = plist_new_array();
+	const struct command_type *type = command_type_find("DeviceInformation");
+	const struct command_key *queries = command_key_find(type->keys[COMMAND_REQUEST].first, type->keys[COMMAND_REQUEST].n, "Queries"), *item;
+	g_autoptr(plist) word = plist_new_string(query);
+	const struct command_system *system;
 
-	plist_array_append(queries, plist_new_string(query));
-	plist_dict_set(command, "Queries", queries);
-	return command_check(command, target, NULL);
+	item = command_item_find(queries->first, queries->n, word);
+	if (!item || target->platform == PLATFORM_MAX)
+		return item != NULL;
+	system = &command_systems_of(item->systems)->of[target->platform];
+	return !(system->flags & COMMAND_SYSTEM_NO) && (!target->os_version || system->since <= target->os_version) && (!system->removed || target->os_version < system->removed);
 }
 
 plist *inventory_command(const char *request_type, const struct command_target *known)
