@@ -118,6 +118,8 @@ double raw_row_ms(const char *dir);
 void fill_enrollments(const char *database, const char *topic, size_t n);
 /* Certificates that SCEP has issued, N in all, each with its challenge and its entry of the audit log. */
 void fill_certificates(const char *database, size_t n);
+/* N answered commands, of the devices that are enrolled. */
+void fill_history(const char *database, size_t n);
 /* A push that is due for N of them. */
 void fill_outbox(const char *database, size_t n);
 /* How many pushes wait. */
@@ -144,6 +146,10 @@ void measure_scale(struct world *world, const char *key_type);
 void measure_enroll(struct fleet *fleet);
 void measure_idle(struct fleet *fleet, unsigned n_connections);
 void measure_commands(struct fleet *fleet);
+/* The last two before and after N answered commands are in the store. */
+void measure_history(struct fleet *fleet, size_t n);
+/* All devices wake within 10 s. */
+void measure_wake(struct fleet *fleet);
 void measure_rest(struct world *world);
 void measure_connections(struct world *world, unsigned n);
 void measure_large_store(struct world *world, size_t n_enrollments, size_t n_pushes);

@@ -84,6 +84,22 @@ void fill_certificates(const char *database, size_t n)
 		now_ms + 365LL * 86400 * 1000, now_ms, now_ms));
 }
 
+void fill_history(const char *database, size_t n)
+{
+	int64_t now_ms = g_get_real_time() / NOW_MS_DIGITS;
+
+	run(database, sqlite3_mprintf(
+		"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-262144; PRAGMA temp_store=MEMORY;"
+		"BEGIN;"
+		"CREATE TEMP TABLE device AS SELECT row_number() OVER (ORDER BY id) - 1 AS number, id FROM enrollment WHERE state = 1;"
+		"INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed, result)"
+		" WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n + 1 < %lld)"
+		" SELECT d.id, printf('%%08X-0000-7000-8000-%%012X', n * 2654435761 %% 4294967296, n), printf('0000-%%012X', n), 1, 'DeviceInformation', %lld, %lld, 'Acknowledged', 0, randomblob(300)"
+		" FROM c JOIN device d ON d.number = c.n %% (SELECT count(*) FROM device) ORDER BY 1, 2;"
+		"DROP TABLE device;"
+		"COMMIT; PRAGMA journal_mode=WAL", (sqlite3_int64)n, now_ms, now_ms));
+}
+
 void fill_outbox(const char *database, size_t n)
 {
 	int64_t now_ms = g_get_real_time() / NOW_MS_DIGITS;

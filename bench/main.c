@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { N_DEVICES = 3000, N_CONNECTIONS = 10000, N_ENROLLMENTS = 100000, N_PUSHES = 50000, APNS_DELAY_MS = 50, N_THREADS = 2 };
+enum { N_DEVICES = 3000, N_WAKE = 10000, N_HISTORY = 1000000, N_CONNECTIONS = 10000, N_ENROLLMENTS = 100000, N_PUSHES = 50000, APNS_DELAY_MS = 50, N_THREADS = 2 };
 
 void bench_die(const char *format, ...)
 {
@@ -112,6 +112,25 @@ static void measure_usual(const char *pomona)
 	world_free(world);
 }
 
+/* The queue: what a long history costs, and many devices at once. */
+static void measure_queue(const char *pomona)
+{
+	struct world *world = world_new(pomona, "rsa", APNS_DELAY_MS);
+	struct fleet *fleet = fleet_new(world, is_wanted("wake") ? N_WAKE : N_DEVICES);
+
+	bench_say("preparing %zu devices …", fleet->n);
+	fleet_build_scep(fleet);
+	measure_scep(fleet);
+	fleet_build_checkins(fleet);
+	measure_enroll(fleet);
+	if (is_wanted("history"))
+		measure_history(fleet, N_HISTORY);
+	if (is_wanted("wake"))
+		measure_wake(fleet);
+	fleet_free(fleet);
+	world_free(world);
+}
+
 static void measure_both_scales(const char *pomona)
 {
 	static const char *const key_types[] = {"rsa", "ec"};
@@ -131,7 +150,7 @@ static const char *parse_arguments(int argc, char **argv)
 	GOptionEntry entries[] = {
 		{"json", 0, 0, G_OPTION_ARG_NONE, &wants_json, "print JSON", NULL},
 		{"pomona", 0, 0, G_OPTION_ARG_FILENAME, &pomona, "the program to be measured", "FILE"},
-		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store (SCEP and enrollment run with them); or scale alone", "NAMES"},
+		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store (SCEP and enrollment run with them); or scale alone; or history, wake", "NAMES"},
 		{0},
 	};
 	GOptionContext *context = g_option_context_new(NULL);
@@ -180,6 +199,8 @@ int main(int argc, char **argv)
 	setrlimit(RLIMIT_NOFILE, &limit);
 	if (only && is_wanted("scale"))
 		measure_both_scales(pomona);
+	else if (only && (is_wanted("history") || is_wanted("wake")))
+		measure_queue(pomona);
 	else
 		measure_usual(pomona);
 	report_print(wants_json);

@@ -273,6 +273,7 @@ struct commanding {
 	struct cycle *cycles;                     /* number I belongs to device I modulo COMMAND_DEVICES */
 	size_t at[COMMAND_DEVICES], n_done;
 	bool reported[COMMAND_DEVICES];
+	unsigned number;                          /* of the measurement: each has CommandUUIDs of its own */
 };
 
 static void build_cycle(void *ctx, size_t i)
@@ -281,11 +282,11 @@ static void build_cycle(void *ctx, size_t i)
 	const struct device *device = &run->fleet->devices[i % COMMAND_DEVICES];
 	g_autofree char *path = g_strdup_printf("/api/v1/devices/%s/commands", device->udid), *filler = g_strnfill(RESULT_BYTES, 'r'), *command = NULL, *report = NULL;
 
-	command = g_strdup_printf("<plist version=\"1.0\"><dict><key>CommandUUID</key><string>BENCH-%08zu</string><key>Command</key><dict><key>RequestType</key>"
-	                          "<string>DeviceInformation</string><key>Queries</key><array><string>OSVersion</string><string>DeviceName</string></array></dict></dict></plist>", i);
+	command = g_strdup_printf("<plist version=\"1.0\"><dict><key>CommandUUID</key><string>BENCH-%u-%08zu</string><key>Command</key><dict><key>RequestType</key>"
+	                          "<string>DeviceInformation</string><key>Queries</key><array><string>OSVersion</string><string>DeviceName</string></array></dict></dict></plist>", run->number, i);
 	report = g_strdup_printf("<plist version=\"1.0\"><dict><key>UDID</key><string>%s</string><key>Status</key><string>Acknowledged</string><key>CommandUUID</key>"
-	                         "<string>BENCH-%08zu</string><key>QueryResponses</key><dict><key>OSVersion</key><string>18.2.1</string><key>DeviceName</key><string>%s</string>"
-	                         "</dict></dict></plist>", device->udid, i, filler);
+	                         "<string>BENCH-%u-%08zu</string><key>QueryResponses</key><dict><key>OSVersion</key><string>18.2.1</string><key>DeviceName</key><string>%s</string>"
+	                         "</dict></dict></plist>", device->udid, run->number, i, filler);
 	run->cycles[i] = (struct cycle){fleet_api_request(run->fleet, "POST", path, "application/xml", command), fleet_request(run->fleet, device, false, report)};
 }
 
@@ -323,7 +324,8 @@ static void on_command(void *ctx, struct client *client, const struct client_rep
 void measure_commands(struct fleet *fleet)
 {
 	double raw_ms = 2 * raw_rsa_verify_ms(RAW_BUSY) + ROWS_OF_CYCLE * raw_row_ms(fleet->world->root);
-	struct commanding run = {.fleet = fleet, .cycles = g_new0(struct cycle, CYCLES)};
+	static unsigned number;
+	struct commanding run = {.fleet = fleet, .cycles = g_new0(struct cycle, CYCLES), .number = ++number};
 	struct client *client = client_new(on_command, &run);
 	struct clock clock;
 
@@ -345,4 +347,19 @@ void measure_commands(struct fleet *fleet)
 		g_bytes_unref(run.cycles[i].report);
 	}
 	g_free(run.cycles);
+}
+
+void measure_history(struct fleet *fleet, size_t n)
+{
+	g_autofree char *database = world_database(fleet->world);
+
+	report_add((struct figure){"with no history:", "commands", 0});
+	measure_idle(fleet, 64);
+	measure_commands(fleet);
+	world_stop(fleet->world);
+	fill_history(database, n);
+	world_start(fleet->world);
+	report_add((struct figure){"with history:", "commands", (double)n});
+	measure_idle(fleet, 64);
+	measure_commands(fleet);
 }
