@@ -108,6 +108,7 @@ int cmd_push_resume(const struct cli *cli);
 int cmd_device_list(const struct cli *cli);
 int cmd_device_show(const struct cli *cli);
 int cmd_device_timeline(const struct cli *cli);
+int cmd_device_verdict(const struct cli *cli);
 int cmd_device_return(const struct cli *cli);
 int cmd_device_first_use(const struct cli *cli);
 int cmd_device_push(const struct cli *cli);

@@ -4,14 +4,6 @@
 #include "base/error.h"
 #include "cli/cli.h"
 
-int cmd_device_timeline(const struct cli *cli)
-{
-	static const struct cli_column columns[] = {{"AT", "at"}, {"WHAT", "kind"}, {"DETAIL", "detail"}};
-	g_autofree char *path = cli_path(cli, "devices", "/events");
-
-	return cli_show_list(cli, path, columns, G_N_ELEMENTS(columns));
-}
-
 int cmd_device_push(const struct cli *cli)
 {
 	return cli_call_one(cli, "POST", "devices", "/push");

@@ -1,10 +1,5 @@
-/* Verbs of over-the-air enrollment: links, device CAs, watches. */
+/* Verbs of over-the-air enrollment: device CAs, watches. */
 #include "cli/cli.h"
-
-int cmd_enroll_show(const struct cli *cli)
-{
-	return cli_call_one(cli, "GET", "links", "");
-}
 
 int cmd_device_ca_add(const struct cli *cli)
 {

@@ -5,6 +5,99 @@
 #include "base/error.h"
 #include "cli/cli.h"
 
+/* All pages of the timeline as one; transfer full. */
+static json_t *read_timeline(const struct cli *cli, json_t **ret_verdict, GError **error)
+{
+	g_autofree char *path = cli_path(cli, "devices", "/timeline");
+	json_t *items = cli_call_all(cli, path, error);
+	g_autofree char *first = g_strconcat(path, "?limit=1", NULL);
+	g_autoptr(json_t) page = items ? cli_call(cli, "GET", first, NULL, NULL, error) : NULL;
+
+	if (!page) {
+		json_decref(items);
+		return NULL;
+	}
+	*ret_verdict = json_incref(json_object_get(page, "verdict"));
+	return items;
+}
+
+static void print_verdict(const json_t *verdict)
+{
+	static const char *const keys[] = {"where", "why", "todo"};
+
+	printf("%s", json_string_value(json_object_get(verdict, "state")));
+	if (json_is_string(json_object_get(verdict, "since")))
+		printf(" (since %s)", json_string_value(json_object_get(verdict, "since")));
+	for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++)
+		if (json_is_string(json_object_get(verdict, keys[i])))
+			printf("\n  %-6s %s", keys[i], json_string_value(json_object_get(verdict, keys[i])));
+	printf("\n\n");
+}
+
+/* "GetCACert, 12 times, last at …" for people: the columns are the same whether it counts or not. */
+static void add_times(json_t *items)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(items, i, item) {
+		const char *detail = json_string_value(json_object_get(item, "detail")), *last = json_string_value(json_object_get(item, "last_at"));
+		g_autofree char *text = NULL;
+
+		if (!last)
+			continue;
+		text = g_strdup_printf("%s%s%" JSON_INTEGER_FORMAT " times, last at %s", detail ? detail : "", detail ? ", " : "", json_integer_value(json_object_get(item, "times")), last);
+		json_object_set_new(item, "detail", json_string(text));
+	}
+}
+
+int cmd_device_timeline(const struct cli *cli)
+{
+	static const struct cli_column columns[] = {{"AT", "at"}, {"WHAT", "kind"}, {"DETAIL", "detail"}};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(json_t) verdict = NULL, items = read_timeline(cli, &verdict, &error);
+
+	if (!items)
+		return cli_fail(error);
+	if (cli_flag(cli, "json")) {
+		cli_print_json(items);
+		return CLI_OK;
+	}
+	print_verdict(verdict);
+	add_times(items);
+	cli_print_table(items, columns, G_N_ELEMENTS(columns));
+	return CLI_OK;
+}
+
+int cmd_enroll_show(const struct cli *cli)
+{
+	static const struct cli_column columns[] = {{"AT", "at"}, {"WHAT", "kind"}, {"DETAIL", "detail"}};
+	g_autofree char *path = cli_path(cli, "links", "");
+	g_autoptr(GError) error = NULL;
+	g_autoptr(json_t) link = cli_call(cli, "GET", path, NULL, NULL, &error), items = NULL;
+
+	if (!link || cli_flag(cli, "json"))
+		return cli_show(cli, g_steal_pointer(&link), error);
+	items = json_incref(json_object_get(link, "timeline"));
+	print_verdict(json_object_get(link, "verdict"));
+	json_object_del(link, "verdict");
+	json_object_del(link, "timeline");
+	cli_print_object(link);
+	putchar('\n');
+	add_times(items);
+	cli_print_table(items, columns, G_N_ELEMENTS(columns));
+	return CLI_OK;
+}
+
+int cmd_device_verdict(const struct cli *cli)
+{
+	g_autofree char *path = cli_path(cli, "devices", "/timeline?limit=1");
+	g_autoptr(GError) error = NULL;
+	g_autoptr(json_t) page = cli_call(cli, "GET", path, NULL, NULL, &error);
+
+	return cli_show(cli, page ? json_incref(json_object_get(page, "verdict")) : NULL, error);
+}
+
 static bool check_return_options(const struct cli *cli, GError **error)
 {
 	static const char *const details[] = {"mdm-profile", "no-bootstrap-token"};

@@ -54,7 +54,6 @@ const struct cli_verb cli_verbs[] = {
 	{"device list", "", 0, 0, "list enrollments", "pomona device list\npomona device list --json\npomona device list --query 'os.version < 17 and supervised'",
 	 OPTIONS({"query", CLI_VALUE, "QUERY", "only enrolled devices that match it: see \"pomona group test --help\""}), CLI_COMMON_API, cmd_device_list},
 	{"device show", "ID", 1, 1, "show one enrollment", "pomona device show 00008110-0001\n\nID is the enrollment's id or the device's UDID.", NO_OPTIONS, CLI_COMMON_API, cmd_device_show},
-	{"device timeline", "ID", 1, 1, "what a device did, step by step", "pomona device timeline 00008110-0001", NO_OPTIONS, CLI_COMMON_API, cmd_device_timeline},
 	{"device push", "ID", 1, 1, "wake a device", "pomona device push 00008110-0001", NO_OPTIONS, CLI_COMMON_API, cmd_device_push},
 	{"token new", "NAME", 1, 1, "make an API token", "pomona token new \"inventory script\"\n\nThe token is shown this once; only its hash is kept.",
 	 OPTIONS({"secrets", CLI_FLAG, NULL, "whoever has it may read secrets in commands and answers (command show --secrets)"}), CLI_COMMON_API, cmd_token_new},

@@ -1,6 +1,14 @@
 /* The admin API for check-in messages and the timeline. */
 #include "server/admin_internal.h"
 #include "service/checkin.h"
+#include "service/timeline.h"
+
+json_t *admin_device_timeline(struct server *server, const struct http_request *request, GError **error)
+{
+	g_autofree char *after = admin_after(request);
+
+	return service_device_timeline(server->service, request->params[0], after, admin_limit(request), error);
+}
 
 json_t *admin_first_use(struct server *server, const struct http_request *request, GError **error)
 {

@@ -119,6 +119,7 @@ ADMIN_FLEET_TABLE(X)
 
 /* admin_checkin.c: check-in messages and the timeline */
 #define ADMIN_CHECKIN_TABLE(X) \
+	X("/api/v1/devices/{}/timeline", HTTP_GET, admin_device_timeline, 200) \
 	X("/api/v1/first-use", HTTP_GET, admin_first_use, 200) \
 	X("/api/v1/devices/{}/return-to-service", HTTP_GET, admin_return_show, 200) \
 	X("/api/v1/devices/{}/return-to-service", HTTP_POST, admin_return_set, 200) \

@@ -7,6 +7,7 @@
 #include "core/ota.h"
 #include "server/server_internal.h"
 #include "service/ota.h"
+#include "service/timeline.h"
 
 enum { CHECKIN_MAX = 10 << 20, REPORT_MAX = 32 << 20, SCEP_URL_MAX = 64 << 10 };
 
@@ -153,6 +154,8 @@ static struct http_response *open_page(struct server *server, const struct http_
 	GBytes *page = service_enroll_page(server->service, &wanted, &subject, &status, &refusal);
 	struct http_response *response = enroll_html(status, page);
 
+	service_timeline_link(server->service, subject.detail, refusal ? "LinkRefused" : "LinkOpened", NULL, request->peer, refusal);
+
 	if (refusal) {
 		server_log_refusal(request, &subject, refusal);
 		server_add_retry(response, pom_error_info_of(refusal));
@@ -188,11 +191,12 @@ static struct http_response *refuse_person(struct server *server, const struct h
 }
 
 /* PROFILE (transfer full, NULL: ERROR) for download. */
-static struct http_response *enroll_download(struct server *server, const struct http_request *request, const struct subject *subject, GBytes *profile, const char *name, const GError *error)
+static struct http_response *enroll_download(struct server *server, const struct http_request *request, const struct subject *subject, GBytes *profile, const char *name, const char *kind, const GError *error)
 {
 	g_autofree char *disposition = g_strdup_printf("attachment; filename=\"%s.mobileconfig\"", name);
 	struct http_response *response;
 
+	service_timeline_link(server->service, subject->detail, kind, profile ? NULL : "the profile was asked for", request->peer, error);
 	if (!profile)
 		return refuse_person(server, request, subject, error);
 	pom_log(POM_LOG_INFO, "profile served", "name", name, "link", subject->detail, "peer", request->peer, NULL);
@@ -210,7 +214,7 @@ static struct http_response *enroll_profile(void *ctx, const struct http_request
 	g_autoptr(GError) error = NULL;
 	GBytes *profile = service_enroll_profile(server->service, request->params[0], &subject, &error);
 
-	return enroll_download(server, request, &subject, profile, "enroll", error);
+	return enroll_download(server, request, &subject, profile, "enroll", profile ? "ProfileServed" : "ProfileRefused", error);
 }
 
 static struct http_response *enroll_trust(void *ctx, const struct http_request *request)
@@ -220,7 +224,7 @@ static struct http_response *enroll_trust(void *ctx, const struct http_request *
 	g_autoptr(GError) error = NULL;
 	GBytes *profile = service_enroll_trust(server->service, request->params[0], &subject, &error);
 
-	return enroll_download(server, request, &subject, profile, "trust", error);
+	return enroll_download(server, request, &subject, profile, "trust", profile ? "TrustServed" : "ProfileRefused", error);
 }
 
 /* ---- over the air ---- */
@@ -292,18 +296,31 @@ static char *profile_of(const struct http_request *request)
 	return !*name || scep_profile_is_program(name) ? g_strdup("default") : g_steal_pointer(&name);
 }
 
+/* The link in a path: behind the profile's name, as it stands in enrollment profiles. transfer full; NULL when there is none. */
+static char *link_of(const struct http_request *request)
+{
+	enum { ID_LEN = 36 };
+	const char *rest = g_str_has_prefix(request->path, "/scep/") ? strchr(request->path + strlen("/scep/"), '/') : NULL;
+
+	return rest && strcspn(rest + 1, "/") == ID_LEN ? g_strndup(rest + 1, ID_LEN) : NULL;
+}
+
 static struct http_response *scep_operation(struct server *server, const struct http_request *request, const char *profile, GBytes *message)
 {
 	struct subject subject = {0};
+	g_autofree char *link = link_of(request);
 	g_autoptr(GError) error = NULL;
 	struct scep_outcome outcome = {0};
 	struct http_response *response;
 
 	if (!service_scep_operation(server->service, &(struct scep_call){profile, request->peer, message}, &subject, &outcome, &error)) {
 		scep_outcome_clear(&outcome);
+		service_timeline_scep(server->service, link, "PKIOperation", NULL, request->peer, error);
 		return refuse(request, &subject, error);
 	}
 	pom_metric_add(POM_METRIC_SCEP, outcome.what, 1);
+	if (outcome.refusal || (strcmp(outcome.what, "certificate") && strcmp(outcome.what, "crl")))
+		service_timeline_scep(server->service, link, "PKIOperation", outcome.what, request->peer, outcome.refusal);
 	if (outcome.refusal)
 		server_log_refusal(request, &subject, outcome.refusal);
 	else
@@ -331,15 +348,18 @@ static struct http_response *scep_message(struct server *server, const struct ht
 static struct http_response *scep_get(struct server *server, const struct http_request *request, const char *profile, const char *operation)
 {
 	g_autoptr(GError) error = NULL;
-	const char *type = NULL;
+	g_autofree char *link = link_of(request);
+	const char *type = NULL, *known = NULL;
 	GBytes *body = NULL;
 
 	if (!g_ascii_strcasecmp(operation, "PKIOperation"))
 		return scep_message(server, request, profile);
 	if (!g_ascii_strcasecmp(operation, "GetCACaps")) {
 		type = "text/plain";
+		known = "GetCACaps";
 		body = service_scep_caps(server->service, profile, &error);
 	} else if (!g_ascii_strcasecmp(operation, "GetCACert")) {
+		known = "GetCACert";
 		body = service_scep_ca_cert(server->service, profile, &type, &error);
 	} else if (!g_ascii_strcasecmp(operation, "GetNextCACert")) {
 		type = "application/x-x509-next-ca-cert";
@@ -347,6 +367,8 @@ static struct http_response *scep_get(struct server *server, const struct http_r
 	} else {
 		pom_fail(&error, POM_ERR_SCEP_OPERATION, "operation \"%.64s\" is not served (RFC 8894 §4)", operation);
 	}
+	if (request->method == HTTP_GET && known)
+		service_timeline_scep(server->service, link, known, NULL, request->peer, error);
 	return body ? http_response_new(200, type, body) : refuse(request, NULL, error);
 }
 

@@ -6,6 +6,7 @@
 #include "service/fleet.h"
 #include "service/ota.h"
 #include "service/library.h"
+#include "service/timeline.h"
 
 enum { TICK_S = 2, MINUTE_MS = 60 * 1000, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
 
@@ -130,6 +131,8 @@ static void hourly(struct server *server, int64_t now_ms)
 		say("old challenges could not be removed", g_steal_pointer(&error));
 	if (!service_order_purge(server->service, &error))
 		say("an old order could not be removed", g_steal_pointer(&error));
+	if (!service_timeline_purge(server->service, settings_int(server->settings, SETTING_TIMELINE_DAYS), &error))
+		say("old lines of timelines could not be removed", g_steal_pointer(&error));
 	if (!service_watch_purge(server->service, &error))
 		say("old pairings of watches could not be removed", g_steal_pointer(&error));
 }

@@ -120,6 +120,8 @@ json_t *service_device_events(struct service *service, const char *id, const cha
 		json_object_set_new(o, "at", json_time(row->at_ms));
 		json_set_text(o, "kind", row->kind);
 		json_set_text(o, "detail", row->detail);
+		json_object_set_new(o, "times", json_integer(row->n));
+		json_object_set_new(o, "last_at", json_time(row->n > 1 ? row->last_ms : 0));
 		json_array_append_new(items, o);
 		last = row->id;
 	}

@@ -211,7 +211,8 @@ plist *service_enroll_tree(struct service *service, const struct enroll_wish *wi
 	g_autoptr(ca_set) set = service_ca_set(service);
 	const struct generation *g = ca_set_in_state(set, ca_set_profile(set, PROFILE_DEFAULT)->profile->ca, GENERATION_ACTIVE);
 	g_autoptr(GPtrArray) anchors = ca_set_anchors(set), anchor_ders = g_ptr_array_new();
-	g_autofree char *scep_url = g_strconcat(wish->served->url, "/scep", NULL);
+	/* The link in the path says in the timeline whose requests they are, also of those that say nothing else. */
+	g_autofree char *scep_url = g_strdup_printf("%s/scep/" PROFILE_DEFAULT "/%s", wish->served->url, wish->link_id);
 	g_autoptr(GBytes) fingerprint = NULL;
 	char *secret = NULL;
 	const char *source = service->settings.identity_source;

@@ -12,6 +12,7 @@
 #include "service/ota.h"
 #include "service/library_device.h"
 #include "service/renewal.h"
+#include "service/timeline.h"
 
 enum { CONFLICT_TRIES = 8 };
 
@@ -188,8 +189,12 @@ static bool checkin_once(struct service *service, const struct sender *sender, c
 	pthread_rwlock_rdlock(&service->topics_lock);
 	load.facts.topics = (const char *const *)service->topics;
 	load.facts.policy = (struct checkin_policy){.ask_user = service->settings.ask_user, .maid = service->settings.maid != NULL};
-	ok = checkin_decide(m, &load.facts, now_ms, &plan, error);
+	ok = checkin_decide(m, &load.facts, now_ms, &plan, &inner);
 	pthread_rwlock_unlock(&service->topics_lock);
+	if (!ok) {
+		service_timeline_refused(service, &load.facts.certificate, checkin_type_name(m->type), inner);
+		g_propagate_error(error, g_steal_pointer(&inner));
+	}
 	if (ok && !apply(service, m, &load.facts, &plan, now_ms, subject, &inner)) {
 		*ret_again = g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
 		g_propagate_error(error, inner);
@@ -380,6 +385,18 @@ static void settle_push(struct service *service, const char *id, int64_t epoch)
 		pom_log(POM_LOG_WARNING, "a push could not be settled", "enrollment", id, "why", error->message, NULL);
 }
 
+/* check_channel; what is refused is in the timeline. */
+static bool check_sender(struct service *service, const struct report *report, const struct report_load *load, int64_t now_ms, const char **ret_id, int64_t *ret_epoch, bool *ret_serves, GError **error)
+{
+	GError *inner = NULL;
+
+	if (check_channel(report, load, now_ms, ret_id, ret_epoch, ret_serves, &inner))
+		return true;
+	service_timeline_refused(service, &load->facts.certificate, "command report", inner);
+	g_propagate_error(error, inner);
+	return false;
+}
+
 bool service_report(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error)
 {
 	struct report report;
@@ -401,7 +418,7 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 	if (!load_report(service, &sender, &report, &load, error))
 		return false;
 	set_subject(subject, &report.who, load.facts.device.id);
-	ok = check_channel(&report, &load, now_ms, &id, &epoch, &serves, error) &&
+	ok = check_sender(service, &report, &load, now_ms, &id, &epoch, &serves, error) &&
 	     report_decide(&report, load.where, load.command.n_not_now, now_ms, &plan, error) &&
 	     apply_report(service, &report, tree, &load, &plan, body, now_ms, error) &&
 	     (!serves || next_command(service, id, epoch, &report, &plan, &load.command, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));

@@ -8,6 +8,7 @@
 #include "service/factory.h"
 #include "service/fleet.h"
 #include "service/profile_sign.h"
+#include "service/timeline.h"
 #include "store/ota_store.h"
 
 enum { SECRET_BYTES = 24, CHALLENGE_TTL_MS = 3600 * 1000, CHALLENGE_KEYS = 3, CONFLICT_TRIES = 4, TIMELINE_MAX = 501 };
@@ -268,6 +269,8 @@ static json_t *timeline(struct service *service, const char *id, GError **error)
 
 		json_set_text(o, "kind", row->kind);
 		json_set_text(o, "detail", row->detail);
+		json_object_set_new(o, "times", json_integer(row->n));
+		json_object_set_new(o, "last_at", json_time(row->n > 1 ? row->last_ms : 0));
 		json_array_append_new(items, o);
 	}
 	return items;
@@ -297,10 +300,15 @@ json_t *service_link_show(struct service *service, const char *id, GError **erro
 {
 	g_autoptr(store_load) load = NULL;
 	struct link_whole whole;
-	json_t *events, *o;
+	json_t *events, *verdict, *o;
 
-	if (!store_link_get(service->store, id, &whole, &load, error) || !(events = timeline(service, id, error)))
+	if (!store_link_get(service->store, id, &whole, &load, error) || !(verdict = service_link_verdict(service, &whole.link, error)))
 		return NULL;
+	events = timeline(service, id, error);
+	if (!events) {
+		json_decref(verdict);
+		return NULL;
+	}
 	o = json_object();
 	json_set_text(o, "id", whole.link.id);
 	json_set_text(o, "state", link_state_name(&whole.link, service_now_ms(service)));
@@ -313,6 +321,7 @@ json_t *service_link_show(struct service *service, const char *id, GError **erro
 	json_set_text(o, "device_id", whole.device_id);
 	json_object_set_new(o, "bound_device", bound_json(&whole));
 	json_object_set_new(o, "attributes", whole.attributes ? json_parse(whole.attributes, strlen(whole.attributes), NULL) : json_null());
+	json_object_set_new(o, "verdict", verdict);
 	json_object_set_new(o, "timeline", events);
 	return o;
 }

@@ -6,6 +6,7 @@
 #include "service/checkin.h"
 #include "service/profile_sign.h"
 #include "service/push_cert.h"
+#include "service/timeline.h"
 
 int64_t service_now_ms(const struct service *service)
 {
@@ -62,6 +63,7 @@ struct service *service_new(struct store *store, const struct seal *seal, struct
 	pthread_rwlock_init(&service->ca_lock, NULL);
 	pthread_mutex_init(&service->trust_lock, NULL);
 	service->limits = scep_limits_new();
+	service->hints = timeline_hints_new();
 	if (!service_ca_reload(service, error) || !service_load_topics(service, error)) {
 		service_free(service);
 		return NULL;
@@ -76,6 +78,7 @@ void service_free(struct service *service)
 	ca_set_unref(service->ca);
 	identity_cache_free(service->identities);
 	scep_limits_free(service->limits);
+	timeline_hints_free(service->hints);
 	g_strfreev(service->topics);
 	service_settings_clear(&service->settings);
 	pthread_rwlock_destroy(&service->topics_lock);

@@ -88,6 +88,7 @@ struct service {
 	void *reload_tls_ctx;
 	void (*ca_changed)(void *ctx); /* called after administrators changed a CA: devices may need new roots or identities at once; may be NULL */
 	void *ca_changed_ctx;
+	struct timeline_hints *hints;
 	pthread_mutex_t trust_lock; /* of these two */
 	enum tls_trust tls_trust;
 	GBytes *tls_root;          /* DER, for TLS_TRUST_ROOT of a file */

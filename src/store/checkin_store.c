@@ -449,6 +449,39 @@ bool store_link_event(struct store *store, const char *link_id, const char *kind
 	return store_run(store, batch, error);
 }
 
+static void take_timeline(const struct db_batch *batch, size_t row, void *out)
+{
+	*(struct timeline_row *)out = (struct timeline_row){
+		.at_ms = db_get_int(batch, 0, row, 0), .id = db_get_text(batch, 0, row, 1), .kind = db_get_text(batch, 0, row, 2), .detail = db_get_text(batch, 0, row, 3),
+		.n = db_get_int(batch, 0, row, 4), .last_ms = db_get_int(batch, 0, row, 5),
+	};
+}
+
+GArray *store_timeline_list(struct store *store, const char *id, int64_t after_ms, const char *after_id, int64_t limit, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_TIMELINE_PAGE, db_text(id), db_int(after_ms), db_text(after_id), db_int(limit));
+	return store_list(store, batch, sizeof(struct timeline_row), take_timeline, ret_load, error);
+}
+
+bool store_timeline_facts(struct store *store, const char *enrollment_id, struct timeline_enrollment *ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_TIMELINE_FACTS, db_text(enrollment_id));
+	if (!store_run(store, batch, error))
+		return false;
+	if (!db_rows(batch, 0))
+		return pom_fail(error, POM_ERR_NOT_FOUND, "there is no enrollment %s", enrollment_id);
+	*ret = (struct timeline_enrollment){
+		.state = db_get_int(batch, 0, 0, 0), .last_seen_ms = db_get_int(batch, 0, 0, 1), .ended_ms = db_get_int(batch, 0, 0, 2), .has_token = db_get_int(batch, 0, 0, 3),
+		.push_dead_ms = db_get_int(batch, 0, 0, 4), .identity_not_after_ms = db_get_int(batch, 0, 0, 5), .identity_state = db_get_int(batch, 0, 0, 6), .oldest_command_ms = db_get_int(batch, 0, 0, 7),
+		.is_user = db_get_text(batch, 0, 0, 8) != NULL,
+	};
+	return true;
+}
+
 bool store_event_purge(struct store *store, int64_t before_ms, int64_t limit, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
