@@ -59,12 +59,14 @@ static char **read_urls(const struct cli *cli, GError **error)
 
 int cmd_sim_device(const struct cli *cli)
 {
-	const char *kind = cli_value(cli, "kind"), *polls = cli_value(cli, "polls"), *misbehave = cli_value(cli, "misbehave");
+	enum { USERS_MAX = 1000 };
+	const char *kind = cli_value(cli, "kind"), *polls = cli_value(cli, "polls"), *misbehave = cli_value(cli, "misbehave"), *users = cli_value(cli, "users");
 	g_autoptr(GError) error = NULL;
 	g_auto(GStrv) urls = NULL;
 	struct sim_device_options options = {
 		.kind = sim_kind_find(kind ? kind : "iphone"), .ca_file = cli_value(cli, "ca-file"), .state_dir = cli_value(cli, "state"), .apns = cli_value(cli, "apns"),
 		.factory_dir = cli_value(cli, "factory-ca"), .phone_dir = cli_value(cli, "phone"), .supervised = cli_flag(cli, "supervised"),
+		.users = users ? g_ascii_strtoll(users, NULL, 10) : 0, .user_enrollment = cli_flag(cli, "user-enrollment"), .maid = cli_flag(cli, "maid"), .return_to_service = cli_flag(cli, "return-to-service"),
 		.misbehave = misbehave, .polls = polls ? g_ascii_strtoll(polls, NULL, 10) : -1, .quiet = cli_flag(cli, "quiet"), .json = cli_flag(cli, "json"), .stop = &stop,
 	};
 
@@ -72,6 +74,10 @@ int cmd_sim_device(const struct cli *cli)
 		return list_misbehaviors();
 	if (options.kind == SIM_KIND_MAX) {
 		pom_fail(&error, POM_ERR_USAGE, "--kind must be iphone, ipad, mac, appletv or watch");
+		return cli_fail(error);
+	}
+	if (options.users < 0 || options.users > USERS_MAX || (users && !options.users)) {
+		pom_fail(&error, POM_ERR_USAGE, "--users must be a number from 1 to %d", USERS_MAX);
 		return cli_fail(error);
 	}
 	urls = read_urls(cli, &error);

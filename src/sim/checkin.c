@@ -18,7 +18,7 @@ plist *device_message(const struct device *d, const char *type)
 	plist_dict_set_string(message, "MessageType", type);
 	if (!strcmp(type, "Authenticate") || !strcmp(type, "TokenUpdate") || !strcmp(type, "CheckOut"))
 		plist_dict_set_string(message, "Topic", d->profile->topic);
-	plist_dict_set_string(message, "UDID", d->udid);
+	device_set_ids(d, message);
 	return message;
 }
 
@@ -31,11 +31,13 @@ plist *device_authenticate_message(const struct device *d)
 	plist_dict_set_string(message, "BuildVersion", d->model->build);
 	plist_dict_set_string(message, "OSVersion", d->model->os);
 	plist_dict_set_string(message, "ProductName", d->model->product);
-	plist_dict_set_string(message, "SerialNumber", d->serial);
+	/* What tells a device from all others is its user's own there. */
+	if (!d->options->user_enrollment)
+		plist_dict_set_string(message, "SerialNumber", d->serial);
 	plist_dict_set_string(message, "DeviceName", d->name);
 	plist_dict_set_string(message, "Model", d->model->model);
 	plist_dict_set_string(message, "ModelName", d->model->family);
-	if (d->model->kind == SIM_IPHONE)
+	if (d->model->kind == SIM_IPHONE && !d->options->user_enrollment)
 		plist_dict_set_string(message, "IMEI", "35 000000 000000 0");
 	return message;
 }
@@ -46,13 +48,13 @@ plist *device_token_update_message(const struct device *d)
 	uint8_t unlock[UNLOCK_TOKEN_LEN];
 
 	plist_dict_set_data(message, "Token", d->token, sizeof(d->token));
-	plist_dict_set_string(message, "PushMagic", d->magic);
+	plist_dict_set_string(message, "PushMagic", d->speaks ? d->speaks->magic : d->magic);
 	if (d->minimal)
 		return message;
 	plist_dict_set_boolean(message, "AwaitingConfiguration", false);
 	if (d->model->macos)
 		plist_dict_set_boolean(message, "NotOnConsole", false);
-	if (d->model->has_unlock_token) {
+	if (d->model->has_unlock_token && !d->speaks && !d->options->user_enrollment) {
 		pom_random_fill(pom_random_system(), unlock, sizeof(unlock));
 		plist_dict_set_data(message, "UnlockToken", unlock, sizeof(unlock));
 	}
@@ -66,7 +68,7 @@ plist *device_report_message(const struct device *d, const char *status, const c
 	if (command_uuid)
 		plist_dict_set_string(message, "CommandUUID", command_uuid);
 	plist_dict_set_string(message, "Status", status);
-	plist_dict_set_string(message, "UDID", d->udid);
+	device_set_ids(d, message);
 	return message;
 }
 

@@ -23,6 +23,7 @@ struct device *device_new(const struct sim_device_options *options, const char *
 	d->state_dir = g_strdup(state_dir);
 	d->http = sim_http_new(options->stop);
 	d->installed = g_ptr_array_new_with_free_func((GDestroyNotify)sim_mobileconfig_free);
+	d->users = g_ptr_array_new_with_free_func(sim_user_free);
 	d->identities = sim_identities_new();
 	d->supervised = options->supervised || d->model->always_supervised;
 	device_invent(d);
@@ -46,6 +47,7 @@ void device_free(struct device *d)
 	sim_certs_free(d->factory_chain);
 	g_ptr_array_unref(d->identities);
 	g_ptr_array_unref(d->installed);
+	g_ptr_array_unref(d->users);
 	g_free(d);
 }
 
@@ -324,7 +326,7 @@ static bool set_bootstrap_token(struct device *d, GError **error)
 bool device_enroll(struct device *d, GError **error)
 {
 	return device_fetch_profile(d, error) && device_get_identity(d, error) && device_authenticate(d, error) && device_update_token(d, error) &&
-	       device_save(d, error) && (!d->model->macos || d->minimal || set_bootstrap_token(d, error));
+	       device_save(d, error) && (!d->model->macos || d->minimal || d->options->user_enrollment || set_bootstrap_token(d, error));
 }
 
 /* ---- the loop ---- */
@@ -406,7 +408,7 @@ static bool run_loop(struct device *d, wake *w, bool at_once, GError **error)
 	for (int64_t n = 0; (d->options->polls < 0 || n < d->options->polls) && !d->gone && wait_turn(d, w, at_once); n++) {
 		g_clear_error(&trouble);
 		at_once = false;
-		if (!device_connect(d, &trouble))
+		if (!device_connect(d, &trouble) || !device_connect_users(d, &trouble))
 			device_say(d, "refused", json_pack("{s:i}", "status", d->last_status), "%s", trouble->message);
 	}
 	if (!trouble)
@@ -447,7 +449,7 @@ static bool run_device(struct device *d, GError **error)
 		/* Before TokenUpdate, which the server may answer with a push. */
 		wake_connect(w);
 	}
-	if (!resumed && !device_enroll(d, error))
+	if ((!resumed && !device_enroll(d, error)) || !device_begin_users(d, error))
 		return false;
 	return run_loop(d, w, resumed || !w, error);
 }

@@ -5,6 +5,7 @@
  * checkin.c      messages to the server and how they are sent
  * device_ota.c   the Profile Service: enrollment over the air
  * device_watch.c an Apple Watch and the iPhone that vouches for it
+ * device_user.c  users of Macs and Shared iPads, user enrollment, tokens, Return to Service
  * device_reply.c answers to commands
  * device_install.c  profiles that come by command, and what they bring
  * device_state.c the files that keep an identity
@@ -33,6 +34,9 @@ const struct sim_model *sim_model_of(enum sim_kind kind);
 enum { SIM_TOKEN_LEN = 32 };
 
 /* Belongs to one thread. */
+/* Somebody who uses a Mac or a Shared iPad. */
+struct sim_user { char *id, *short_name, *long_name, *magic; };
+
 struct device {
 	const struct sim_device_options *options;
 	const struct sim_model *model;
@@ -55,6 +59,8 @@ struct device {
 	unsigned n_answered;              /* commands so far */
 	bool erase_next, check_out_next;  /* what the command just answered leads to */
 	int last_status;                  /* HTTP status of the server's last answer; 0: none */
+	GPtrArray *users;                 /* of struct sim_user: those that the server manages */
+	const struct sim_user *speaks;    /* whose channel messages are of; NULL: the device's */
 };
 typedef struct device device;
 
@@ -126,6 +132,18 @@ bool device_enroll(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* One connection: Idle, then an answer to each command until the server has no more. */
 bool device_connect(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- device_user.c ---- */
+
+/* User NUMBER (from 1) of the device, always the same one; transfer full. */
+struct sim_user *sim_user_new(const struct device *d, int64_t number);
+void sim_user_free(void *user);
+/* Puts into MESSAGE who speaks: UDID or EnrollmentID, and the user whose channel it is. */
+void device_set_ids(const struct device *d, plist *message);
+/* What follows enrollment for a device with users, or that asks for tokens and Return to Service: as the options say. */
+bool device_begin_users(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* One connection on the channel of each user that the server manages. */
+bool device_connect_users(struct device *d, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- device_reply.c ---- */
 

@@ -39,6 +39,13 @@ enum { COMMAND_WAIT_S = 30, SLOW_BYTES = 30, HUGE_CHECKIN = 11 << 20, WEAK_BITS 
 	X("weak-key", "asks for a certificate for an RSA key of 1024 bits: must fail", 1, weak_key) \
 	X("foreign-csr", "asks for a certificate for a key that it does not have: must fail", 1, foreign_csr) \
 	X("broken-scep", "sends a pkiMessage that is none: must be refused with 400", 1, broken_scep) \
+	X("user-early", "sends the TokenUpdate of a user before its own: must be refused with 403", 1, user_early) \
+	X("user-of-phone", "an iPhone says that it has users: must be refused with 400", 1, user_of_phone) \
+	X("user-after-check-out", "a Mac's user checks out and goes on talking: must be refused with 403, and the Mac goes on", 1, user_after_check_out) \
+	X("token-service", "asks for tokens of services that nobody has: must be refused with 400", 1, token_service) \
+	X("declarations-early", "asks for declarations before its TokenUpdate: must be refused with 403", 1, declarations_early) \
+	X("others-return", "asks for Return to Service of another device (takes two links): must be refused with 403", 2, others_return) \
+	X("user-of-return", "asks for Return to Service as a user: must be refused with 400", 1, user_of_return) \
 	X("ota-skip", "(over the air) sends phase 3 without phase 2: must be refused with 403", 1, ota_skip) \
 	X("ota-other-link", "(over the air, takes two links) answers with the challenge of the other link: must be refused with 403", 2, ota_other_link) \
 	X("ota-foreign-identity", "(over the air, takes two links) sends phase 3 with the identity of the other device: must be refused with 403", 2, ota_foreign_identity) \

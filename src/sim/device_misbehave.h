@@ -8,6 +8,15 @@ bool misbehavior_check(const struct device *d, const char *what, int status, int
 /* Sends Idle and checks the answer. */
 bool misbehavior_idle(struct device *d, const char *what, int wanted, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* device_misbehave_user.c: rows of the table. */
+bool user_early(struct device *d, struct device *other, GError **error);
+bool user_of_phone(struct device *d, struct device *other, GError **error);
+bool user_after_check_out(struct device *d, struct device *other, GError **error);
+bool token_service(struct device *d, struct device *other, GError **error);
+bool declarations_early(struct device *d, struct device *other, GError **error);
+bool others_return(struct device *d, struct device *other, GError **error);
+bool user_of_return(struct device *d, struct device *other, GError **error);
+
 /* device_misbehave_ota.c: rows of the table. */
 bool ota_skip(struct device *d, struct device *other, GError **error);
 bool ota_other_link(struct device *d, struct device *other, GError **error);

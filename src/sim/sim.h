@@ -23,6 +23,10 @@ struct sim_device_options {
 	const char *factory_dir;    /* of sim_factory_make: gives devices their factory identity; NULL: only those have one that kept it */
 	const char *phone_dir;      /* a watch: the state directory of its phone; NULL */
 	bool supervised;
+	int64_t users;              /* of a Mac (the first is its own, the others come from the network) or a Shared iPad; 0: none */
+	bool user_enrollment;       /* enrolls as its user's own device: EnrollmentID instead of UDID */
+	bool maid;                  /* asks for a token of com.apple.maid */
+	bool return_to_service;     /* asks for Return to Service once it has enrolled, and does what it is told */
 	const char *apns;           /* "HOST:PORT" of the wake port of sim_apns_run; NULL: poll every second */
 	const char *misbehave;      /* a name of sim_misbehaviors(); NULL */
 	int64_t polls;              /* end after this many connections of each device with the server after enrollment; <0: run until stopped */

@@ -422,5 +422,54 @@ def profiles_name_the_mutual_tls_listener():
         equal(Device(s).read_profile(s.profile(s.link())).mdm["SignMessage"], True)
 
 
+def simulate(s, link, *args, code=0):
+    """The steps that a simulated device says."""
+    out = run("sim", "device", "--ca-file", s.root_ca, "--json", "--polls", "1", *args, link["profile_url"], code=code)
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+def steps(said):
+    return [line["step"] for line in said]
+
+
+@case
+def simulated_users():
+    with Server() as s:
+        said = simulate(s, s.link(), "--kind", "mac", "--users", "3")
+        equal([step for step in steps(said) if step.startswith(("token_update", "user"))], ["token_update", "token_update", "user_declined", "user_declined"], "the Mac, its own user, two of the network")
+        equal([u["user_short_name"] for u in s.cli("device", "list") if u["parent_id"]], ["user-1"])
+        said = simulate(s, s.link(), "--kind", "ipad", "--users", "2")
+        equal(steps(said).count("token_update"), 3)
+        equal(sorted(u["user"] for u in s.cli("device", "list") if u["kind"] == "shared-ipad"), ["user-1@school.example", "user-2@school.example"])
+        simulate(s, s.link(), "--kind", "mac", "--users", "1", "--user-enrollment")
+        own = [d for d in s.cli("device", "list") if d["kind"].startswith("user-enrollment")]
+        equal(sorted((d["kind"], d["serial"]) for d in own), [("user-enrollment", None), ("user-enrollment-device", None)])
+        simulate(s, s.link(), "--kind", "iphone", "--users", "1", code=2)
+        # Commands on the user's channel.
+        state = os.path.join(s.root, "mac")
+        link = s.link()
+        simulate(s, link, "--kind", "mac", "--users", "1", "--state", state)
+        user = [u for u in s.cli("device", "list") if u["user_short_name"] == "user-1"][-1]
+        uuid = s.cli("command", "send", user["id"], "ProfileList")["command_uuid"]
+        said = simulate(s, link, "--kind", "mac", "--users", "1", "--state", state)
+        equal([line["command_uuid"] for line in said if line["step"] == "command"], [uuid])
+        equal(s.cli("command", "show", uuid)["status"], "Acknowledged")
+
+
+@case
+def simulated_network_users_tokens_and_return():
+    with Server("--set", "checkin.user_authenticate=empty", "--set", "return_to_service.enabled=true", "--set", "return_to_service.mdm_profile=true") as s:
+        key = write(s, "server-token.pem", pem_key(rsa_key()))
+        s.restart("--set", f"checkin.maid_key={key}", "--set", "checkin.maid_server_uuid=U")
+        said = simulate(s, s.link(), "--kind", "mac", "--users", "2", "--maid")
+        equal([step for step in steps(said) if step.startswith(("user", "maid"))], ["maid_token", "user_authenticate"])
+        equal(len([u for u in s.cli("device", "list") if u["kind"] == "user"]), 2)
+        said = simulate(s, s.link(), "--kind", "ipad", "--supervised", "--return-to-service")
+        answer = next(line for line in said if line["step"] == "return_to_service")
+        equal((answer["enabled"], answer["profile"], steps(said).count("token_update")), (True, True, 2), "it has come back")
+        ipad = next(d for d in s.cli("device", "list") if d["product_name"] and d["product_name"].startswith("iPad"))
+        equal((ipad["epoch"], ipad["state"]), (2, "enrolled"))
+
+
 if __name__ == "__main__":
     main()

@@ -102,9 +102,12 @@ def main():
 # ---------------------------------------------------------------- the server
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody uses, below those that the system gives to outgoing connections: one of them could take it before the server does."""
+    while True:
+        port = 15000 + secrets.randbelow(17000)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:

@@ -12,7 +12,7 @@ KINDS = {"iphone": ("iPhone16,1", r"00008130-[0-9A-F]{16}"), "ipad": ("iPad14,3"
          "appletv": ("AppleTV14,1", r"00008110-[0-9A-F]{16}")}
 # Those that take a Profile Service or a watch are in sim_ota.py.
 ELSEWHERE = ("ota-", "watch-")
-TWO_DEVICES = ["others-certificate", "others-command", "re-enroll"]
+TWO_DEVICES = ["others-return", "others-certificate", "others-command", "re-enroll"]
 NEED_COMMAND = ["others-command", "replay", "not-now", "format-error"]
 
 
