@@ -145,6 +145,13 @@ static struct http_response *enroll_html(int status, GBytes *page)
 	return response;
 }
 
+/* HEAD is no step: programs that preview links send it. */
+static void note_step(struct server *server, const struct http_request *request, const char *link_id, const char *kind, const GError *refusal)
+{
+	if (request->method != HTTP_HEAD)
+		service_timeline_link(server->service, link_id, kind, NULL, request->peer, refusal);
+}
+
 static struct http_response *open_page(struct server *server, const struct http_request *request, bool ota)
 {
 	struct page_request wanted = {request->params[0], http_request_header(request, "User-Agent"), ota};
@@ -154,7 +161,7 @@ static struct http_response *open_page(struct server *server, const struct http_
 	GBytes *page = service_enroll_page(server->service, &wanted, &subject, &status, &refusal);
 	struct http_response *response = enroll_html(status, page);
 
-	service_timeline_link(server->service, subject.detail, refusal ? "LinkRefused" : "LinkOpened", NULL, request->peer, refusal);
+	note_step(server, request, subject.detail, refusal ? "LinkRefused" : "LinkOpened", refusal);
 
 	if (refusal) {
 		server_log_refusal(request, &subject, refusal);
@@ -196,7 +203,7 @@ static struct http_response *enroll_download(struct server *server, const struct
 	g_autofree char *disposition = g_strdup_printf("attachment; filename=\"%s.mobileconfig\"", name);
 	struct http_response *response;
 
-	service_timeline_link(server->service, subject->detail, kind, profile ? NULL : "the profile was asked for", request->peer, error);
+	note_step(server, request, subject->detail, kind, error);
 	if (!profile)
 		return refuse_person(server, request, subject, error);
 	pom_log(POM_LOG_INFO, "profile served", "name", name, "link", subject->detail, "peer", request->peer, NULL);

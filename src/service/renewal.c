@@ -133,9 +133,14 @@ json_t *service_device_renew(struct service *service, const char *id, GError **e
 
 bool service_renewal_ensure(struct service *service, const char *enrollment_id, int64_t epoch, GError **error)
 {
+	g_autoptr(store_load) load = NULL;
+	struct renewal_facts facts;
 	bool waits;
 
-	return store_command_is_noted(service->store, enrollment_id, epoch, NOTE_RENEWAL, &waits, error) && (waits || queue_renewal(service, enrollment_id, epoch, error));
+	/* A device that was taken up from another server cannot be renewed: nothing is queued that could never be made. */
+	if (!store_renewal_facts(service->store, enrollment_id, epoch, &facts, &load, error))
+		return false;
+	return !facts.link_id || (store_command_is_noted(service->store, enrollment_id, epoch, NOTE_RENEWAL, &waits, error) && (waits || queue_renewal(service, enrollment_id, epoch, error)));
 }
 
 /* A challenge for exactly this enrollment's next identity, with the names of the present one. */

@@ -171,10 +171,10 @@
 	X(CERTIFICATE_REVOKE_SUPERSEDED, "ii", "t", ANY, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $1, revoked_reason = 'superseded' WHERE superseded_at > 0 AND superseded_at <= $2 AND state = 1 RETURNING serial") \
 	X(EPOCH_CERTIFICATE, "tit", "", ONE, WRITE, "UPDATE epoch SET certificate_serial = $3, renewal_at = 0 WHERE enrollment_id = $1 AND epoch = $2") \
-	/* Identities to renew: past two thirds of their life, or of a generation that retires. */ \
+	/* Identities to renew: past two thirds of their life, or of a generation that retires. Without a link it is not known what the profile would have to say. */ \
 	X(RENEWAL_DUE, "iii", "titii", ANY, READ, \
 	  "SELECT e.id, e.active_epoch, c.serial, c.not_after, p.renewal_at FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
-	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.renewal_at <= $2 AND " NOT_LOST \
+	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.link_id IS NOT NULL AND p.renewal_at <= $2 AND " NOT_LOST \
 	  " AND (c.not_before + (c.not_after - c.not_before) / 3 * 2 <= $1 OR c.generation_id IN (SELECT g.id FROM ca_generation g WHERE g.state = 'retiring'))" \
 	  " AND NOT EXISTS (SELECT 1 FROM command m WHERE m.enrollment_id = e.id AND m.epoch = e.active_epoch AND m.note = 'renewal') ORDER BY c.not_after LIMIT $3") \
 	X(RENEWAL_MARK, "tii", "", ANY, WRITE, "UPDATE epoch SET renewal_at = $3 WHERE enrollment_id = $1 AND epoch = $2") \

@@ -344,6 +344,7 @@ def devices_of_another_server():
         uuid = s.cli("command", "send", quiet.udid, "ProfileList")["command_uuid"]
         equal(quiet.idle()[1]["CommandUUID"], uuid)
         equal(quiet.report(uuid), (200, b""))
+        s.refused("device", "renew", quiet.udid, text="was not made with a link")
         # Never over what is known: another identity of that CA, nor one for a device that was enrolled with a link.
         thief = old.device()
         thief.udid = fresh.udid

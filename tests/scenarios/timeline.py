@@ -28,6 +28,8 @@ def from_the_link_to_a_command():
         link = s.link("--user", "Ann Example")
         verdict = show(s, link)["verdict"]
         equal((verdict["state"], verdict["stage"], verdict["error"]), ("running", None, None), "nothing has happened")
+        equal(s.request("HEAD", urllib.parse.urlsplit(link["url"]).path)[0], 200)
+        equal(kinds(s, link), [], "HEAD is no step")
         equal(open_page(s, link)[0], 200)
         equal(show(s, link)["verdict"]["stage"], "LinkOpened")
         d = Device(s)
