@@ -164,8 +164,11 @@ int cmd_push_cert_show(const struct cli *cli)
 {
 	static const struct cli_column columns[] = {{"TOPIC", "topic"}, {"UNTIL", "not_after"}, {"DAYS LEFT", "days_left"}, {"WARNING", "warn"}, {"DEVICES", "devices"}, {"DEFAULT", "default"},
 	                                            {"APPLE ACCOUNT", "apple_account"}, {"IMPORTED", "imported"}};
+	int code = cli_show_list(cli, CERTS, columns, G_N_ELEMENTS(columns));
 
-	return cli_show_list(cli, CERTS, columns, G_N_ELEMENTS(columns));
+	if (code == CLI_OK && !cli_flag(cli, "json"))
+		fputs("Vendor certificates are listed by \"pomona push-cert vendor-list\"; removing one does not touch these.\n", stderr);
+	return code;
 }
 
 int cmd_push_cert_check(const struct cli *cli)

@@ -54,7 +54,7 @@ int cmd_init(const struct cli *cli)
 	printf("  admin token        %s\n", json_string_value(json_object_get(result, "admin_token_file")));
 	printf("  root certificate   %s\n", json_string_value(json_object_get(result, "root_ca_file")));
 	printf("  encryption key     %s/%s  (keep a copy in a safe place: without it the data cannot be read)\n", dir, DATADIR_SEAL);
-	printf("\nNext:\n  %s\n  pomona push-cert import --data %s MDM_Certificate.pem push.key\n  pomona enroll new --data %s\n", json_string_value(json_object_get(result, "next")), dir, dir);
+	printf("\nNext:\n  %s\n  pomona push-cert setup --data %s\n  pomona enroll new --data %s\n", json_string_value(json_object_get(result, "next")), dir, dir);
 	return CLI_OK;
 }
 

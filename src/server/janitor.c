@@ -7,6 +7,7 @@
 #include "service/ota.h"
 #include "service/library.h"
 #include "service/timeline.h"
+#include "service/push_cert.h"
 
 enum { TICK_S = 2, MINUTE_MS = 60 * 1000, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
 
@@ -113,6 +114,9 @@ static void each_minute(struct server *server)
 		say("identities could not be looked at for renewal", g_steal_pointer(&error));
 	if (!service_library_minute(server->service, &error))
 		say("profiles that wait could not be looked at", g_steal_pointer(&error));
+	/* Another process may have changed them. */
+	if (!service_load_topics(server->service, &error))
+		say("push certificates could not be read", g_steal_pointer(&error));
 	if (!service_renew_own(server->service, &error))
 		say("a certificate of the CA could not be renewed", g_steal_pointer(&error));
 	if (service_has_closed_token(server->service) && !service_ca_reload(server->service, &error))

@@ -65,6 +65,19 @@ static void read_certs(struct standing *s, int64_t now_ms)
 	s->facts.ends_soon = s->renews && ca_expiry_step(s->renews->certificate.not_after_ms / 1000, now_ms / 1000) >= 0;
 }
 
+/* The newest that this way can go on with: who signs by mail must have been asked. */
+static void read_requests(struct standing *s)
+{
+	for (guint i = 0; i < s->requests->len; i++) {
+		const struct push_request_row *row = &g_array_index(s->requests, struct push_request_row, i);
+
+		if (s->facts.way != PUSH_WAY_MDMCERT || row->encrypt_certificate || row->document)
+			s->request = row;
+	}
+	s->facts.requested = s->request != NULL;
+	s->facts.is_signed = s->request && s->request->document;
+}
+
 static bool standing_load(struct service *service, struct standing *s, GError **error)
 {
 	int64_t now_ms = service_now_ms(service);
@@ -79,11 +92,7 @@ static bool standing_load(struct service *service, struct standing *s, GError **
 		return false;
 	read_vendors(s, now_ms);
 	read_certs(s, now_ms);
-	if (s->requests->len) {
-		s->request = &g_array_index(s->requests, struct push_request_row, s->requests->len - 1);
-		s->facts.requested = true;
-		s->facts.is_signed = s->request->document != NULL;
-	}
+	read_requests(s);
 	return true;
 }
 
@@ -142,19 +151,25 @@ static json_t *request_step(const struct standing *s, enum push_step_state state
 	                 now_commands[s->facts.way]);
 }
 
+/* TEXT, and how to take the request back. transfer full. */
+static char *with_way_out(const struct standing *s, const char *text)
+{
+	return s->request ? g_strdup_printf("%s (Not wanted any more? \"pomona push-cert cancel %s\")", text, s->request->id) : g_strdup(text);
+}
+
 static json_t *certificate_step(const struct standing *s, enum push_step_state state)
 {
 	const char *account = s->renews && s->renews->apple_account ? s->renews->apple_account : "the Apple account that made the old certificate";
 	g_autofree char *renew = g_strdup_printf("Sign in at the Apple Push Certificates Portal as %s. In the row of the old certificate press \"Renew\", NOT \"Create a Certificate\": a new one has another topic, and all devices would have to enroll"
 	                                         " again. Upload the signed request, download the certificate, and give it here.", account);
 
+	g_autofree char *text = with_way_out(s, s->renews ? renew
+	                                                  : "Sign in at the Apple Push Certificates Portal with an Apple account of your organization (not of one person: it is needed again each year). Press \"Create a Certificate\","
+	                                                    " upload the signed request, download the certificate, and give it here, with the name of that account.");
+
 	if (state == PUSH_STATE_DONE)
 		return step_json(PUSH_STEP_CERTIFICATE, state, "The push certificate is here.", NULL, NULL, "pomona push-cert check");
-	return step_json(PUSH_STEP_CERTIFICATE, state,
-	                 s->renews ? renew
-	                           : "Sign in at the Apple Push Certificates Portal with an Apple account of your organization (not of one person: it is needed again each year). Press \"Create a Certificate\", upload the signed request,"
-	                             " download the certificate, and give it here, with the name of that account.",
-	                 "Apple Push Certificates Portal", PUSH_PORTAL_URL, "pomona push-cert setup MDM_Certificate.pem --apple-account NAME");
+	return step_json(PUSH_STEP_CERTIFICATE, state, text, "Apple Push Certificates Portal", PUSH_PORTAL_URL, "pomona push-cert setup MDM_Certificate.pem --apple-account NAME");
 }
 
 static json_t *output_json(const char *kind, const char *file, GBytes *csr, GBytes *document)

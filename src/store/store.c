@@ -274,14 +274,3 @@ bool store_push_certificate_put(struct store *store, const struct push_certifica
 	             db_int(row->not_after_ms), db_int(row->imported_ms));
 	return store_run(store, batch, error);
 }
-
-bool store_other_topic_count(struct store *store, const char *topic, int64_t *ret_n, GError **error)
-{
-	g_autoptr(db_batch) batch = db_batch_new(NULL);
-
-	db_batch_add(batch, Q_TOPIC_ENROLLMENTS, db_text(topic));
-	if (!store_run(store, batch, error))
-		return false;
-	*ret_n = db_get_int(batch, 0, 0, 0);
-	return true;
-}

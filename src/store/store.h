@@ -101,8 +101,6 @@ struct push_certificate_row {
 };
 GArray *store_push_certificate_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT; /* newest first */
 bool store_push_certificate_put(struct store *store, const struct push_certificate_row *row, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* How many live enrollments have another topic than TOPIC. */
-bool store_other_topic_count(struct store *store, const char *topic, int64_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- links, challenges, certificates ---- */
 struct link_new {
