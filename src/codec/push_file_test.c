@@ -120,8 +120,9 @@ static void test_utf16(void)
 	}
 }
 
-static void check_der(const char *name, uint8_t *der, int len, const char *wanted)
+static void check_der(const char *name, int len, uint8_t **at, const char *wanted)
 {
+	uint8_t *der = *at;
 	g_autofree char *base64 = g_base64_encode(der, (gsize)len);
 
 	g_assert_cmpint(len, >, 0);
@@ -143,12 +144,12 @@ static void test_der(void)
 	uint8_t *der[6] = {NULL};
 	g_autofree char *hex = hex_format(g_bytes_get_data(envelope, NULL), g_bytes_get_size(envelope)), *lines = g_strdup_printf("%.70s\r\n%s\n", hex, hex + 70);
 
-	check_der("certificate", der[0], i2d_X509(cert, &der[0]), "c");
-	check_der("request", der[1], i2d_X509_REQ(request, &der[1]), "r");
-	check_der("PKCS#8", der[2], i2d_PKCS8_PRIV_KEY_INFO(info, &der[2]), "k");
-	check_der("RSA", der[3], i2d_PrivateKey(testkit_rsa(2048), &der[3]), "k");
-	check_der("encrypted", der[4], i2d_X509_SIG(locked, &der[4]), "E");
-	check_der("PKCS#12", der[5], i2d_PKCS12(p12, &der[5]), "p");
+	check_der("certificate", i2d_X509(cert, &der[0]), &der[0], "c");
+	check_der("request", i2d_X509_REQ(request, &der[1]), &der[1], "r");
+	check_der("PKCS#8", i2d_PKCS8_PRIV_KEY_INFO(info, &der[2]), &der[2], "k");
+	check_der("RSA", i2d_PrivateKey(testkit_rsa(2048), &der[3]), &der[3], "k");
+	check_der("encrypted", i2d_X509_SIG(locked, &der[4]), &der[4], "E");
+	check_der("PKCS#12", i2d_PKCS12(p12, &der[5]), &der[5], "p");
 	check("CMS", g_bytes_get_data(envelope, NULL), g_bytes_get_size(envelope), "m");
 	check("CMS in BER", g_bytes_get_data(ber, NULL), g_bytes_get_size(ber), "m");
 	check_text("hex of CMS", hex, "m");
