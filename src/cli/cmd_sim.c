@@ -1,4 +1,5 @@
 /* sim: the simulator's verbs. */
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,34 +103,74 @@ int cmd_sim_factory_ca(const struct cli *cli)
 	return cli_show(cli, json_pack("{s:s, s:b}", "device_ca", path, "made", made), NULL);
 }
 
-int cmd_sim_apns(const struct cli *cli)
+/* The number given with option NAME, 0 when it is not. */
+static bool get_number(const struct cli *cli, const char *name, unsigned most, unsigned *ret, GError **error)
 {
-	char *const *fail = cli_list(cli, "fail");
-	const char *delay = cli_value(cli, "delay-ms");
-	g_autoptr(GArray) failures = g_array_new(TRUE, TRUE, sizeof(struct sim_apns_failure));
-	g_autoptr(GPtrArray) keep = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
-	g_autoptr(GError) error = NULL;
-	struct sim_apns_options options = {
-		.dir = cli_value(cli, "dir"), .listen = cli_value(cli, "listen"), .wake_listen = cli_value(cli, "wake-listen"),
-		.delay_ms = delay ? (unsigned)g_ascii_strtoull(delay, NULL, 10) : 0, .quiet = cli_flag(cli, "quiet"), .stop = &stop,
-	};
+	const char *text = cli_value(cli, name);
+	guint64 n = 0;
 
-	for (int i = 0; fail && fail[i]; i++) {
-		char **parts = g_strsplit(fail[i], "=", 2);
+	if (text && !g_ascii_string_to_unsigned(text, 10, 0, most, &n, NULL))
+		return pom_fail(error, POM_ERR_USAGE, "--%s %s is not a number from 0 to %u", name, text, most);
+	*ret = (unsigned)n;
+	return true;
+}
+
+static bool parse_failures(char *const *texts, GPtrArray *keep, GArray *failures, GError **error)
+{
+	for (int i = 0; texts && texts[i]; i++) {
+		char **parts = g_strsplit(texts[i], "=", 2);
 
 		g_ptr_array_add(keep, parts);
-		if (!parts[0] || !parts[1]) {
-			pom_fail(&error, POM_ERR_USAGE, "--fail %s is not TOKEN=REASON", fail[i]);
-			return cli_fail(error);
-		}
+		if (!parts[0] || !parts[1])
+			return pom_fail(error, POM_ERR_USAGE, "--fail %s is not TOKEN=REASON", texts[i]);
+		if (!sim_apns_has_reason(parts[1]))
+			return pom_fail(error, POM_ERR_USAGE, "--fail %s: APNs has no reason \"%s\"", texts[i], parts[1]);
 		struct sim_apns_failure failure = {parts[0], parts[1]};
 		g_array_append_val(failures, failure);
 	}
-	if (!options.dir) {
-		pom_fail(&error, POM_ERR_USAGE, "--dir is missing");
-		return cli_fail(error);
+	return true;
+}
+
+static bool parse_changes(char *const *texts, GArray *changes, GError **error)
+{
+	for (int i = 0; texts && texts[i]; i++) {
+		struct sim_apns_change change;
+		char rest;
+
+		if (sscanf(texts[i], "%u@%u%c", &change.streams, &change.after_ms, &rest) != 2 || !change.after_ms)
+			return pom_fail(error, POM_ERR_USAGE, "--streams-change %s is not N@MS, as 100@2000", texts[i]);
+		g_array_append_val(changes, change);
 	}
+	return true;
+}
+
+static bool parse_apns_numbers(const struct cli *cli, struct sim_apns_options *o, GError **error)
+{
+	enum { DELAY_MAX_MS = 3600000, STREAMS_LIMIT = 100000, RETRY_MAX_S = 86400, PERCENT = 100 };
+
+	return get_number(cli, "delay-ms", DELAY_MAX_MS, &o->delay_ms, error) && get_number(cli, "streams", STREAMS_LIMIT, &o->streams, error) &&
+	       get_number(cli, "retry-after", RETRY_MAX_S, &o->retry_after_s, error) && get_number(cli, "goaway", PERCENT, &o->goaway_percent, error) &&
+	       get_number(cli, "reset", PERCENT, &o->reset_percent, error) && get_number(cli, "abort", PERCENT, &o->abort_percent, error) &&
+	       get_number(cli, "seed", INT_MAX, &o->seed, error);
+}
+
+int cmd_sim_apns(const struct cli *cli)
+{
+	g_autoptr(GArray) failures = g_array_new(TRUE, TRUE, sizeof(struct sim_apns_failure)), changes = g_array_new(TRUE, TRUE, sizeof(struct sim_apns_change));
+	g_autoptr(GPtrArray) keep = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
+	g_autoptr(GError) error = NULL;
+	struct sim_apns_options options = {
+		.dir = cli_value(cli, "dir"), .listen = cli_value(cli, "listen"), .wake_listen = cli_value(cli, "wake-listen"), .log = cli_value(cli, "log"),
+		.hang = cli_flag(cli, "hang"), .silent = cli_flag(cli, "silent"), .quiet = cli_flag(cli, "quiet"), .stop = &stop,
+	};
+
+	if (!options.dir)
+		pom_fail(&error, POM_ERR_USAGE, "--dir is missing");
+	if (!options.dir || !parse_failures(cli_list(cli, "fail"), keep, failures, &error) || !parse_changes(cli_list(cli, "streams-change"), changes, &error) ||
+	    !parse_apns_numbers(cli, &options, &error))
+		return cli_fail(error);
 	options.failures = (const struct sim_apns_failure *)(const void *)failures->data;
+	options.changes = (const struct sim_apns_change *)(const void *)changes->data;
 	options.listen = options.listen ? options.listen : "127.0.0.1:0";
 	options.wake_listen = options.wake_listen ? options.wake_listen : "127.0.0.1:0";
 	catch_signals();

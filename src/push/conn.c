@@ -204,7 +204,7 @@ static bool fail_tls(struct conn *conn)
 {
 	int system = errno;
 	unsigned long code = ERR_get_error();
-	enum pom_error which = POM_ERR_PUSH_TLS;
+	enum pom_error which = conn->state == HANDSHAKE ? POM_ERR_PUSH_TLS : POM_ERR_PUSH_CONNECT;
 	const char *why = "the connection was closed";
 
 	ERR_clear_error();
@@ -214,9 +214,9 @@ static bool fail_tls(struct conn *conn)
 		which = POM_ERR_PUSH_CERT_REFUSED;
 		why = ERR_reason_error_string(code);
 	} else if (code && ERR_reason_error_string(code)) {
+		which = POM_ERR_PUSH_TLS;
 		why = ERR_reason_error_string(code);
 	} else if (system) {
-		which = conn->state == HANDSHAKE ? POM_ERR_PUSH_TLS : POM_ERR_PUSH_CONNECT;
 		why = g_strerror(system);
 	}
 	return fail(conn, which, why);

@@ -33,6 +33,7 @@ struct answer {
 	char reason[40];
 	int64_t at_ms;
 	char body[128];
+	char id[40];
 	size_t sent;
 };
 
@@ -40,6 +41,7 @@ struct request {
 	char token[512];
 	char topic[256];
 	char body[4200];
+	char id[40];          /* apns-id of the request; "": none */
 	size_t body_len;
 	bool is_post, is_mdm;
 };
@@ -63,6 +65,10 @@ struct connection {
 	char line[LINE_MAX_BYTES];
 	size_t line_len;
 	char *token;          /* of a waiting device */
+	int64_t opened_ms;
+	unsigned retry_after_s;
+	unsigned n_changes;   /* of its SETTINGS, so far */
+	bool leaving;         /* it has said GOAWAY */
 };
 
 struct apns_sim {
@@ -71,6 +77,8 @@ struct apns_sim {
 	int push_fd, wake_fd;
 	char *topic;
 	GPtrArray *connections;
+	GRand *chance;
+	FILE *log;
 	uint64_t n_pushes;
 };
 
@@ -100,10 +108,20 @@ static const struct {
 	const char *reason;
 	int status;
 } statuses[] = {
-	{"BadDeviceToken", 400}, {"DeviceTokenNotForTopic", 400}, {"TopicDisallowed", 400}, {"BadTopic", 400}, {"MissingTopic", 400}, {"PayloadEmpty", 400},
-	{"IdleTimeout", 400}, {"BadCertificate", 403}, {"BadCertificateEnvironment", 403}, {"Forbidden", 403}, {"BadPath", 404}, {"MethodNotAllowed", 405},
-	{"Unregistered", 410}, {"ExpiredToken", 410}, {"PayloadTooLarge", 413}, {"TooManyRequests", 429}, {"InternalServerError", 500}, {"ServiceUnavailable", 503}, {"Shutdown", 503},
+	{"BadCollapseId", 400}, {"BadDeviceToken", 400}, {"BadExpirationDate", 400}, {"BadMessageId", 400}, {"BadPriority", 400}, {"BadTopic", 400}, {"DeviceTokenNotForTopic", 400},
+	{"DuplicateHeaders", 400}, {"IdleTimeout", 400}, {"InvalidPushType", 400}, {"MissingDeviceToken", 400}, {"MissingTopic", 400}, {"PayloadEmpty", 400}, {"TopicDisallowed", 400},
+	{"BadCertificate", 403}, {"BadCertificateEnvironment", 403}, {"ExpiredProviderToken", 403}, {"Forbidden", 403}, {"InvalidProviderToken", 403}, {"MissingProviderToken", 403},
+	{"BadPath", 404}, {"MethodNotAllowed", 405}, {"ExpiredToken", 410}, {"Unregistered", 410}, {"PayloadTooLarge", 413}, {"TooManyProviderTokenUpdates", 429}, {"TooManyRequests", 429},
+	{"InternalServerError", 500}, {"ServiceUnavailable", 503}, {"Shutdown", 503},
 };
+
+bool sim_apns_has_reason(const char *reason)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(statuses); i++)
+		if (!strcmp(statuses[i].reason, reason))
+			return true;
+	return false;
+}
 
 static int status_of(const char *reason)
 {
@@ -158,12 +176,43 @@ static unsigned wake(struct apns_sim *sim, const struct request *request)
 	return n;
 }
 
+static bool happens(const struct apns_sim *sim, unsigned percent)
+{
+	return percent && g_rand_int_range(sim->chance, 0, 100) < (gint32)percent;
+}
+
+/* What a bad day of APNs does with the push instead of answering it; true when it did. */
+static bool misbehave(struct apns_sim *sim, struct connection *c, int32_t stream)
+{
+	if (happens(sim, sim->options->abort_percent)) {
+		c->dead = true;
+		return true;
+	}
+	if (happens(sim, sim->options->reset_percent)) {
+		nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_REFUSED_STREAM);
+		return true;
+	}
+	if (!c->leaving && happens(sim, sim->options->goaway_percent)) {
+		static const char shutdown[] = "{\"reason\":\"Shutdown\"}";
+
+		c->leaving = true;
+		nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_NO_ERROR, (const uint8_t *)shutdown, sizeof(shutdown) - 1);
+	}
+	return false;
+}
+
 static void finish_request(struct apns_sim *sim, struct connection *c, int32_t stream, const struct request *request)
 {
-	struct answer *answer = g_new0(struct answer, 1);
+	struct answer *answer;
 	const char *reason = judge(sim, request);
 
+	if (misbehave(sim, c, stream))
+		return;
+	answer = g_new0(struct answer, 1);
 	sim->n_pushes++;
+	g_strlcpy(answer->id, request->id, sizeof(answer->id));
+	if (sim->log)
+		fprintf(sim->log, "%s %d\n", request->token, reason ? status_of(reason) : 200);
 	answer->stream = stream;
 	answer->due_ms = now_ms() + sim->options->delay_ms;
 	answer->status = reason ? status_of(reason) : 200;
@@ -192,16 +241,21 @@ static ssize_t read_answer(nghttp2_session *session, int32_t stream, uint8_t *bu
 /* Takes ANSWER over. */
 static void send_answer(struct connection *c, struct answer *answer)
 {
-	char status[8];
-	g_autofree char *id = g_uuid_string_random();
-	nghttp2_nv headers[2];
+	char status[8], seconds[12];
+	g_autofree char *id = *answer->id ? g_strdup(answer->id) : g_uuid_string_random();
+	nghttp2_nv headers[3];
+	size_t n = 2;
 	nghttp2_data_provider body = {.source.ptr = answer, .read_callback = read_answer};
 
 	g_snprintf(status, sizeof(status), "%d", answer->status);
 	headers[0] = (nghttp2_nv){(uint8_t *)(uintptr_t)":status", (uint8_t *)status, 7, strlen(status), 0};
 	headers[1] = (nghttp2_nv){(uint8_t *)(uintptr_t)"apns-id", (uint8_t *)id, 7, strlen(id), 0};
+	if (c->retry_after_s && (answer->status == 429 || answer->status >= 500)) {
+		g_snprintf(seconds, sizeof(seconds), "%u", c->retry_after_s);
+		headers[n++] = (nghttp2_nv){(uint8_t *)(uintptr_t)"retry-after", (uint8_t *)seconds, 11, strlen(seconds), 0};
+	}
 	if (answer->status == 200) {
-		nghttp2_submit_response(c->session, answer->stream, headers, 2, NULL);
+		nghttp2_submit_response(c->session, answer->stream, headers, n, NULL);
 		g_free(answer);
 		return;
 	}
@@ -209,7 +263,7 @@ static void send_answer(struct connection *c, struct answer *answer)
 		g_snprintf(answer->body, sizeof(answer->body), "{\"reason\":\"%s\",\"timestamp\":%" G_GINT64_FORMAT "}", answer->reason, answer->at_ms);
 	else
 		g_snprintf(answer->body, sizeof(answer->body), "{\"reason\":\"%s\"}", answer->reason);
-	if (nghttp2_submit_response(c->session, answer->stream, headers, 2, &body) != 0)
+	if (nghttp2_submit_response(c->session, answer->stream, headers, n, &body) != 0)
 		g_free(answer);
 }
 
@@ -248,6 +302,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		g_strlcpy(request->topic, v, sizeof(request->topic));
 	else if (!strcmp(n, "apns-push-type"))
 		request->is_mdm = !strcmp(v, "mdm");
+	else if (!strcmp(n, "apns-id"))
+		g_strlcpy(request->id, v, sizeof(request->id));
 	return 0;
 }
 
@@ -280,7 +336,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 
 static void open_session(struct apns_sim *sim, struct connection *c)
 {
-	nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, STREAMS_MAX}};
+	nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, sim->options->streams ? sim->options->streams : STREAMS_MAX}};
 	nghttp2_session_callbacks *callbacks;
 
 	c->pair = (struct pair){sim, c};
@@ -328,6 +384,8 @@ static void accept_one(struct apns_sim *sim, int listen_fd)
 	c = g_new0(struct connection, 1);
 	c->fd = fd;
 	c->is_wake = listen_fd == sim->wake_fd;
+	c->opened_ms = now_ms();
+	c->retry_after_s = sim->options->retry_after_s;
 	g_queue_init(&c->answers);
 	if (!c->is_wake) {
 		c->ssl = SSL_new(sim->tls);
@@ -351,13 +409,13 @@ static bool waits(struct connection *c, int n)
 	return true;
 }
 
-static void read_push(struct connection *c)
+static void read_push(const struct apns_sim *sim, struct connection *c)
 {
 	uint8_t buf[16384];
 	int n;
 
 	while (!c->dead && (n = SSL_read(c->ssl, buf, sizeof(buf))) > 0)
-		if (nghttp2_session_mem_recv(c->session, buf, (size_t)n) < 0)
+		if (!sim->options->silent && nghttp2_session_mem_recv(c->session, buf, (size_t)n) < 0)
 			c->dead = true;
 	if (!c->dead)
 		waits(c, n);
@@ -385,8 +443,23 @@ static void write_push(struct connection *c)
 	}
 }
 
+/* Tells the connection what its SETTINGS are from now on. */
+static void change_settings(const struct apns_sim *sim, struct connection *c)
+{
+	const struct sim_apns_change *changes = sim->options->changes;
+
+	while (changes && changes[c->n_changes].after_ms && now_ms() - c->opened_ms >= changes[c->n_changes].after_ms) {
+		nghttp2_settings_entry entry = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, changes[c->n_changes++].streams};
+
+		nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, &entry, 1);
+		say(sim, "a connection may have %u requests from now on", entry.value);
+	}
+}
+
 static void run_push(struct apns_sim *sim, struct connection *c)
 {
+	if (sim->options->hang)
+		return;
 	if (!c->shaken) {
 		int n = SSL_do_handshake(c->ssl);
 
@@ -397,9 +470,10 @@ static void run_push(struct apns_sim *sim, struct connection *c)
 		c->shaken = true;
 		open_session(sim, c);
 	}
-	read_push(c);
+	read_push(sim, c);
 	if (c->dead)
 		return;
+	change_settings(sim, c);
 	send_due(c, now_ms());
 	write_push(c);
 	if (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session))
@@ -505,10 +579,11 @@ static bool make_certificates(struct apns_sim *sim, GError **error)
 	g_autoptr(EVP_PKEY) root_key = sim_key_new(), key = sim_key_new(), push_key = sim_key_new();
 	g_autoptr(X509) root = sim_cert_new(root_key, "Simulated APNs root", NULL, NULL, NULL, NULL, 397);
 	g_autoptr(X509) leaf = sim_cert_new(key, "Simulated APNs", NULL, "127.0.0.1", root, root_key, 397);
-	g_autofree char *uuid = g_uuid_string_random();
+	g_autofree char *uuid = g_uuid_string_random(), *own = g_build_filename(dir, "server.pem", NULL);
 
 	sim->topic = find_topic(dir);
-	if (!write_pem(dir, "root.pem", root, NULL, error))
+	/* Started again, it is the same APNs to those who trust it. */
+	if (!g_file_test(own, G_FILE_TEST_EXISTS) && (!write_pem(dir, "root.pem", root, NULL, error) || !write_pem(dir, "server.pem", leaf, key, error)))
 		return false;
 	if (!sim->topic) {
 		sim->topic = g_strconcat("com.apple.mgmt.External.", uuid, NULL);
@@ -521,7 +596,7 @@ static bool make_certificates(struct apns_sim *sim, GError **error)
 	SSL_CTX_set_alpn_select_cb(sim->tls, select_h2, NULL);
 	SSL_CTX_set_verify(sim->tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, accept_any);
 	SSL_CTX_set_mode(sim->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	if (SSL_CTX_use_certificate(sim->tls, leaf) == 1 && SSL_CTX_use_PrivateKey(sim->tls, key) == 1)
+	if (SSL_CTX_use_certificate_file(sim->tls, own, SSL_FILETYPE_PEM) == 1 && SSL_CTX_use_PrivateKey_file(sim->tls, own, SSL_FILETYPE_PEM) == 1)
 		return true;
 	return pom_fail(error, POM_ERR_KEY, "the simulated APNs cannot use its own certificate");
 }
@@ -561,8 +636,10 @@ static void run_once(struct apns_sim *sim)
 	for (guint i = 0; i < n; i++) {
 		const struct connection *c = g_ptr_array_index(sim->connections, i);
 
-		fds[i + 2] = (struct pollfd){c->fd, (short)(POLLIN | (c->want_write ? POLLOUT : 0)), 0};
+		fds[i + 2] = (struct pollfd){!c->is_wake && sim->options->hang ? -1 : c->fd, (short)(POLLIN | (c->want_write ? POLLOUT : 0)), 0};
 	}
+	if (sim->log)
+		fflush(sim->log);
 	poll(fds, n + 2, next_timeout(sim));
 	for (int i = 0; i < 2; i++)
 		if (fds[i].revents)
@@ -572,7 +649,7 @@ static void run_once(struct apns_sim *sim)
 
 		if (c->is_wake && fds[i + 2].revents)
 			run_wake(sim, c);
-		else if (!c->is_wake && (fds[i + 2].revents || !g_queue_is_empty(&c->answers)))
+		else if (!c->is_wake && (fds[i + 2].revents || !g_queue_is_empty(&c->answers) || (c->session && sim->options->changes)))
 			run_push(sim, c);
 	}
 	for (guint i = sim->connections->len; i-- > 0;)
@@ -587,7 +664,11 @@ bool sim_apns_run(const struct sim_apns_options *options, GError **error)
 	bool ok;
 
 	sim.connections = g_ptr_array_new_with_free_func(connection_free);
-	if (mkdir(options->dir, 0700) < 0 && errno != EEXIST)
+	sim.chance = g_rand_new_with_seed(options->seed);
+	sim.log = options->log ? fopen(options->log, "ae") : NULL;
+	if (options->log && !sim.log)
+		ok = pom_fail(error, POM_ERR_IO, "%s cannot be written: %s", options->log, g_strerror(errno));
+	else if (mkdir(options->dir, 0700) < 0 && errno != EEXIST)
 		ok = pom_fail(error, POM_ERR_IO, "%s cannot be made: %s", options->dir, g_strerror(errno));
 	else
 		ok = (sim.push_fd = open_listener(options->listen, &port, error)) >= 0 && (sim.wake_fd = open_listener(options->wake_listen, &wake_port, error)) >= 0 &&
@@ -597,6 +678,9 @@ bool sim_apns_run(const struct sim_apns_options *options, GError **error)
 	if (ok)
 		say(&sim, "ended after %" G_GUINT64_FORMAT " pushes", sim.n_pushes);
 	g_ptr_array_unref(sim.connections);
+	g_rand_free(sim.chance);
+	if (sim.log)
+		fclose(sim.log);
 	SSL_CTX_free(sim.tls);
 	if (sim.push_fd >= 0)
 		close(sim.push_fd);

@@ -58,14 +58,24 @@ struct sim_portal_upload {
 bool sim_portal_answer(const char *dir, const struct sim_portal_upload *upload, char **ret_topic, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 struct sim_apns_failure { const char *token; const char *reason; }; /* token: hex or "*"; reason: APNs reason, e.g. "Unregistered" */
+struct sim_apns_change { unsigned streams, after_ms; };             /* SETTINGS_MAX_CONCURRENT_STREAMS that a connection is told when it has this age */
 struct sim_apns_options {
-	const char *dir;             /* gets root.pem, push.pem (certificate and key, UID = topic), apns.json {"port", "wake_port", "topic", "pid"} */
+	const char *dir;             /* gets root.pem, push.pem (certificate and key, UID = topic), server.pem (its own), apns.json {"port", "wake_port", "topic", "pid"} */
 	const char *listen, *wake_listen; /* "127.0.0.1:0" */
-	unsigned delay_ms;
+	const char *log;             /* file that gets a line "TOKEN STATUS" for each push; NULL */
+	unsigned delay_ms, streams;  /* streams: 0: 1,000 */
+	unsigned retry_after_s;      /* sent with 429 and 5xx; 0: not */
+	unsigned seed;               /* of what happens by chance */
+	/* How many pushes of 100 are answered with RST_STREAM (REFUSED_STREAM), with GOAWAY (this and earlier ones are answered), or with an end of the connection. */
+	unsigned reset_percent, goaway_percent, abort_percent;
+	bool hang, silent;           /* hang: no TLS handshake; silent: after the handshake nothing is answered, not even PING */
 	const struct sim_apns_failure *failures; /* ended by a NULL token; may be NULL */
+	const struct sim_apns_change *changes;   /* ended by age 0; may be NULL */
 	bool quiet;
 	const int *stop;
 };
+/* Whether REASON is one that APNs can give. */
+bool sim_apns_has_reason(const char *reason);
 bool sim_apns_run(const struct sim_apns_options *options, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* A SCEP client (RFC 8894) that speaks as clients in the field do. Texts are those of the command line; NULL: the default. */
