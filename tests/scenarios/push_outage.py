@@ -1,0 +1,83 @@
+"""APNs is away: refused, hanging, silent, ending every connection. Nothing is lost, nothing goes twice for the same need, and the end of it is no storm."""
+from lib.apns_peer import *
+
+RATE, PUSHES = 100, 300
+
+
+def outage(bad, error):
+    """An APNs that is BAD (arguments; None: not there) until the error is seen, and then well."""
+    log = tempfile.mktemp(prefix="pomona-pushed-")
+    with Apns("--quiet", *(bad or [])) as apns, server(apns, "--set", f"push.per_second={RATE}") as s:
+        s.stop()
+        tokens = fill(s, apns.topic, PUSHES)
+        if bad is None:
+            apns.stop()
+        s.start()
+        # A wave that is owed for long does not become a burst.
+        eventually(lambda: push_status(s)["error"] and push_status(s)["error"]["id"] in error, f"{bad}: it is seen", 120)
+        status = push_status(s)
+        equal((status["owed"], status["waiting_for_devices"]), (PUSHES, 0), f"{bad}")
+        expect(all(r["attempts"] == 0 for r in outbox(s)), "that APNs is away is no fault of the pushes")
+        if apns.process.poll() is None:
+            apns.stop()
+        apns.args = ["--quiet", "--log", log]
+        apns.start(apns.port)
+        s.cli("push", "resume")
+        started = time.time()
+        eventually(lambda: sum(pushed(log).values()) >= PUSHES, f"{bad}: all are pushed in the end", 120)
+        took = time.time() - started
+        expect(took > PUSHES / RATE * 0.6, f"{bad}: {PUSHES} pushes in {took} s are a storm")
+        eventually(lambda: all(r["waiting"] for r in outbox(s)), "and written down")
+        equal(pushed(log), collections.Counter({t.hex(): 1 for t in tokens}), f"{bad}: each once")
+        expect(push_status(s)["error"] is None, "the error is over")
+    os.unlink(log)
+
+
+@case
+def refused():
+    outage(None, ["POM-E6001"])
+
+
+@case
+def every_connection_is_ended():
+    outage(["--abort", "100"], ["POM-E6001", "POM-E6002"])
+
+
+@case
+def hanging_and_silent():
+    """Both take their time to be seen: a handshake, answers that are overdue and a PING."""
+    failed = []
+
+    def run(bad):
+        try:
+            outage(bad, ["POM-E6048"])
+        except BaseException as e:
+            failed.append(e)
+    threads = [threading.Thread(target=run, args=([bad],)) for bad in ("--hang", "--silent")]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if failed:
+        raise failed[0]
+
+
+@case
+def a_dead_path_is_found_when_it_is_used_again():
+    """The connection rests; then its other end is gone without a word."""
+    with Apns("--quiet", "--delay-ms", "1") as apns, server(apns) as s:
+        d = s.enroll()
+        s.cli("device", "push", d.udid)
+        eventually(lambda: s.metric('pomona_pushes_total{result="ok"}') == 1, "it works")
+        apns.process.send_signal(signal.SIGSTOP)
+        try:
+            s.cli("device", "push", d.udid)
+            eventually(lambda: push_status(s)["error"] and push_status(s)["error"]["id"] == "POM-E6048", "it is found", 120)
+        finally:
+            apns.process.send_signal(signal.SIGCONT)
+        s.cli("push", "resume")
+        eventually(lambda: s.metric('pomona_pushes_total{result="ok"}') == 2 and not outbox(s), "and the push goes out over another")
+
+
+if __name__ == "__main__":
+    main()
