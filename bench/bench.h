@@ -152,4 +152,6 @@ void measure_history(struct fleet *fleet, size_t n);
 void measure_wake(struct fleet *fleet);
 void measure_rest(struct world *world);
 void measure_connections(struct world *world, unsigned n);
+/* Pushes without the store, in worlds of their own. */
+void measure_push_alone(const char *pomona);
 void measure_large_store(struct world *world, size_t n_enrollments, size_t n_pushes);

@@ -150,7 +150,7 @@ static const char *parse_arguments(int argc, char **argv)
 	GOptionEntry entries[] = {
 		{"json", 0, 0, G_OPTION_ARG_NONE, &wants_json, "print JSON", NULL},
 		{"pomona", 0, 0, G_OPTION_ARG_FILENAME, &pomona, "the program to be measured", "FILE"},
-		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store (SCEP and enrollment run with them); or scale alone; or history, wake", "NAMES"},
+		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store (SCEP and enrollment run with them); or scale or push alone; or history, wake", "NAMES"},
 		{0},
 	};
 	GOptionContext *context = g_option_context_new(NULL);
@@ -201,6 +201,8 @@ int main(int argc, char **argv)
 		measure_both_scales(pomona);
 	else if (only && (is_wanted("history") || is_wanted("wake")))
 		measure_queue(pomona);
+	else if (only && is_wanted("push"))
+		measure_push_alone(pomona);
 	else
 		measure_usual(pomona);
 	report_print(wants_json);

@@ -49,7 +49,12 @@ def a_new_certificate_takes_effect_at_once():
         if apns.connections == 1:
             release.wait(120)
         apns.respond(c, stream, 200)
-    old, new = push_cert(), push_cert()
+    def named(name):
+        key = rsa.generate_private_key(65537, 2048)
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.USER_ID, TOPIC), x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        return self_signed(key, subject).public_bytes(serialization.Encoding.PEM) + pem_key(key)
+    # Of one topic; the names differ, so that the other side finds the root of each.
+    old, new = named("APSP:old"), named("APSP:new")
     with OddApns(answer, clients=old + new) as apns, server(apns) as s:
         pathlib.Path(apns.dir, "push.pem").write_bytes(old)
         pathlib.Path(apns.dir, "new.pem").write_bytes(new)
