@@ -113,6 +113,17 @@ def proxies():
             s.cli("device", "push", s.enroll().udid)
             eventually(lambda: push_status(s)["error"], "the proxy refuses")
             expect("status 403" in push_status(s)["error"]["text"], f"{push_status(s)}")
+        # The proxy of the environment, and what is excepted from it.
+        for more, error in ({}, "POM-E6042"), ({"no_proxy": "example.org,.invalid"}, "POM-E6041"):
+            env = {"https_proxy": f"http://ann:s3cret%20pass@127.0.0.1:{proxy.port}", "no_proxy": "", **more}
+            with Server("--apns-url", "https://apns.invalid", "--apns-root", os.path.join(apns.dir, "root.pem"), push_cert=False, env=env) as s:
+                s.cli("push-cert", "import", os.path.join(apns.dir, "push.pem"))
+                s.cli("device", "push", s.enroll().udid)
+                eventually(lambda: push_status(s)["error"], "apns.invalid is not there", 120)
+                equal(push_status(s)["error"]["id"], error)
+                expect(("CONNECT apns.invalid:443" in proxy.requests[-1]) == (not more), f"{proxy.requests[-1]}")
+                expect("s3cret" not in s.logs(), "the password is in the log")
+                proxy.requests.append("")
         # A proxy in the environment is not for loopback; a password in the setting would be seen by all who may read it.
         with Server(*apns.server_args(), push_cert=False, env={"https_proxy": "http://127.0.0.1:1", "no_proxy": ""}) as s:
             s.cli("push-cert", "import", os.path.join(apns.dir, "push.pem"))
