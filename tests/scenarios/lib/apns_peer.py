@@ -192,8 +192,8 @@ def outbox(s):
 
 
 def push_status(s):
-    """The first topic of `push status`."""
-    return s.cli("push", "status")["items"][0]
+    """The first topic of `push status`; a server that has just been started may not know it yet."""
+    return wait_for("a topic", lambda: s.cli("push", "status")["items"], 60)[0]
 
 
 def pushed(log):
