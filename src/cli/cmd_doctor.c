@@ -10,10 +10,13 @@
 #include "base/face.h"
 #include "cli/cli.h"
 #include "codec/datetime.h"
+#include "codec/scep.h"
 #include "probe/probe.h"
+#include "server/datadir.h"
 #include "server/system_roots.h"
+#include "sim/scep_trial.h"
 
-enum { FILE_BYTES_MAX = (1 << 20) + 1, WIDTH_MIN = 40, WIDTH_MAX = 200 };
+enum { FILE_BYTES_MAX = (1 << 20) + 1, WIDTH_MIN = 40, WIDTH_MAX = 200, OWN_WAIT_S = 180, OWN_POLL_US = 200000, TRIAL_TTL_S = 300 };
 
 /* What was asked for, read and checked. */
 struct doctor_order {
@@ -252,6 +255,146 @@ static int look_scep(const struct cli *cli, struct doctor_order *order)
 	return show_report(cli, order->doctor.report);
 }
 
+/* ---- our own server ---- */
+
+/* A look at the server by itself takes a second where Apple can be reached, and at most some minutes. */
+static json_t *wait_for_report(const struct cli *cli, json_int_t run, GError **error)
+{
+	int64_t end_us = g_get_monotonic_time() + (int64_t)OWN_WAIT_S * G_USEC_PER_SEC;
+
+	while (g_get_monotonic_time() < end_us) {
+		g_autoptr(json_t) report = cli_call(cli, "GET", "/api/v1/doctor", NULL, NULL, error);
+
+		if (!report || json_integer_value(json_object_get(report, "run")) >= run)
+			return g_steal_pointer(&report);
+		g_usleep(OWN_POLL_US);
+	}
+	pom_fail(error, POM_ERR_UNREACHABLE, "the server's doctor has not finished in %d seconds", OWN_WAIT_S);
+	return NULL;
+}
+
+static struct finding_report *ask_server(const struct cli *cli, GError **error)
+{
+	g_autoptr(json_t) asked = cli_call(cli, "POST", "/api/v1/doctor", NULL, NULL, error);
+	g_autoptr(json_t) reply = asked ? wait_for_report(cli, json_integer_value(json_object_get(asked, "run")), error) : NULL;
+
+	return reply ? finding_report_parse(reply, error) : NULL;
+}
+
+/* The code that a device would show stands before the text of the simulator's refusal. */
+static void say_enroll(const struct doctor *doctor, const char *form, const GError *error)
+{
+	static const struct { const char *code, *rule; } rules[] = {{"22007", "scep-reply-key"}, {"22008", "scep-reply-certificates"}};
+	const char *rule = "scep-enroll";
+
+	for (size_t i = 0; i < G_N_ELEMENTS(rules); i++)
+		if (g_str_has_prefix(error->message, rules[i].code))
+			rule = rules[i].rule;
+	if (g_error_matches(error, POM_ERROR, POM_ERR_SCEP_MESSAGE))
+		doctor_say(doctor, rule, form, "a request in the form %s: %s", form, error->message);
+	else
+		doctor_say_as(doctor, "scep-enroll", FINDING_NOTE, FINDING_ALL_SYSTEMS, form, "no request in the form %s could be tried: %s", form, error->message);
+}
+
+/* The certificate of the trial has no use: it goes, or else the challenge that nobody used. */
+static void clean_up(const struct cli *cli, const char *challenge_id, const char *serial)
+{
+	g_autofree char *revoke = serial ? g_strdup_printf("/api/v1/certificates/%s/revoke", serial) : NULL, *close = g_strdup_printf("/api/v1/challenges/%s", challenge_id);
+	g_autoptr(GError) error = NULL;
+	g_autoptr(json_t) reply = revoke ? cli_call_json(cli, "POST", revoke, json_pack("{s:s}", "reason", "cessationOfOperation"), &error) : cli_call(cli, "DELETE", close, NULL, NULL, &error);
+
+	if (!reply)
+		fprintf(stderr, "pomona: what the doctor made for a trial of SCEP could not be taken back: %s\n", error->message);
+}
+
+static void try_form(const struct cli *cli, const struct doctor *doctor, const char *roots, const char *form)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(json_t) challenge = cli_call_json(cli, "POST", "/api/v1/challenges", json_pack("{s:s, s:i}", "subject", "CN=Pomona doctor", "ttl_seconds", TRIAL_TTL_S), &error);
+	const struct sim_trial trial = {json_string_value(json_object_get(challenge, "url")), json_string_value(json_object_get(challenge, "challenge")), form, roots};
+	g_autofree char *serial = NULL;
+	int64_t not_before = 0;
+
+	if (!challenge || !sim_scep_trial(&trial, &serial, &not_before, &error))
+		say_enroll(doctor, form, error);
+	else if (not_before > doctor->now_s)
+		doctor_say(doctor, "scep-reply-date", form, "the certificate for the form %s is not valid yet", form);
+	if (challenge)
+		clean_up(cli, json_string_value(json_object_get(challenge, "id")), serial);
+}
+
+/* Old macOS writes 3DES and SHA-1 whatever is announced: who has switched them off knows it. */
+static bool takes_legacy(const char *url)
+{
+	g_autofree char *caps_url = g_strconcat(url, "/scep?operation=GetCACaps", NULL);
+	struct doctor_answer answer;
+	struct scep_caps caps = {0};
+	gsize len;
+
+	probe_fetch("GET", caps_url, NULL, PROBE_STEP_MS, NULL, &answer);
+	if (answer.body && answer.status == 200) {
+		const char *text = g_bytes_get_data(answer.body, &len);
+
+		caps = scep_caps_parse(text ? text : "", len);
+	}
+	doctor_answer_clear(&answer);
+	return caps.des3;
+}
+
+static void try_enrollments(const struct cli *cli, const struct doctor *doctor)
+{
+	g_autofree char *path = cli_value(cli, "server") ? NULL : datadir_path(cli_data(cli), DATADIR_ROOT), *roots = NULL;
+
+	if (path && !g_file_get_contents(path, &roots, NULL, NULL))
+		roots = NULL;
+	try_form(cli, doctor, roots, "ios");
+	try_form(cli, doctor, roots, "modern");
+	if (takes_legacy(doctor->report->target))
+		try_form(cli, doctor, roots, "macos");
+}
+
+/* What the server has found, as far as it concerns the systems asked for. */
+static struct finding_report *only_for(struct finding_report *all, unsigned systems)
+{
+	struct finding_report *some = finding_report_new(all->target);
+
+	for (guint i = 0; i < all->findings->len; i++) {
+		const struct finding *f = all->findings->pdata[i];
+
+		if (f->systems & systems)
+			finding_add(some, f->rule, f->severity, f->systems, f->path, f->line, f->mend, "%s", f->text);
+	}
+	return some;
+}
+
+static bool has_rule(const struct finding_report *report, const char *rule)
+{
+	for (guint i = 0; i < report->findings->len; i++)
+		if (!strcmp(((const struct finding *)report->findings->pdata[i])->rule, rule))
+			return true;
+	return false;
+}
+
+static int look_own(const struct cli *cli, struct doctor_order *order)
+{
+	static const char *const others[] = {"connect", "anchors", "trust", NULL};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(finding_report) all = NULL;
+	bool is_other = cli_value(cli, "profile") || cli_value(cli, "now") || cli_value(cli, "host");
+
+	for (const char *const *name = others; *name; name++)
+		is_other = is_other || cli_list(cli, *name);
+	if (is_other)
+		pom_fail(&error, POM_ERR_USAGE, "the server looks at itself by its own settings: with --connect, --anchors, --profile, --trust, --now or --host say what to look at");
+	all = is_other ? NULL : ask_server(cli, &error);
+	if (!all)
+		return cli_fail(error);
+	order->doctor.report = only_for(all, order->doctor.systems);
+	if (!has_rule(all, "mdm-unreachable"))
+		try_enrollments(cli, &order->doctor);
+	return show_report(cli, order->doctor.report);
+}
+
 /* Whatever is there as a file is meant as one. */
 static bool is_file(const char *name)
 {
@@ -273,9 +416,7 @@ int cmd_doctor(const struct cli *cli)
 		return cli_fail(error);
 	if (cli_value(cli, "scep"))
 		return look_scep(cli, &order);
-	if (!cli->n_args) {
-		pom_fail(&error, POM_ERR_USAGE, "say what to look at: https://HOST, a file, or --scep URL");
-		return cli_fail(error);
-	}
+	if (!cli->n_args)
+		return look_own(cli, &order);
 	return is_file(cli->args[0]) ? look_file(cli, &order, cli->args[0]) : look_server(cli, &order, cli->args[0]);
 }

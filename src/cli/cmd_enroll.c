@@ -64,6 +64,17 @@ static bool draw(const struct cli *cli, const char *url, GError **error)
 	return !cli_value(cli, "svg") || write_svg(cli_value(cli, "svg"), code, error);
 }
 
+/* What the doctor knows against handing the link out goes to people apart from the link. */
+static void show_findings(json_t *reply)
+{
+	json_t *list = json_object_get(reply, "findings"), *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		fprintf(stderr, "pomona: %s: %s (pomona doctor: %s)\n", json_string_value(json_object_get(item, "severity")), json_string_value(json_object_get(item, "text")), json_string_value(json_object_get(item, "rule")));
+	json_object_del(reply, "findings");
+}
+
 int cmd_enroll_new(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
@@ -78,6 +89,8 @@ int cmd_enroll_new(const struct cli *cli)
 	if (!body)
 		return cli_fail(error);
 	reply = cli_call_json(cli, "POST", "/api/v1/links", body, &error);
+	if (reply && !cli_flag(cli, "json"))
+		show_findings(reply);
 	code = cli_show(cli, json_incref(reply), error);
 	if (code == CLI_OK && (cli_flag(cli, "qr") || cli_value(cli, "svg")) && !draw(cli, json_string_value(json_object_get(reply, "url")), &error))
 		return cli_fail(error);

@@ -55,6 +55,20 @@ static void set_transport(CURL *curl, const struct http_client_call *call)
 	}
 }
 
+static int on_progress(void *ctx, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+	return __atomic_load_n((const int *)ctx, __ATOMIC_SEQ_CST);
+}
+
+static void set_stop(CURL *curl, const int *stop)
+{
+	if (!stop)
+		return;
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, stop);
+}
+
 /* "::ADDRESS": whatever host and port the URL has. transfer full; NULL: none. */
 static curl_list *set_look(CURL *curl, const struct http_client_call *call)
 {
@@ -162,6 +176,7 @@ bool http_client_run(const struct http_client_call *call, struct http_client_rep
 	if (!curl)
 		return pom_fail(error, POM_ERR_INTERNAL, "libcurl cannot be used");
 	look = set_look(curl, call);
+	set_stop(curl, call->stop);
 	set_transport(curl, call);
 	set_method(curl, call);
 	set_user(curl, call);

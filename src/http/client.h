@@ -19,6 +19,7 @@ struct http_client_call {
 	 * old ones too, because somebody else judges it. Nothing that must stay secret may be sent then. */
 	const char *connect_to;
 	bool any_certificate;
+	const int *stop;               /* looked at about once a second: when it is no longer 0, the call ends. NULL: none */
 	/* For a server that asks for HTTP authentication: Basic (over https only, for it shows the password) or NTLM ("DOMAIN\\user").
 	 * NULL: none. Both are needed; the caller wipes them. */
 	const char *user, *password;

@@ -17,11 +17,12 @@
 
 /* RFC 9113 §3.4: the client's preface, and its empty SETTINGS frame. */
 static const char h2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
-enum { H2_PREFACE_LEN = sizeof(h2_preface) - 1, H2_FRAME_HEAD = 9, H2_SETTINGS = 4 };
+enum { SLICE_MS = 200, H2_PREFACE_LEN = sizeof(h2_preface) - 1, H2_FRAME_HEAD = 9, H2_SETTINGS = 4 };
 
 struct attempt {
 	const char *sni;
 	int64_t until_us;
+	const int *stop;
 	bool any; /* takes whatever the server wants */
 	bool asks_certificate;
 };
@@ -30,6 +31,8 @@ static int left_ms(const struct attempt *attempt)
 {
 	int64_t left = (attempt->until_us - g_get_monotonic_time()) / 1000;
 
+	if (attempt->stop && __atomic_load_n(attempt->stop, __ATOMIC_SEQ_CST))
+		return 0;
 	return (int)CLAMP(left, 0, G_MAXINT);
 }
 
@@ -37,11 +40,12 @@ static int left_ms(const struct attempt *attempt)
 static bool wait_fd(const struct attempt *attempt, int fd, short events)
 {
 	struct pollfd poll_fd = {fd, events, 0};
-	int n;
+	int n, left;
 
-	do
-		n = poll(&poll_fd, 1, left_ms(attempt));
-	while (n < 0 && errno == EINTR);
+	do {
+		left = left_ms(attempt);
+		n = poll(&poll_fd, 1, MIN(left, (int)SLICE_MS));
+	} while ((n < 0 && errno == EINTR) || (!n && left));
 	return n > 0;
 }
 
@@ -248,14 +252,14 @@ static void shake(struct attempt *attempt, struct doctor_hello *hello)
 	ERR_clear_error();
 }
 
-void probe_hello(const char *address, const char *sni, unsigned timeout_ms, struct doctor_hello *ret)
+void probe_hello(const char *address, const char *sni, unsigned timeout_ms, const int *stop, struct doctor_hello *ret)
 {
-	struct attempt attempt = {.sni = sni, .until_us = g_get_monotonic_time() + (int64_t)timeout_ms * 1000};
+	struct attempt attempt = {.sni = sni, .stop = stop, .until_us = g_get_monotonic_time() + (int64_t)timeout_ms * 1000};
 	struct doctor_hello hello = {.address = g_strdup(address), .outcome = DOCTOR_NOT_CONNECTED}, again = {.address = g_strdup(address)};
 
 	shake(&attempt, &hello);
 	if (hello.outcome == DOCTOR_REFUSED) {
-		attempt = (struct attempt){.sni = sni, .until_us = g_get_monotonic_time() + (int64_t)timeout_ms * 1000, .any = true};
+		attempt = (struct attempt){.sni = sni, .stop = stop, .until_us = g_get_monotonic_time() + (int64_t)timeout_ms * 1000, .any = true};
 		shake(&attempt, &again);
 	}
 	if (hello.outcome == DOCTOR_REFUSED && again.outcome == DOCTOR_CONNECTED) {

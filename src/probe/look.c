@@ -88,7 +88,7 @@ static char *join_address(const char *host, uint16_t port)
 static bool add_addresses(const struct probe *probe, const char *host, uint16_t port, GPtrArray *all)
 {
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GPtrArray) some = probe_resolve(host, step_ms(probe), &error);
+	g_autoptr(GPtrArray) some = probe_resolve(host, step_ms(probe), probe->stop, &error);
 
 	if (!some)
 		doctor_say(probe->doctor, "name-unknown", "", "%s", error->message);
@@ -118,10 +118,10 @@ static GPtrArray *find_addresses(const struct probe *probe, const struct probe_t
 
 /* ---- HTTP ---- */
 
-void probe_fetch(const char *method, const char *url, const char *address, unsigned timeout_ms, struct doctor_answer *ret)
+void probe_fetch(const char *method, const char *url, const char *address, unsigned timeout_ms, const int *stop, struct doctor_answer *ret)
 {
 	g_autoptr(GError) error = NULL;
-	struct http_client_call call = {.method = method, .url = url, .connect_to = address, .any_certificate = true, .timeout_ms = timeout_ms, .response_max = PROBE_BODY_MAX};
+	struct http_client_call call = {.method = method, .url = url, .connect_to = address, .any_certificate = true, .stop = stop, .timeout_ms = timeout_ms, .response_max = PROBE_BODY_MAX};
 	struct http_client_reply reply;
 
 	if (!http_client_run(&call, &reply, &error)) {
@@ -169,7 +169,7 @@ static int read_ocsp(GBytes *body, OCSP_CERTID *id)
 	return status;
 }
 
-static void ask_ocsp(const struct doctor *doctor, const char *url, X509 *leaf, X509 *issuer, unsigned timeout_ms)
+static void ask_ocsp(const struct doctor *doctor, const char *url, X509 *leaf, X509 *issuer, unsigned timeout_ms, const int *stop)
 {
 	static const char *const headers[] = {"Content-Type: application/ocsp-request", NULL};
 	OCSP_CERTID *id = NULL;
@@ -177,7 +177,7 @@ static void ask_ocsp(const struct doctor *doctor, const char *url, X509 *leaf, X
 	g_autoptr(GError) error = NULL;
 	gsize len;
 	const void *data = g_bytes_get_data(request, &len);
-	struct http_client_call call = {.method = "POST", .url = url, .headers = headers, .body = data, .body_len = len, .timeout_ms = timeout_ms, .response_max = PROBE_BODY_MAX};
+	struct http_client_call call = {.method = "POST", .url = url, .headers = headers, .body = data, .body_len = len, .stop = stop, .timeout_ms = timeout_ms, .response_max = PROBE_BODY_MAX};
 	struct http_client_reply reply = {0};
 	bool answered = http_client_run(&call, &reply, &error);
 	int status = answered && reply.status == 200 ? read_ocsp(reply.body, id) : -1;
@@ -192,12 +192,12 @@ static void ask_ocsp(const struct doctor *doctor, const char *url, X509 *leaf, X
 	http_client_reply_clear(&reply);
 }
 
-void probe_ocsp(const struct doctor *doctor, X509 *leaf, X509 *issuer, unsigned timeout_ms)
+void probe_ocsp(const struct doctor *doctor, X509 *leaf, X509 *issuer, unsigned timeout_ms, const int *stop)
 {
 	STACK_OF(OPENSSL_STRING) *urls = X509_get1_ocsp(leaf);
 
 	if (urls && sk_OPENSSL_STRING_num(urls) > 0 && !g_ascii_strncasecmp(sk_OPENSSL_STRING_value(urls, 0), "http://", 7))
-		ask_ocsp(doctor, sk_OPENSSL_STRING_value(urls, 0), leaf, issuer, timeout_ms);
+		ask_ocsp(doctor, sk_OPENSSL_STRING_value(urls, 0), leaf, issuer, timeout_ms, stop);
 	X509_email_free(urls);
 }
 
@@ -230,10 +230,10 @@ static struct hellos shake_all(const struct probe *probe, const struct probe_tar
 	struct hellos hellos = {g_new0(struct doctor_hello, addresses->len + 1), has_name ? g_new0(struct doctor_hello, addresses->len + 1) : NULL, addresses->len};
 
 	for (guint i = 0; i < addresses->len; i++) {
-		probe_hello(addresses->pdata[i], has_name ? target->host : NULL, step_ms(probe), &hellos.named[i]);
+		probe_hello(addresses->pdata[i], has_name ? target->host : NULL, step_ms(probe), probe->stop, &hellos.named[i]);
 		/* Who does not answer once is not asked again. */
 		if (has_name && hellos.named[i].outcome == DOCTOR_CONNECTED)
-			probe_hello(addresses->pdata[i], NULL, step_ms(probe), &hellos.bare[i]);
+			probe_hello(addresses->pdata[i], NULL, step_ms(probe), probe->stop, &hellos.bare[i]);
 	}
 	return hellos;
 }
@@ -258,12 +258,12 @@ static void look_further(const struct probe *probe, const struct probe_target *t
 
 		if (hello->outcome != DOCTOR_CONNECTED)
 			continue;
-		probe_fetch("HEAD", target->url, hello->address, step_ms(probe), &answer);
+		probe_fetch("HEAD", target->url, hello->address, step_ms(probe), probe->stop, &answer);
 		doctor_http(probe->doctor, &answer, target->url, probe->real_now_s);
 		doctor_answer_clear(&answer);
-		issuer = probe->skip_ocsp ? NULL : find_issuer(probe->doctor, hello->chain);
+		issuer = find_issuer(probe->doctor, hello->chain);
 		if (issuer)
-			probe_ocsp(probe->doctor, hello->chain->pdata[0], issuer, step_ms(probe));
+			probe_ocsp(probe->doctor, hello->chain->pdata[0], issuer, step_ms(probe), probe->stop);
 	}
 }
 
@@ -304,7 +304,7 @@ static void check_prompt(const struct probe *probe, const struct probe_target *t
 	for (guint i = 0; i < addresses->len && !asks; i++) {
 		struct doctor_hello hello = {0};
 
-		probe_hello(addresses->pdata[i], is_address(target->host) ? NULL : target->host, step_ms(probe), &hello);
+		probe_hello(addresses->pdata[i], is_address(target->host) ? NULL : target->host, step_ms(probe), probe->stop, &hello);
 		asks = hello.asks_certificate;
 		doctor_hello_clear(&hello);
 	}
@@ -324,11 +324,11 @@ void probe_scep(const struct probe *given, const struct probe_target *target, GB
 	if (target->is_https)
 		check_prompt(&probe, target);
 	address = first_address(&probe, target);
-	probe_fetch("GET", cert_url, address, step_ms(&probe), &cert);
+	probe_fetch("GET", cert_url, address, step_ms(&probe), probe.stop, &cert);
 	doctor_scep_ca(probe.doctor, &cert, fingerprint, &recipient, &signer);
 	/* Who does not answer once is not asked again. */
 	if (cert.status) {
-		probe_fetch("GET", caps_url, address, step_ms(&probe), &caps);
+		probe_fetch("GET", caps_url, address, step_ms(&probe), probe.stop, &caps);
 		doctor_scep_caps(probe.doctor, &caps);
 	}
 	doctor_answer_clear(&caps);

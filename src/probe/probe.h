@@ -28,19 +28,19 @@ struct probe {
 	unsigned step_ms;           /* 0: PROBE_STEP_MS */
 	int64_t deadline_us;        /* of g_get_monotonic_time; 0: PROBE_TOTAL_MS from the call on */
 	int64_t real_now_s;         /* to compare the server's clock with; 0: it is not compared */
-	bool skip_ocsp;
+	const int *stop;            /* when it is no longer 0, everything ends within about a second, with findings that mean nothing; NULL: none */
 };
 /* The server of TARGET: its addresses, a handshake with and without name at each, the chain, what it answers, the OCSP responder of its certificate. False when there was no handshake with anybody. */
 bool probe_look(const struct probe *probe, const struct probe_target *target);
 /* GetCACaps and GetCACert of the SCEP server at TARGET, and its TLS when that is https and LOOK_TLS. FINGERPRINT: the profile's; NULL: none. */
 void probe_scep(const struct probe *probe, const struct probe_target *target, GBytes *fingerprint, bool look_tls);
 
-/* ---- parts ---- */
+/* ---- parts ---- STOP as above. */
 /* The addresses of NAME as text, in the resolver's order, at most PROBE_ADDRESSES_MAX; transfer full. POM_ERR_UNREACHABLE. After TIMEOUT_MS a resolver that hangs is left to itself. */
-GPtrArray *probe_resolve(const char *name, unsigned timeout_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+GPtrArray *probe_resolve(const char *name, unsigned timeout_ms, const int *stop, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* One handshake with ADDRESS ("192.0.2.1:443") as an Apple device makes it, and when that fails one that takes anything, to know what the server wants. SNI NULL: none. *RET is to be cleared. */
-void probe_hello(const char *address, const char *sni, unsigned timeout_ms, struct doctor_hello *ret);
+void probe_hello(const char *address, const char *sni, unsigned timeout_ms, const int *stop, struct doctor_hello *ret);
 /* METHOD without a body at URL, at ADDRESS when it is not NULL. *RET is to be cleared. */
-void probe_fetch(const char *method, const char *url, const char *address, unsigned timeout_ms, struct doctor_answer *ret);
+void probe_fetch(const char *method, const char *url, const char *address, unsigned timeout_ms, const int *stop, struct doctor_answer *ret);
 /* Asks the OCSP responder that LEAF names of LEAF, whose issuer is ISSUER. Says nothing when LEAF names none. */
-void probe_ocsp(const struct doctor *doctor, X509 *leaf, X509 *issuer, unsigned timeout_ms);
+void probe_ocsp(const struct doctor *doctor, X509 *leaf, X509 *issuer, unsigned timeout_ms, const int *stop);

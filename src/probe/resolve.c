@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "probe/probe.h"
 
+enum { SLICE_US = 200000 };
+
 /* Shared with a thread that may come back long after nobody waits any more. */
 struct lookup {
 	pthread_mutex_t lock;
@@ -88,22 +90,23 @@ static struct lookup *start(const char *name)
 	return lookup;
 }
 
-static GPtrArray *wait_for(struct lookup *lookup, unsigned timeout_ms, GError **error)
+/* In slices, to see whether it is time to end. */
+static void wait_a_while(struct lookup *lookup, int64_t end_us)
 {
-	GPtrArray *addresses = NULL;
-	struct timespec until;
-	bool in_time = true;
+	int64_t until_us = MIN(end_us, g_get_monotonic_time() + SLICE_US);
+	struct timespec until = {.tv_sec = until_us / G_USEC_PER_SEC, .tv_nsec = until_us % G_USEC_PER_SEC * 1000};
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	pthread_cond_timedwait(&lookup->done_cond, &lookup->lock, &until);
+}
+
+static GPtrArray *wait_for(struct lookup *lookup, unsigned timeout_ms, const int *stop, GError **error)
+{
+	int64_t end_us = g_get_monotonic_time() + (int64_t)timeout_ms * 1000;
+	GPtrArray *addresses = NULL;
+
 	pthread_mutex_lock(&lookup->lock);
-	while (!lookup->is_done && in_time)
-		in_time = !pthread_cond_timedwait(&lookup->done_cond, &lookup->lock, &until);
+	while (!lookup->is_done && g_get_monotonic_time() < end_us && !(stop && __atomic_load_n(stop, __ATOMIC_SEQ_CST)))
+		wait_a_while(lookup, end_us);
 	if (!lookup->is_done)
 		pom_fail(error, POM_ERR_UNREACHABLE, "the resolver does not answer for %s", lookup->name);
 	else if (lookup->code || !lookup->addresses->len)
@@ -114,7 +117,7 @@ static GPtrArray *wait_for(struct lookup *lookup, unsigned timeout_ms, GError **
 	return addresses;
 }
 
-GPtrArray *probe_resolve(const char *name, unsigned timeout_ms, GError **error)
+GPtrArray *probe_resolve(const char *name, unsigned timeout_ms, const int *stop, GError **error)
 {
 	struct lookup *lookup;
 	struct in6_addr address;
@@ -126,7 +129,7 @@ GPtrArray *probe_resolve(const char *name, unsigned timeout_ms, GError **error)
 		return addresses;
 	}
 	lookup = start(name);
-	addresses = wait_for(lookup, timeout_ms, error);
+	addresses = wait_for(lookup, timeout_ms, stop, error);
 	drop(lookup);
 	return addresses;
 }

@@ -8,7 +8,7 @@
 #include "server/admin_internal.h"
 #include "service/fleet.h"
 
-enum { BODY_MAX = 12 << 20, PUBLIC = 1 };
+enum { BODY_MAX = 12 << 20, PUBLIC = 1, DOCTOR_WAIT_MS = 1000 };
 
 struct http_response *admin_problem(const struct http_request *request, const GError *error)
 {
@@ -203,6 +203,7 @@ static json_t *link_new(struct server *server, const struct http_request *reques
 		reply = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", made.id, "url", made.url, "profile_url", made.profile_url, "ota_url", made.ota_url, "expires", expires);
 		if (fingerprints)
 			json_object_set_new(reply, "root_sha256", json_string(fingerprints));
+		json_object_set_new(reply, "findings", server_doctor_findings(server, DOCTOR_WAIT_MS));
 		if (qr && !add_qr(reply, made.url, error))
 			g_clear_pointer(&reply, json_decref);
 	}

@@ -167,7 +167,10 @@ ADMIN_PUSH_TABLE(X)
 #undef X
 
 /* admin_doctor.c: findings of the doctor */
-#define ADMIN_DOCTOR_TABLE(X)
+#define ADMIN_DOCTOR_TABLE(X) \
+	X("/api/v1/doctor", HTTP_GET, admin_doctor_show, 200) \
+	X("/api/v1/doctor", HTTP_POST, admin_doctor_run, 202) \
+	X("/api/v1/doctor/rules", HTTP_GET, admin_doctor_rules, 200)
 #define ADMIN_DOCTOR_RAW_TABLE(X)
 #define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
 ADMIN_DOCTOR_TABLE(X)

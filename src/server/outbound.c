@@ -14,7 +14,8 @@ static bool call_out(void *ctx, const struct outbound_request *request, struct o
 
 	if (!http_client_run(&call, &reply, error))
 		return false;
-	*ret = (struct outbound_reply){reply.status, reply.body, reply.content_type};
+	*ret = (struct outbound_reply){reply.status, g_steal_pointer(&reply.body), g_steal_pointer(&reply.content_type)};
+	http_client_reply_clear(&reply);
 	return true;
 }
 

@@ -192,7 +192,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_ENROLL_RIGHTS, 1, 8191},
 		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30}, {SETTING_CA_GRACE, 0, 3650},
 		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760}, {SETTING_COMMAND_EXPIRE, 0, 3650}, {SETTING_TIMELINE_DAYS, 1, 3650},
-		{SETTING_INVENTORY_HOURS, 0, 8784},
+		{SETTING_INVENTORY_HOURS, 0, 8784}, {SETTING_DOCTOR_HOURS, 0, 8760},
 	};
 	int64_t key_size = settings_int(s, SETTING_ENROLL_KEYSIZE);
 
@@ -470,6 +470,7 @@ static void close_all(struct server *server)
 	g_autofree char *ports = datadir_path(server->dir, DATADIR_PORTS);
 
 	http_server_free(server->http);
+	server_doctor_free(server);
 	pusher_free(server->pusher, PUSH_GRACE_MS);
 	service_free(server->service);
 	store_close(server->store);
@@ -505,11 +506,13 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 	ok = open_service(&server, error) && write_roots(&server, error) && server_tls_load(&server, error) && server_profile_signer_load(&server, error) && server_proxy_load(&server, error) && open_http(&server, error) && open_pusher(&server, error) && announce(&server, error);
 	if (ok) {
 		server_janitor_start(&server);
+		server_doctor_start(&server);
 		http_server_start(server.http);
 		pusher_wake(server.pusher);
 		wait_for_end(&server, &signals);
 		pom_log(POM_LOG_NOTICE, "stopping", NULL);
 		watch_stop();
+		server_doctor_stop(&server);
 		http_server_stop(server.http, HTTP_GRACE_MS);
 		server_janitor_stop(&server);
 	}

@@ -10,6 +10,8 @@
 #include "server/settings.h"
 #include "service/service.h"
 
+struct server_doctor;
+
 struct server {
 	const char *dir;
 	const struct settings *settings;
@@ -32,7 +34,21 @@ struct server {
 	pthread_cond_t janitor_wake;
 	bool stopping, hurry, nudged;
 	pthread_t janitor;
+	struct server_doctor *doctor;
 };
+
+/* The doctor of this server: a thread of its own, which looks at the public URL at the start, every doctor.interval_hours, and when asked. What it finds goes to the store, the
+ * metrics and the log, and stops nothing. */
+void server_doctor_start(struct server *server);
+/* Ends a look that is running, within about a second. */
+void server_doctor_stop(struct server *server);
+void server_doctor_free(struct server *server); /* once nobody asks any more */
+/* Asks for a look, a whole one; its number. Any thread, does not block. */
+uint64_t server_doctor_ask(struct server *server);
+/* The last report with "run" (its number), "finished", "running"; waits up to WAIT_MS for the first one. transfer full, never NULL. */
+json_t *server_doctor_report(struct server *server, unsigned wait_ms);
+/* The errors and warnings of the last report, an array, transfer full; as above. */
+json_t *server_doctor_findings(struct server *server, unsigned wait_ms);
 
 /* Routes of each listener; handlers get a struct server. */
 extern const struct http_route device_routes[], mtls_routes[], plain_routes[], admin_routes[];

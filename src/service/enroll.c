@@ -206,6 +206,14 @@ static bool point_outside(struct service *service, const struct ca_set *set, str
 	return true;
 }
 
+GBytes *service_ca_fingerprint(struct service *service)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	const struct generation *g = ca_set_in_state(set, ca_set_profile(set, PROFILE_DEFAULT)->profile->ca, GENERATION_ACTIVE);
+
+	return g && service->settings.enroll_fingerprint ? g_bytes_new(fingerprinted(set, g)->info->sha1, 20) : NULL;
+}
+
 plist *service_enroll_tree(struct service *service, const struct enroll_wish *wish, GError **error)
 {
 	g_autoptr(ca_set) set = service_ca_set(service);
@@ -231,8 +239,7 @@ plist *service_enroll_tree(struct service *service, const struct enroll_wish *wi
 		pom_fail(error, POM_ERR_CONFIG, "the CA of the default SCEP profile is not active");
 		return NULL;
 	}
-	if (service->settings.enroll_fingerprint)
-		profile.ca_fingerprint = fingerprint = g_bytes_new(fingerprinted(set, g)->info->sha1, 20);
+	profile.ca_fingerprint = fingerprint = service_ca_fingerprint(service);
 	if (!strcmp(source, "pkcs12") || !strcmp(source, "scep-proxy"))
 		ok = make_pkcs12(service, set, wish, &profile, &secret, error);
 	else if (!strcmp(source, "scep-direct") && !wish->transport)

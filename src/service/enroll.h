@@ -22,6 +22,8 @@ struct enroll_wish {
 
 /* The profile with the identity as the settings say: SCEP, PKCS#12, or by an outside CA. transfer full. A new key is made for PKCS#12: blocks for a while. */
 plist *service_enroll_tree(struct service *service, const struct enroll_wish *wish, GError **error);
+/* CAFingerprint of enrollment profiles, as the settings say; NULL: none. transfer full. */
+GBytes *service_ca_fingerprint(struct service *service);
 /* The enrollment profile of a link, by the newest push certificate. POM_ERR_NO_PUSH_CERT. transfer full. */
 plist *service_link_tree(struct service *service, const struct link_load *link, GError **error);
 /* The push topic of new enrollments; transfer full. POM_ERR_NO_PUSH_CERT. */

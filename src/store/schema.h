@@ -267,7 +267,9 @@
 	"CREATE INDEX epoch_push_dead ON epoch (topic) WHERE push_dead_at > 0;"
 
 /* Findings of the doctor. */
-#define STORE_SCHEMA_4_DOCTOR(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_4_DOCTOR(TEXT, INT, BLOB, END) \
+	/* The last report of each target. */ \
+	"CREATE TABLE doctor_report (target " TEXT " NOT NULL PRIMARY KEY, finished_at " INT " NOT NULL, report " TEXT " NOT NULL" END
 
 /* Declarative management. */
 #define STORE_SCHEMA_4_DDM(TEXT, INT, BLOB, END) \

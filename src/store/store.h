@@ -102,6 +102,13 @@ struct push_certificate_row {
 GArray *store_push_certificate_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT; /* newest first */
 bool store_push_certificate_put(struct store *store, const struct push_certificate_row *row, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* ---- the doctor ---- */
+/* The last report of TARGET as JSON, transfer full, and when it was made; NULL when there is none. */
+bool store_doctor_get(struct store *store, const char *target, char **ret_report, int64_t *ret_finished_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_doctor_put(struct store *store, const char *target, const char *report, int64_t finished_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* How many live enrollments have a topic that no push certificate has. */
+bool store_doctor_topicless(struct store *store, int64_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* ---- links, challenges, certificates ---- */
 struct link_new {
 	const char *id, *user_name, *user_email, *device_name, *challenge_id, *common_name, *device_id; /* device_id: of the one device that may enroll with it; NULL: any */
