@@ -16,12 +16,13 @@
 #include "server/system_roots.h"
 #include "sim/scep_trial.h"
 
-enum { FILE_BYTES_MAX = (1 << 20) + 1, WIDTH_MIN = 40, WIDTH_MAX = 200, OWN_WAIT_S = 180, OWN_POLL_US = 200000, TRIAL_TTL_S = 300 };
+enum { FILE_BYTES_MAX = (1 << 20) + 1, WIDTH_MIN = 40, WIDTH_MAX = 200, OWN_WAIT_S = 180, OWN_POLL_US = 200000, TRIAL_TTL_S = 300, TIMEOUT_MAX_S = 60, STEPS = 9 };
 
 /* What was asked for, read and checked. */
 struct doctor_order {
 	struct doctor doctor; /* report NULL until somebody looks */
 	int64_t real_now_s;   /* 0: another date was given */
+	unsigned step_ms;
 	GPtrArray *roots, *trusted, *anchors;
 	GBytes *fingerprint;
 };
@@ -105,6 +106,16 @@ static bool read_certs(const struct cli *cli, const char *name, GPtrArray **ret,
 	return true;
 }
 
+static bool parse_timeout(const char *text, unsigned *ret_ms, GError **error)
+{
+	guint64 seconds = PROBE_STEP_MS / 1000;
+
+	if (text && !g_ascii_string_to_unsigned(text, 10, 1, TIMEOUT_MAX_S, &seconds, NULL))
+		return pom_fail(error, POM_ERR_USAGE, "--timeout %s is not a number of seconds from 1 to %d", text, TIMEOUT_MAX_S);
+	*ret_ms = (unsigned)seconds * 1000;
+	return true;
+}
+
 static bool read_order(const struct cli *cli, struct doctor_order *order, GError **error)
 {
 	const char *now = cli_value(cli, "now"), *systems = cli_value(cli, "for");
@@ -113,7 +124,7 @@ static bool read_order(const struct cli *cli, struct doctor_order *order, GError
 	order->doctor = (struct doctor){.systems = FINDING_ALL_SYSTEMS, .now_s = order->real_now_s, .are_pins = true};
 	if (cli_list(cli, "anchors") && cli_value(cli, "profile"))
 		return pom_fail(error, POM_ERR_USAGE, "--anchors and --profile are two answers to one question: give one of them");
-	if ((now && !parse_now(now, &order->doctor.now_s, error)) || (systems && !parse_systems(systems, &order->doctor.systems, error)) || !read_certs(cli, "trust", &order->trusted, error) ||
+	if (!parse_timeout(cli_value(cli, "timeout"), &order->step_ms, error) || (now && !parse_now(now, &order->doctor.now_s, error)) || (systems && !parse_systems(systems, &order->doctor.systems, error)) || !read_certs(cli, "trust", &order->trusted, error) ||
 	    !read_certs(cli, "anchors", &order->anchors, error))
 		return false;
 	if (now)
@@ -198,7 +209,8 @@ static int show_rules(const struct cli *cli)
 
 static struct probe make_probe(const struct cli *cli, const struct doctor_order *order)
 {
-	return (struct probe){.doctor = &order->doctor, .connect = (const char *const *)cli_list(cli, "connect"), .real_now_s = order->real_now_s};
+	return (struct probe){.doctor = &order->doctor, .connect = (const char *const *)cli_list(cli, "connect"), .step_ms = order->step_ms,
+	                      .deadline_us = g_get_monotonic_time() + (int64_t)order->step_ms * STEPS * 1000, .real_now_s = order->real_now_s};
 }
 
 static int look_server(const struct cli *cli, struct doctor_order *order, const char *name)
