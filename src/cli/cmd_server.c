@@ -3,9 +3,15 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/face.h"
 #include "cli/cli.h"
+#include "probe/probe.h"
 #include "server/datadir.h"
 #include "server/server.h"
+#include "server/system_roots.h"
+
+/* init waits for nobody long. */
+enum { INIT_STEP_MS = 2000, INIT_TOTAL_MS = 6000 };
 
 static json_t *describe(const char *dir, const char *url, bool existed)
 {
@@ -13,6 +19,22 @@ static json_t *describe(const char *dir, const char *url, bool existed)
 	g_autofree char *next = g_strdup_printf("pomona serve --data %s", dir);
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "data", dir, "url", url, "admin_token_file", token, "root_ca_file", root, "next", next, "existed", existed);
+}
+
+/* What can be said of the public URL before anything serves it: whether it names the server well, and whether its name is known. Where somebody serves there already, as a proxy, the chain that it sends. */
+static struct finding_report *look_at_url(const char *url, const char *root_file)
+{
+	struct finding_report *report = finding_report_new(url);
+	g_autofree char *pem = NULL;
+	gsize len = 0;
+	g_autoptr(GPtrArray) roots = system_roots_load(), own = g_file_get_contents(root_file, &pem, &len, NULL) ? cert_parse_all(pem, len, NULL) : NULL;
+	const struct doctor doctor = {.report = report, .systems = FINDING_ALL_SYSTEMS, .now_s = pom_clock_now_ms(pom_clock_system()) / 1000, .public_roots = roots, .trusted = own};
+	const struct probe probe = {.doctor = &doctor, .step_ms = INIT_STEP_MS, .deadline_us = g_get_monotonic_time() + (int64_t)INIT_TOTAL_MS * 1000};
+	g_auto(probe_target) target = {0};
+
+	if (probe_target_parse(url, &target, NULL))
+		probe_url(&probe, &target);
+	return report;
 }
 
 static bool parse_bits(const char *text, unsigned *ret, GError **error)
@@ -46,6 +68,10 @@ int cmd_init(const struct cli *cli)
 	if (!url || !parse_bits(cli_value(cli, "issuing-bits"), &options.issuing_bits, &error) || !datadir_init(&options, &existed, &error))
 		return cli_fail(error);
 	g_autoptr(json_t) result = describe(dir, url, existed);
+	g_autoptr(finding_report) report = look_at_url(url, json_string_value(json_object_get(result, "root_ca_file")));
+	g_autoptr(json_t) findings = finding_report_format(report);
+
+	json_object_set(result, "findings", json_object_get(findings, "findings"));
 	if (cli_flag(cli, "json")) {
 		cli_print_json(result);
 		return CLI_OK;
@@ -54,6 +80,11 @@ int cmd_init(const struct cli *cli)
 	printf("  admin token        %s\n", json_string_value(json_object_get(result, "admin_token_file")));
 	printf("  root certificate   %s\n", json_string_value(json_object_get(result, "root_ca_file")));
 	printf("  encryption key     %s/%s  (keep a copy in a safe place: without it the data cannot be read)\n", dir, DATADIR_SEAL);
+	for (guint i = 0; i < report->findings->len; i++) {
+		const struct finding *finding = report->findings->pdata[i];
+
+		fprintf(stderr, "pomona: %s: %s (pomona doctor: %s)\n", finding_severity_name(finding->severity), finding->text, finding->rule);
+	}
 	printf("\nNext:\n  %s\n  pomona push-cert setup --data %s\n  pomona enroll new --data %s\n", json_string_value(json_object_get(result, "next")), dir, dir);
 	return CLI_OK;
 }

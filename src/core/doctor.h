@@ -90,6 +90,8 @@ void doctor_scep_caps(const struct doctor *doctor, const struct doctor_answer *a
 bool doctor_scep_ca(const struct doctor *doctor, const struct doctor_answer *answer, GBytes *fingerprint, X509 **ret_recipient, X509 **ret_signer);
 
 /* ---- this server ---- */
+/* The public URL by itself, of the server HOST. */
+void doctor_url(const struct doctor *doctor, const char *url, const char *host);
 struct doctor_push { const char *topic; int64_t not_after_s; };
 /* N push certificates, the newest first; N_OTHERS live enrollments have a topic that none of them has. */
 void doctor_push(const struct doctor *doctor, const struct doctor_push *certificates, size_t n, int64_t n_others);

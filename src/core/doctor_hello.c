@@ -124,6 +124,12 @@ void doctor_http(const struct doctor *doctor, const struct doctor_answer *answer
 
 /* ---- this server ---- */
 
+void doctor_url(const struct doctor *doctor, const char *url, const char *host)
+{
+	if (g_hostname_is_ip_address(host))
+		doctor_say(doctor, "url-address", url, "the public URL names the server by its address %s", host);
+}
+
 void doctor_push(const struct doctor *doctor, const struct doctor_push *certificates, size_t n, int64_t n_others)
 {
 	if (!n)

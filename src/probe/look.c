@@ -280,6 +280,24 @@ bool probe_look(const struct probe *given, const struct probe_target *target)
 	return ok;
 }
 
+void probe_url(const struct probe *given, const struct probe_target *target)
+{
+	struct probe probe = with_deadline(given);
+	g_autoptr(GPtrArray) addresses = NULL;
+	struct doctor_hello hello = {0};
+	bool answers;
+
+	doctor_url(probe.doctor, target->url, target->host);
+	addresses = find_addresses(&probe, target);
+	if (!addresses->len)
+		return;
+	probe_hello(addresses->pdata[0], is_address(target->host) ? NULL : target->host, step_ms(&probe), probe.stop, &hello);
+	answers = hello.outcome == DOCTOR_CONNECTED;
+	doctor_hello_clear(&hello);
+	if (answers)
+		probe_look(&probe, target);
+}
+
 /* ---- SCEP ---- */
 
 static char *operation_url(const char *url, const char *operation)

@@ -32,6 +32,8 @@ struct probe {
 };
 /* The server of TARGET: its addresses, a handshake with and without name at each, the chain, what it answers, the OCSP responder of its certificate. False when there was no handshake with anybody. */
 bool probe_look(const struct probe *probe, const struct probe_target *target);
+/* The public URL of a server that may not run yet: whether it is a name, and known; and when somebody answers there, as probe_look. */
+void probe_url(const struct probe *probe, const struct probe_target *target);
 /* GetCACaps and GetCACert of the SCEP server at TARGET, and its TLS when that is https and LOOK_TLS. FINGERPRINT: the profile's; NULL: none. */
 void probe_scep(const struct probe *probe, const struct probe_target *target, GBytes *fingerprint, bool look_tls);
 

@@ -72,10 +72,8 @@ static void look_mdm(const struct look *look)
 static void look_self(const struct look *look)
 {
 	g_autoptr(GError) error = NULL;
-	bool is_address = g_hostname_is_ip_address(look->target.host);
 
-	if (is_address)
-		doctor_say(&look->doctor, "url-address", look->url, "the public URL names the server by its address %s", look->target.host);
+	doctor_url(&look->doctor, look->url, look->target.host);
 	if (probe_look(&look->probe, &look->target)) {
 		look_scep(look);
 		if (look->is_whole)

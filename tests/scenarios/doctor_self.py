@@ -5,10 +5,10 @@ import os
 import pathlib
 import sys
 
-from harness import TOPIC, Server, case, equal, expect, push_cert, wait_for
+from harness import TOPIC, Server, case, equal, expect, push_cert, run, wait_for
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from gallery import Cert, Web, doctor, rules, run_cases
+from gallery import DIR, Cert, Web, doctor, rules, run_cases
 
 
 def last(server, run):
@@ -23,6 +23,20 @@ def own(*more):
 def known(report):
     """Without what depends on the network of this machine."""
     return [r for r in rules(report) if r not in ("offline", "apns-unreachable")]
+
+
+@case
+def before_there_is_a_server():
+    with Server(push_cert=False) as server:
+        again = json.loads(run("init", "--data", server.data, "--url", server.url, "--json"))
+        equal(([f["rule"] for f in again["findings"]], again["existed"]), (["url-address"], True), "init looks at the URL, and knows its own root")
+    data = os.path.join(DIR, "unknown")
+    made = json.loads(run("init", "--data", data, "--url", "https://no-such-name.invalid", "--json"))
+    equal([f["rule"] for f in made["findings"]], ["name-unknown"], "a name that nobody knows is told, and stops nothing")
+    # Something that answers at the URL already.
+    with Web([Cert("127.0.0.1", san=("ip:127.0.0.1",))]) as web:
+        made = json.loads(run("init", "--data", os.path.join(DIR, "answered"), "--url", f"https://{web.address}", "--json"))
+        equal(sorted(f["rule"] for f in made["findings"]), ["self-signed", "url-address"], "what answers there is looked at")
 
 
 @case
