@@ -336,14 +336,14 @@ static void try_form(const struct cli *cli, const struct doctor *doctor, const c
 }
 
 /* Old macOS writes 3DES and SHA-1 whatever is announced: who has switched them off knows it. */
-static bool takes_legacy(const char *url)
+static bool takes_legacy(const char *url, unsigned step_ms)
 {
 	g_autofree char *caps_url = g_strconcat(url, "/scep?operation=GetCACaps", NULL);
 	struct doctor_answer answer;
 	struct scep_caps caps = {0};
 	gsize len;
 
-	probe_fetch("GET", caps_url, NULL, PROBE_STEP_MS, NULL, &answer);
+	probe_fetch("GET", caps_url, NULL, step_ms, NULL, &answer);
 	if (answer.body && answer.status == 200) {
 		const char *text = g_bytes_get_data(answer.body, &len);
 
@@ -353,7 +353,7 @@ static bool takes_legacy(const char *url)
 	return caps.des3;
 }
 
-static void try_enrollments(const struct cli *cli, const struct doctor *doctor)
+static void try_enrollments(const struct cli *cli, const struct doctor *doctor, unsigned step_ms)
 {
 	g_autofree char *path = cli_value(cli, "server") ? NULL : datadir_path(cli_data(cli), DATADIR_ROOT), *roots = NULL;
 
@@ -361,7 +361,7 @@ static void try_enrollments(const struct cli *cli, const struct doctor *doctor)
 		roots = NULL;
 	try_form(cli, doctor, roots, "ios");
 	try_form(cli, doctor, roots, "modern");
-	if (takes_legacy(doctor->report->target))
+	if (takes_legacy(doctor->report->target, step_ms))
 		try_form(cli, doctor, roots, "macos");
 }
 
@@ -403,7 +403,7 @@ static int look_own(const struct cli *cli, struct doctor_order *order)
 		return cli_fail(error);
 	order->doctor.report = only_for(all, order->doctor.systems);
 	if (!has_rule(all, "mdm-unreachable"))
-		try_enrollments(cli, &order->doctor);
+		try_enrollments(cli, &order->doctor, order->step_ms);
 	return show_report(cli, order->doctor.report);
 }
 

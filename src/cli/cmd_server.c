@@ -11,7 +11,7 @@
 #include "server/system_roots.h"
 
 /* init waits for nobody long. */
-enum { INIT_STEP_MS = 2000, INIT_TOTAL_MS = 6000 };
+enum { INIT_STEP_MS = 5000, INIT_TOTAL_MS = 20000 };
 
 static json_t *describe(const char *dir, const char *url, bool existed)
 {

@@ -10,7 +10,7 @@
 #include "service/doctor.h"
 #include "service/enroll.h"
 
-enum { APPLE_STEP_MS = 3000, FINDINGS_LOGGED_MAX = 50 };
+enum { FINDINGS_LOGGED_MAX = 50, STEPS = 9, APPLE_STEP_MS = 3000 };
 
 #define CHECKIN_URL "/mdm"
 #define OWN_REFUSAL "POM-E"
@@ -58,7 +58,7 @@ static void look_mdm(const struct look *look)
 	gsize len = 0;
 	const char *body;
 
-	probe_fetch("PUT", url, NULL, PROBE_STEP_MS, look->probe.stop, &answer);
+	probe_fetch("PUT", url, NULL, look->probe.step_ms, look->probe.stop, &answer);
 	body = answer.body ? g_bytes_get_data(answer.body, &len) : NULL;
 	if (!answer.status)
 		doctor_say(&look->doctor, "mdm-unreachable", url, "%s", answer.why);
@@ -213,13 +213,14 @@ static void look(struct server_doctor *d, bool is_whole)
 {
 	struct server *server = d->server;
 	int64_t now_s = service_now_ms(server->service) / 1000;
+	unsigned step_ms = (unsigned)settings_int(server->settings, SETTING_DOCTOR_TIMEOUT) * 1000;
 	g_autoptr(finding_report) report = finding_report_new(settings_text(server->settings, SETTING_URL));
 	g_autoptr(json_t) before = last_report(d);
 	g_autoptr(GPtrArray) roots = system_roots_load(), own = service_doctor_roots(server->service);
 	struct look look = {.server = server, .url = settings_text(server->settings, SETTING_URL), .is_whole = is_whole,
 	                    .doctor = {.report = report, .systems = FINDING_ALL_SYSTEMS, .now_s = now_s, .public_roots = roots, .trusted = own}};
 
-	look.probe = (struct probe){.doctor = &look.doctor, .real_now_s = now_s, .stop = &d->stop};
+	look.probe = (struct probe){.doctor = &look.doctor, .real_now_s = now_s, .stop = &d->stop, .step_ms = step_ms, .deadline_us = g_get_monotonic_time() + (int64_t)step_ms * STEPS * 1000};
 	if (!probe_target_parse(look.url, &look.target, NULL))
 		return;
 	look_self(&look);

@@ -74,6 +74,7 @@
 	X(SETTING_INVENTORY_HOURS, "inventory", "hours", INT, "24", "How often each device is asked again what it is, in hours, and what it has. A device is asked at its own time, so that they do not all answer at once. 0: only when somebody asks.") \
 	X(SETTING_INVENTORY_QUERIES, "inventory", "queries", TEXT, INVENTORY_QUERIES_DEFAULT, "The commands by which it is asked, separated by spaces; those that a device cannot answer are left out for it.") \
 	X(SETTING_DOCTOR_HOURS, "doctor", "interval_hours", INT, "6", "How often the doctor looks at this server through its public URL, and at the start too. 0: only when asked.") \
+	X(SETTING_DOCTOR_TIMEOUT, "doctor", "timeout_seconds", INT, "5", "How long it waits at each step: a connection, a handshake, an answer.") \
 	X(SETTING_APNS_URL, "apns", "url", TEXT, "https://api.push.apple.com:443", "Where pushes go.") \
 	X(SETTING_APNS_ROOT, "apns", "root", TEXT, "", "PEM file with the roots to trust for it. Empty: the system's.") \
 	X(SETTING_APNS_EXPIRATION, "apns", "expiration_days", INT, "7", "How long APNs keeps a push for a device that is off.") \

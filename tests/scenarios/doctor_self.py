@@ -11,6 +11,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from gallery import DIR, Cert, Web, doctor, rules, run_cases
 
 
+class Own(Server):
+    """With much time for each step: a crowded machine is no finding."""
+
+    def __init__(self, *args, **more):
+        super().__init__("--set", "doctor.timeout_seconds=60", *args, **more)
+
+
 def last(server, run):
     return wait_for("the doctor's look", lambda: (r := server.api("GET", "/api/v1/doctor")[1])["run"] >= run and not r["running"] and r, 120)
 
@@ -27,7 +34,7 @@ def known(report):
 
 @case
 def before_there_is_a_server():
-    with Server(push_cert=False) as server:
+    with Own(push_cert=False) as server:
         again = json.loads(run("init", "--data", server.data, "--url", server.url, "--json"))
         equal(([f["rule"] for f in again["findings"]], again["existed"]), (["url-address"], True), "init looks at the URL, and knows its own root")
     data = os.path.join(DIR, "unknown")
@@ -41,7 +48,7 @@ def before_there_is_a_server():
 
 @case
 def our_own_server():
-    with Server(push_cert=False) as server:
+    with Own(push_cert=False) as server:
         report = last(server, 1)
         equal(known(report), own("push-absent"), f"at the start: {report}")
         expect(report["finished"] and report["target"] == server.url, report)
@@ -62,8 +69,8 @@ def our_own_server():
 
 @case
 def our_own_server_by_the_command_line():
-    with Server() as server:
-        report = server.cli("doctor")
+    with Own() as server:
+        report = server.cli("doctor", "--timeout", "60")
         equal(known(report), own(), json.dumps(report))
         trials = [c for c in server.cli("ca", "list") if c["subject"] == "CN=Pomona doctor"]
         equal(len(trials), 3, "a certificate for each form")
@@ -73,17 +80,17 @@ def our_own_server_by_the_command_line():
         equal(code, 0, out + err)
         server.refused("doctor", "--trust", server.root_ca, text="say what to look at")
     # 3DES is off: what old macOS writes is not tried.
-    with Server("--set", "scep.legacy=false") as server:
-        equal(known(server.cli("doctor")), own(), "modern alone")
+    with Own("--set", "scep.legacy=false") as server:
+        equal(known(server.cli("doctor", "--timeout", "60")), own(), "modern alone")
 
 
 @case
 def our_own_server_with_faults():
-    with Server(url="https://127.0.0.1:1") as server:
+    with Own(url="https://127.0.0.1:1") as server:
         status, reply, _ = server.api("POST", "/api/v1/doctor")
         report = last(server, reply["run"])
         equal(known(report), sorted(own("connect-failed", "mdm-unreachable")), "a public URL that leads nowhere")
-        code, out, _ = server.cli_code("doctor")
+        code, out, _ = server.cli_code("doctor", "--timeout", "60")
         equal(code, 1, out)
         link = server.api("POST", "/api/v1/links", {})
         equal((link[0], "connect-failed" in [f["rule"] for f in link[1]["findings"]]), (201, True), "it stops no link")
@@ -92,18 +99,18 @@ def our_own_server_with_faults():
         server.stop()
         expect((datetime.datetime.now() - started).seconds < 12, "it stops")
     # Another server at the public URL, with a certificate that nobody knows.
-    with Web([Cert("127.0.0.1", san=("ip:127.0.0.1",))], answer=lambda *_: (401, {"Content-Type": "text/html"}, b"<html>")) as web, Server(url=f"https://{web.address}") as server:
+    with Web([Cert("127.0.0.1", san=("ip:127.0.0.1",))], answer=lambda *_: (401, {"Content-Type": "text/html"}, b"<html>")) as web, Own(url=f"https://{web.address}") as server:
         status, reply, _ = server.api("POST", "/api/v1/doctor")
         report = last(server, reply["run"])
         equal(known(report), own("mdm-unauthorized", "scep-status", "scep-status", "self-signed"), json.dumps(report))
-    with Web([Cert("127.0.0.1", san=("ip:127.0.0.1",))], answer=lambda *_: (200, {"Content-Type": "text/html"}, b"<html>")) as web, Server(url=f"https://{web.address}") as server:
+    with Web([Cert("127.0.0.1", san=("ip:127.0.0.1",))], answer=lambda *_: (200, {"Content-Type": "text/html"}, b"<html>")) as web, Own(url=f"https://{web.address}") as server:
         status, reply, _ = server.api("POST", "/api/v1/doctor")
         equal(known(last(server, reply["run"])), own("mdm-elsewhere", "scep-html", "scep-html", "self-signed"), "a web site")
 
 
 @case
 def push_certificates():
-    with Server("--set", "doctor.interval_hours=0") as server:
+    with Own("--set", "doctor.interval_hours=0") as server:
         run_number = server.api("POST", "/api/v1/doctor")[1]["run"]
         equal(known(last(server, run_number)), own(), "good")
         path = os.path.join(server.root, "short.pem")
@@ -115,7 +122,7 @@ def push_certificates():
 
 @case
 def one_worker_and_many_who_ask():
-    with Server("--set", "server.workers=1", "--set", "doctor.interval_hours=0") as server:
+    with Own("--set", "server.workers=1", "--set", "doctor.interval_hours=0") as server:
         numbers = [server.api("POST", "/api/v1/doctor")[1]["run"] for _ in range(5)]
         expect(numbers == sorted(numbers) and numbers[-1] <= 2, f"one that waits serves all: {numbers}")
         equal(known(last(server, numbers[-1])), own(), "the server answers itself with a single worker")
