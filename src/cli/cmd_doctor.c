@@ -1,6 +1,7 @@
 /* doctor: what Apple devices will refuse, of a server, of a file with certificates, of a SCEP server, of our own. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -420,6 +421,8 @@ int cmd_doctor(const struct cli *cli)
 
 	if (cli_flag(cli, "rules"))
 		return show_rules(cli);
+	/* A server that hangs up within a handshake ends that, and nothing else. */
+	signal(SIGPIPE, SIG_IGN);
 	if (!read_order(cli, &order, &error))
 		return cli_fail(error);
 	if (cli_value(cli, "scep") && cli->n_args)

@@ -1,4 +1,5 @@
 /* init, serve, version. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +33,8 @@ static struct finding_report *look_at_url(const char *url, const char *root_file
 	const struct probe probe = {.doctor = &doctor, .step_ms = INIT_STEP_MS, .deadline_us = g_get_monotonic_time() + (int64_t)INIT_TOTAL_MS * 1000};
 	g_auto(probe_target) target = {0};
 
+	/* Whoever answers there may hang up. */
+	signal(SIGPIPE, SIG_IGN);
 	if (probe_target_parse(url, &target, NULL))
 		probe_url(&probe, &target);
 	return report;

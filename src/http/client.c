@@ -75,11 +75,10 @@ static curl_list *set_look(CURL *curl, const struct http_client_call *call)
 	g_autofree char *to = call->connect_to ? g_strconcat("::", call->connect_to, NULL) : NULL;
 	curl_list *list = to ? curl_slist_append(NULL, to) : NULL;
 
-	if (list) {
+	if (list)
 		curl_easy_setopt(curl, CURLOPT_CONNECT_TO, list);
-		curl_easy_setopt(curl, CURLOPT_PROXY, "");
-	}
 	if (call->any_certificate) {
+		curl_easy_setopt(curl, CURLOPT_PROXY, "");
 		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
 		curl_easy_setopt(curl, CURLOPT_SSL_CIPHER_LIST, "ALL:@SECLEVEL=0");

@@ -15,7 +15,7 @@ struct http_client_call {
 	unsigned timeout_ms;           /* whole call; 0: 60 s */
 	size_t response_max;           /* bytes; 0: 64 MiB */
 	bool follow_redirects;
-	/* For looking at a server rather than talking with it: connect to this address ("192.0.2.1:443", "[2001:db8::1]:443") whatever the name says, past any proxy; and take any certificate,
+	/* For looking at a server rather than talking with it, past any proxy: connect to this address ("192.0.2.1:443", "[2001:db8::1]:443") whatever the name says; and take any certificate,
 	 * old ones too, because somebody else judges it. Nothing that must stay secret may be sent then. */
 	const char *connect_to;
 	bool any_certificate;

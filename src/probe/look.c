@@ -230,6 +230,11 @@ static struct hellos shake_all(const struct probe *probe, const struct probe_tar
 	struct hellos hellos = {g_new0(struct doctor_hello, addresses->len + 1), has_name ? g_new0(struct doctor_hello, addresses->len + 1) : NULL, addresses->len};
 
 	for (guint i = 0; i < addresses->len; i++) {
+		if (g_get_monotonic_time() >= probe->deadline_us) {
+			doctor_say_as(probe->doctor, "answer-late", FINDING_NOTE, FINDING_ALL_SYSTEMS, "", "the time was up before %u of the %u addresses were looked at", addresses->len - i, addresses->len);
+			hellos.n = i;
+			break;
+		}
 		probe_hello(addresses->pdata[i], has_name ? target->host : NULL, step_ms(probe), probe->stop, &hellos.named[i]);
 		/* Who does not answer once is not asked again. */
 		if (has_name && hellos.named[i].outcome == DOCTOR_CONNECTED)
