@@ -30,6 +30,7 @@ struct lint_report {
 	struct finding_report *found;
 	GHashTable *fixable; /* those findings (struct finding) that lint_fix repairs */
 	bool is_signed, is_encrypted;
+	bool is_service; /* no profile, but the Profile Service document that an over-the-air enrollment begins with */
 };
 void lint_report_free(struct lint_report *report);
 typedef struct lint_report lint_report;

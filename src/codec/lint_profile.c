@@ -219,6 +219,47 @@ static void check_ends(struct lint *lint, const plist *profile)
 		lint_add(lint, LINT_PROFILE_TWO_ENDS, LINT_USUAL, "DurationUntilRemoval", NULL, "stands beside RemovalDate: the earlier of the two counts");
 }
 
+/* ---- the first document of an over-the-air enrollment ---- */
+
+#define SERVICE_TYPE "Profile Service"
+
+/* KEY of DICT, when it is of TYPE; else a finding, and NULL. */
+static const plist *take_typed(struct lint *lint, const plist *dict, const char *path, const char *key, enum plist_type type, bool is_required)
+{
+	g_autofree char *where = lint_path(path, key), *wanted = lint_describe(1u << type), *got = NULL;
+	const plist *value = plist_dict_get(dict, key);
+
+	if (plist_get_type(value) == type)
+		return value;
+	if (!value) {
+		if (is_required)
+			lint_add(lint, LINT_KEY_MISSING, LINT_USUAL, where, NULL, "is missing, and required");
+		return NULL;
+	}
+	got = lint_describe(1u << plist_get_type(value));
+	lint_add(lint, LINT_KEY_TYPE, LINT_USUAL, where, NULL, "is %s, must be %s", got, wanted);
+	return NULL;
+}
+
+/* One payload instead of a profile: its PayloadContent is a dictionary that says what the device is to tell, and where. */
+static void check_service(struct lint *lint, plist *service)
+{
+	static const char path[] = "PayloadContent";
+	const plist *content, *attributes;
+
+	lint->report->is_service = true;
+	check_head(lint, service, "", SERVICE_TYPE);
+	content = take_typed(lint, service, "", path, PLIST_DICT, true);
+	if (!content)
+		return;
+	take_typed(lint, content, path, "URL", PLIST_STRING, true);
+	take_typed(lint, content, path, "Challenge", PLIST_STRING, false);
+	attributes = take_typed(lint, content, path, "DeviceAttributes", PLIST_ARRAY, true);
+	for (size_t i = 0; i < plist_count(attributes); i++)
+		if (!plist_get_string(plist_child(attributes, i)))
+			lint_add(lint, LINT_KEY_TYPE, LINT_USUAL, "PayloadContent.DeviceAttributes", NULL, "item %zu is no string", i);
+}
+
 void lint_profile(struct lint *lint, plist *profile)
 {
 	const struct payload_type *top = payload_type_find(PROFILE_TYPE);
@@ -227,6 +268,10 @@ void lint_profile(struct lint *lint, plist *profile)
 
 	if (plist_get_type(profile) != PLIST_DICT) {
 		lint_add(lint, LINT_PROFILE_ROOT, LINT_USUAL, "", NULL, "the property list is %s, must be a dictionary", got);
+		return;
+	}
+	if (!g_strcmp0(plist_get_string(plist_dict_get(profile, "PayloadType")), SERVICE_TYPE)) {
+		check_service(lint, profile);
 		return;
 	}
 	type = check_head(lint, profile, "", PROFILE_TYPE);

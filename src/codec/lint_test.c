@@ -20,6 +20,7 @@
 #define MDM_P(more) P("com.apple.mdm", "2", K("IdentityCertificateUUID", S(U("1"))) K("Topic", S("com.apple.mgmt.x")) K("ServerURL", S("https://a/mdm")) more)
 #define RIGHTS K("AccessRights", I("8191"))
 #define YES "<true/>"
+#define SERVICE(content) "<plist><dict>" GOOD_HEAD("Profile Service", "org.example", "0") K("PayloadContent", content) "</dict></plist>"
 #define ACME_P(type, size, bound, more) \
 	P("com.apple.security.acme", "1", K("DirectoryURL", S("https://a/acme")) K("ClientIdentifier", S("c")) K("KeyType", S(type)) K("KeySize", I(size)) K("HardwareBound", bound) \
 	  K("Subject", "<array><array><array>" S("CN") S("x") "</array></array></array>") more)
@@ -155,6 +156,13 @@ static const struct {
 	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MAEC</data>") K("Password", S("")))), 'W', "PayloadContent[0].Password", "empty"},
 	{ONE(P("com.apple.security.pkcs12", "1", K("PayloadContent", "<data>MAEC</data>") K("Password", S("twice")))), 'W', "PayloadContent[0].PayloadContent", "twice"},
 	{ONE(P("com.apple.security.root", "1", K("PayloadContent", "<data>MAEC</data>"))), 'E', "PayloadContent[0].PayloadContent", "no certificate"},
+	/* the Profile Service */
+	{SERVICE("<dict>" K("URL", S("https://a")) K("DeviceAttributes", "<array>" S("UDID") "</array>") K("Challenge", S("c")) "</dict>"), 0, NULL, NULL},
+	{SERVICE("<array/>"), 'E', "PayloadContent", "must be a dictionary"},
+	{SERVICE("<dict>" K("DeviceAttributes", "<array/>") "</dict>"), 'E', "PayloadContent.URL", "missing"},
+	{SERVICE("<dict>" K("URL", S("https://a")) "</dict>"), 'E', "PayloadContent.DeviceAttributes", "missing"},
+	{SERVICE("<dict>" K("URL", S("https://a")) K("DeviceAttributes", "<array>" I("1") "</array>") "</dict>"), 'E', "PayloadContent.DeviceAttributes", "no string"},
+	{SERVICE("<dict>" K("URL", S("https://a")) K("DeviceAttributes", "<array/>") K("Challenge", I("1")) "</dict>"), 'E', "PayloadContent.Challenge", "must be a string"},
 	/* no profile at all */
 	{"<plist><array/></plist>", 'E', "", "must be a dictionary"},
 	{"hello", 'E', "", "syntax error"},

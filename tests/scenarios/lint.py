@@ -549,6 +549,31 @@ def repairs():
 
 
 @case
+def what_pomona_makes_has_no_mistakes():
+    """What devices are given while they enroll, in all forms: by a link, over the air with SCEP and with PKCS #12, a watch; as it comes, and decrypted."""
+    import ota
+    import watch
+    served, original = [], Device.open_profile
+
+    def spy(device, data, roots=None):
+        served.append((data, device.server.root_ca))
+        return original(device, data, roots)
+    Device.open_profile = spy
+    try:
+        for flow in (ota.by_scep_from_the_link_to_a_command, ota.by_pkcs12_and_with_another_cipher, watch.a_supervised_phone_and_its_watch):
+            flow()
+    finally:
+        Device.open_profile = original
+        ota.end_shared()
+    expect(len(served) >= 8, f"{len(served)} documents")
+    for i, (data, root) in enumerate(served):
+        roots = keep("served-root", pathlib.Path(root).read_bytes()) if os.path.exists(root) else None
+        path = keep(f"served-{i}", data)
+        report = reports([path], *(("--trust", roots) if roots else ()))[path]
+        equal([f for f in report["findings"] if f["severity"] != "note"], [], f"document {i} of {len(served)}")
+
+
+@case
 def zz_clean():
     shutil.rmtree(FOLDER)
 
