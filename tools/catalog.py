@@ -184,7 +184,7 @@ def rules(path, output):
 def log_lines(path, output):
     lines = []
     for row in read(path):
-        if not all(row[c] for c in ("Id", "Pattern", "Text", "LookAt")) or not row["Text"].endswith(".") or not row["LookAt"].endswith("."):
+        if not all(row[c] for c in ("Id", "Pattern", "Text", "LookAt")) or not row["Text"].endswith(".") or not row["LookAt"].endswith((".", "?")):
             sys.exit(f"catalog: the line {row['Id']} is not well formed")
         lines.append(f"LINE({text(row['Id'])}, {text(row['Pattern'])}, {text(row['Text'])}, {text(row['LookAt'])})")
     write(output, lines, ("LINE",))

@@ -72,8 +72,9 @@ const struct cli_verb cli_verbs[] = {
 #include "cli/lint_verbs.inc"
 #include "cli/ddm_verbs.inc"
 #include "cli/sim_verbs.inc"
-	{"explain", "CODE", 1, 1, "explain an error code of Pomona or of an Apple device", "pomona explain POM-E4103\npomona explain 22013\npomona explain MCSCEPErrorDomain:22013\npomona explain BadDeviceToken\npomona explain \"lost mode\"\n\n"
-	 "Knows Pomona's own codes, the published codes of Apple's devices, the reasons of APNs and those of declarative management. Words that are no code are searched for.", NO_OPTIONS, CLI_COMMON_JSON, cmd_explain},
+	{"explain", "[CODE]", 0, 1, "explain an error code of Pomona or of an Apple device, or a device's log", "pomona explain POM-E4103\npomona explain 22013\npomona explain MCSCEPErrorDomain:22013\npomona explain BadDeviceToken\npomona explain \"lost mode\"\npomona explain --log iphone.log\n\n"
+	 "Knows Pomona's own codes, the published codes of Apple's devices, the reasons of APNs and those of declarative management. Words that are no code are searched for."
+	 " --log finds the known lines and codes in the exported text of a device's log, with their line numbers.", OPTIONS({"log", CLI_VALUE, "FILE", "text of a device's log; - for standard input"}), CLI_COMMON_JSON, cmd_explain},
 	{"version", "", 0, 0, "show the version", "pomona version", NO_OPTIONS, CLI_COMMON_JSON, cmd_version},
 	{0},
 };
