@@ -4,6 +4,7 @@
     catalog.py PAYLOADS.tsv KEYS.tsv OUTPUT.inc    payload types and their keys
     catalog.py rules RULES.tsv OUTPUT.inc          the linter's rules
     catalog.py lines LINES.tsv OUTPUT.inc          what is known of lines in device logs
+    catalog.py page RULES.tsv PAGE.md              the rules behind the last heading of a page (by hand)
 
 Keys become a tree of rows in which the children of each stand together; a key path has a '.' before a key of a dictionary and '[]' before an item of an
 array. Names of keys may hold dots themselves, so a path is cut where a longer path begins with a known one.
@@ -181,6 +182,15 @@ def rules(path, output):
     write(output, lines, ("RULE",))
 
 
+def page(path, output):
+    with open(output, encoding="utf-8") as f:
+        head, mark, rest = f.read().partition("## Rules\n")
+    intro = rest.strip().split("\n\n")[0]
+    lines = [f"| `{row['Rule']}` | {row['Severity']}{', `--fix`' if row['Fix'] == 'yes' else ''} | {row['Text']} | {row['Mend']} |" for row in read(path)]
+    with open(output, "w", encoding="utf-8") as f:
+        f.write(f"{head}{mark}\n{intro}\n\n| rule | severity | what is wrong | what to do |\n|---|---|---|---|\n" + "\n".join(lines) + "\n")
+
+
 def log_lines(path, output):
     lines = []
     for row in read(path):
@@ -191,7 +201,7 @@ def log_lines(path, output):
 
 
 def main(first, *others):
-    {"rules": rules, "lines": log_lines}.get(first, lambda *rest: payloads(first, *rest))(*others)
+    {"rules": rules, "lines": log_lines, "page": page}.get(first, lambda *rest: payloads(first, *rest))(*others)
 
 
 main(*sys.argv[1:])
