@@ -115,7 +115,7 @@ static void test_damage(void)
 			g_autofree uint8_t *changed = g_memdup2(data, len);
 
 			changed[at] = (uint8_t)value;
-			g_autoptr(plist) node = plist_parse_binary(changed, len, NULL, NULL, NULL);
+			plist_free(plist_parse_binary(changed, len, NULL, NULL, NULL));
 		}
 }
 

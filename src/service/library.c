@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "codec/plist_binary.h"
 #include "core/enroll.h"
 #include "core/variables.h"
 #include "keys/profile_file.h"
@@ -296,7 +297,20 @@ static json_t *lint(struct service *service, const struct library_upload *upload
 	return lint_format(report);
 }
 
-json_t *service_library_add(struct service *service, const char *actor, const struct library_upload *upload, GError **error)
+/* What some tools write is binary; devices are sent, and administrators get back, XML. transfer full. */
+static GBytes *take_xml(GBytes *file, GError **error)
+{
+	gsize len;
+	const void *data = g_bytes_get_data(file, &len);
+	g_autoptr(plist) tree = NULL;
+
+	if (!plist_is_binary(data, len))
+		return g_bytes_ref(file);
+	tree = plist_parse_binary(data, len, NULL, NULL, error);
+	return tree ? plist_format(tree, error) : NULL;
+}
+
+static json_t *add(struct service *service, const char *actor, const struct library_upload *upload, GError **error)
 {
 	g_auto(incoming_auto) in = {0};
 	g_autofree char *name = NULL;
@@ -323,6 +337,15 @@ json_t *service_library_add(struct service *service, const char *actor, const st
 		json_object_set_new(o, "lint", lint(service, upload, &in));
 	}
 	return o;
+}
+
+json_t *service_library_add(struct service *service, const char *actor, const struct library_upload *upload, GError **error)
+{
+	g_autoptr(GBytes) xml = take_xml(upload->file, error);
+	struct library_upload as_xml = *upload;
+
+	as_xml.file = xml;
+	return xml ? add(service, actor, &as_xml, error) : NULL;
 }
 
 /* ---- reading ---- */

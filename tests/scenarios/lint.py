@@ -548,29 +548,90 @@ def repairs():
     expect(not os.path.exists(out), "something was written")
 
 
+class Served:
+    """Collects every document that devices are given, as it comes."""
+
+    def __enter__(self):
+        self.all, self.original = [], Device.open_profile
+
+        def spy(device, data, roots=None):
+            self.all.append(data)
+            return self.original(device, data, roots)
+        Device.open_profile = spy
+        return self
+
+    def __exit__(self, *_):
+        Device.open_profile = self.original
+
+    def check(self, s, wanted):
+        expect(len(self.all) >= wanted, f"{len(self.all)} documents")
+        root = keep("served-root", pathlib.Path(s.root_ca).read_bytes())
+        for data in self.all:
+            path = keep("served", data)
+            report = reports([path], "--trust", root)[path]
+            equal([f for f in report["findings"] if f["severity"] != "note"], [], data[:200])
+            expect(report["signed"] or data[:1] == b"<", "signed")
+
+
 @case
 def what_pomona_makes_has_no_mistakes():
-    """What devices are given while they enroll, in all forms: by a link, over the air with SCEP and with PKCS #12, a watch; as it comes, and decrypted."""
+    """What devices are given while they enroll: by a link, over the air, decrypted, a watch."""
     import ota
     import watch
-    served, original = [], Device.open_profile
+    with Server(*NO_APNS) as s, Served() as served:
+        factory = Factory()
+        factory.add_to(s)
+        phone = watch.Phone(s)
+        phone.enroll(s.link())
+        watch.know_supervised(s, phone, "true")
+        own = watch.Watch(s, factory)
+        status, data, _ = own.ask(phone.fetch(own.security_token(), own))
+        equal(status, 200, "the watch's profile")
+        own.read_profile(data)
+        link = s.link()
+        device = ota.OtaDevice(s, factory).begin(link).get_transport()
+        device.read_profile(plistlib.dumps(device.get_profile()))
+        served.check(s, 5)
 
-    def spy(device, data, roots=None):
-        served.append((data, device.server.root_ca))
-        return original(device, data, roots)
-    Device.open_profile = spy
-    try:
-        for flow in (ota.by_scep_from_the_link_to_a_command, ota.by_pkcs12_and_with_another_cipher, watch.a_supervised_phone_and_its_watch):
-            flow()
-    finally:
-        Device.open_profile = original
-        ota.end_shared()
-    expect(len(served) >= 8, f"{len(served)} documents")
-    for i, (data, root) in enumerate(served):
-        roots = keep("served-root", pathlib.Path(root).read_bytes()) if os.path.exists(root) else None
-        path = keep(f"served-{i}", data)
-        report = reports([path], *(("--trust", roots) if roots else ()))[path]
-        equal([f for f in report["findings"] if f["severity"] != "note"], [], f"document {i} of {len(served)}")
+
+@case
+def nor_with_pkcs12():
+    import ota
+    with Server(*NO_APNS, "--set", "identity.source=pkcs12") as s, Served() as served:
+        factory = Factory()
+        factory.add_to(s)
+        link = s.link()
+        device = ota.OtaDevice(s, factory).begin(link).get_transport()
+        device.read_profile(plistlib.dumps(device.get_profile()))
+        Device(s).read_profile(s.profile(s.link()))
+        served.check(s, 4)
+
+
+@case
+def the_server_lints_too():
+    with Server(*NO_APNS, push_cert=False) as s:
+        data = profile(WIFI, PayloadDisplayName="From a tool")
+        binary = plistlib.dumps(data, fmt=plistlib.FMT_BINARY)
+        added = s.cli("profile", "add", keep("binary", binary), "--name", "binary")
+        equal((added["lint"]["errors"], added["lint"]["warnings"]), (0, 0), "what is put into the library is linted")
+        out = os.path.join(FOLDER, "got")
+        run("profile", "get", "binary", "-o", out, "--data", s.data)
+        text = pathlib.Path(out).read_bytes()
+        expect(text.startswith(b"<?xml") and plistlib.loads(text) == data, "the library holds XML")
+        s.refused("profile", "add", keep("cut", binary[:-9]), "--name", "cut", text="POM-E1001")
+        status, report, _ = s.api("POST", "/api/v1/profile-tools/lint", xml_of(data))
+        equal((status, weighty(report, set())), (200, []), "a good one")
+        status, report, _ = s.api("POST", "/api/v1/profile-tools/lint?for=ios", xml_of(profile(payload("com.apple.dock", 2))))
+        equal((status, weighty(report, set())), (200, ["payload-system"]), "for a system")
+        equal(s.api("POST", "/api/v1/profile-tools/lint?for=linux", xml_of(data))[0], 400, "no system")
+
+
+@case
+def the_page_is_made_from_the_table():
+    page = HERE / "docs" / "lint.md"
+    copy = keep("page.md", page.read_bytes())
+    subprocess.run([sys.executable, HERE / "tools" / "catalog.py", "page", HERE / "catalog" / "lint-rules.tsv", copy], check=True)
+    equal(pathlib.Path(copy).read_text(), page.read_text(), "docs/lint.md: tools/catalog.py page catalog/lint-rules.tsv docs/lint.md")
 
 
 @case
