@@ -78,6 +78,7 @@ static void test_hostile(void)
 	const struct device_log_entry *entry = log->entries->pdata[0];
 	g_autoptr(GString) many = g_string_new(NULL);
 
+	g_assert_cmpuint(odd->entries->len, ==, 0); /* its mark says UTF-16 */
 	g_assert_cmpstr(entry->excerpt, ==, "x  [2J MCSCEPErrorDomain:22013 \xef\xbf\xbd\xef\xbf\xbd");
 	for (int i = 0; i < 100; i++)
 		g_string_append(many, "MCSCEPErrorDomain:22013\r\n");

@@ -358,7 +358,7 @@ static bool lint_content(struct lint_report *report, GBytes *content, const stru
 
 	plist_notes_init(&notes);
 	if (kind != LINT_RULE_MAX) {
-		lint_report_add(report, kind, "", "%s", rules[kind].text);
+		lint_report_add(report, kind, "", "%.*s", (int)strlen(rules[kind].text) - 1, rules[kind].text);
 		return false;
 	}
 	pristine = plist_parse_any(data, len, NULL, &notes, &error);
@@ -368,7 +368,7 @@ static bool lint_content(struct lint_report *report, GBytes *content, const stru
 		return false;
 	}
 	if (plist_is_binary(data, len))
-		add(report, LINT_FILE_BINARY, LINT_FIXED, FINDING_ALL_SYSTEMS, "", 0, NULL, rules[LINT_FILE_BINARY].text);
+		add(report, LINT_FILE_BINARY, LINT_FIXED, FINDING_ALL_SYSTEMS, "", 0, NULL, "a binary property list: devices read it, but there are no lines to name, and Pomona writes XML");
 	profile = plist_copy(pristine);
 	run(profile, pristine, &notes, content, facts, report);
 	return true;

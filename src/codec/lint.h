@@ -62,7 +62,7 @@ struct lint_rule {
 	enum finding_severity severity, other; /* OTHER: where it weighs less, or more; else the same */
 	unsigned systems;
 	bool is_fixed;                         /* --fix repairs it, at least sometimes */
-	const char *text, *mend;
+	const char *text, *mend;               /* sentences with their full stops; those of findings have none at the end of the text */
 };
 /* Static storage. */
 const struct lint_rule *lint_rule(enum lint_rule_id id);

@@ -1,5 +1,7 @@
 #include "keys/profile_lint.h"
 
+#include <string.h>
+
 #include "codec/mobileconfig.h"
 #include "keys/profile_signer.h"
 
@@ -52,7 +54,7 @@ static void judge_kind(const struct look *look, const struct cert_info *info)
 	enum profile_signer_kind kind = profile_signer_kind(look->message->signer, info);
 
 	if (kind != PROFILE_SIGNER_FIT)
-		lint_report_add(look->report, rules[kind], SIGNER, "\"%s\": %s", info->subject, lint_rule(rules[kind])->text);
+		lint_report_add(look->report, rules[kind], SIGNER, "\"%s\": %.*s", info->subject, (int)strlen(lint_rule(rules[kind])->text) - 1, lint_rule(rules[kind])->text);
 	if (!profile_signer_is_strong(info))
 		lint_report_add(look->report, LINT_SIGNATURE_WEAK_KEY, SIGNER, "\"%s\" has a key of %d bits, which is too weak or of a kind that devices do not verify", info->subject, info->key_bits);
 	if (look->message->digest_nid == NID_sha1)
@@ -110,7 +112,7 @@ void profile_lint_signature(struct lint_report *report, GBytes *file, GPtrArray 
 	struct look look = {report, message, roots, embedded, path, at_s};
 	g_autoptr(cert_info) info = message ? cert_info_new(message->signer, NULL) : NULL;
 
-	if (!info)
+	if (!content || !info)
 		return;
 	read_embedded(&look);
 	build_path(&look);
