@@ -84,6 +84,15 @@ bool cli_parse_time(const char *text, int64_t *ret, GError **error);
 /* A file, or standard input for "-"; NUL-terminated, transfer full. POM_ERR_IO. */
 char *cli_read_file(const char *path, gsize *ret_len, GError **error);
 
+/* A file, or standard input for "-", that may be secret: wiped when freed. transfer full; POM_ERR_IO. */
+GBytes *cli_read_secret(const char *path, GError **error);
+/* The file of option NAME likewise; *RET NULL without an error when the option was not given. */
+bool cli_read_option(const struct cli *cli, const char *name, GBytes **ret, GError **error);
+/* The text of --password-file without its newline, for cli_forget; *RET NULL when it was not given. */
+bool cli_read_password(const struct cli *cli, char **ret, GError **error);
+/* Wipes and frees; NULL is fine. */
+void cli_forget(char *password);
+
 /* PROFILE to the file of --out (mode 0600: it may hold secrets), else to standard output; NULL: ERROR is said. The exit code. */
 int cli_write_profile(const struct cli *cli, GBytes *profile, const GError *error);
 

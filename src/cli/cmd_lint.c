@@ -24,32 +24,7 @@ static void wish_clear(struct wish *wish)
 	g_clear_pointer(&wish->key, g_bytes_unref);
 	g_clear_pointer(&wish->cert, g_bytes_unref);
 	g_clear_pointer(&wish->roots, g_ptr_array_unref);
-	if (wish->password)
-		explicit_bzero(wish->password, strlen(wish->password));
-	g_clear_pointer(&wish->password, g_free);
-}
-
-static GBytes *read_file(const char *path, GError **error)
-{
-	gsize len;
-	char *text = cli_read_file(path, &len, error);
-	GBytes *bytes;
-
-	if (!text)
-		return NULL;
-	bytes = secret_bytes_new(text, len);
-	explicit_bzero(text, len);
-	g_free(text);
-	return bytes;
-}
-
-/* NULL without an error when the option was not given. */
-static bool read_option(const struct cli *cli, const char *name, GBytes **ret, GError **error)
-{
-	const char *path = cli_value(cli, name);
-
-	*ret = path ? read_file(path, error) : NULL;
-	return !path || *ret;
+	g_clear_pointer(&wish->password, cli_forget);
 }
 
 static bool add_roots(GPtrArray *roots, const char *path, GError **error)
@@ -103,25 +78,14 @@ static bool take_systems(const struct cli *cli, struct profile_file_lint *how, G
 	return true;
 }
 
-static bool take_password(const struct cli *cli, struct wish *wish, GError **error)
-{
-	const char *path = cli_value(cli, "password-file");
-	gsize len;
-
-	wish->password = path ? cli_read_file(path, &len, error) : NULL;
-	if (wish->password)
-		wish->password[strcspn(wish->password, "\r\n")] = '\0';
-	wish->how.password = wish->password;
-	return !path || wish->password;
-}
-
 static bool take_wish(const struct cli *cli, struct wish *wish, GError **error)
 {
-	if (!take_time(cli_value(cli, "now"), &wish->how.at_s, error) || !take_systems(cli, &wish->how, error) || !take_roots(cli, wish, error) || !read_option(cli, "key", &wish->key, error) ||
-	    !read_option(cli, "cert", &wish->cert, error) || !take_password(cli, wish, error))
+	if (!take_time(cli_value(cli, "now"), &wish->how.at_s, error) || !take_systems(cli, &wish->how, error) || !take_roots(cli, wish, error) || !cli_read_option(cli, "key", &wish->key, error) ||
+	    !cli_read_option(cli, "cert", &wish->cert, error) || !cli_read_password(cli, &wish->password, error))
 		return false;
 	wish->how.key = wish->key;
 	wish->how.cert = wish->cert;
+	wish->how.password = wish->password;
 	return true;
 }
 
@@ -232,7 +196,7 @@ static struct lint_report *fix(const struct cli *cli, GBytes *file, struct profi
 
 static bool lint_one(const struct cli *cli, const char *path, struct profile_file_lint *how, GPtrArray *reports, GError **error)
 {
-	g_autoptr(GBytes) file = read_file(path, error);
+	g_autoptr(GBytes) file = cli_read_secret(path, error);
 	struct lint_report *report;
 
 	if (!file)

@@ -15,8 +15,7 @@ static int64_t now_s(void)
 	return pom_clock_now_ms(pom_clock_system()) / 1000;
 }
 
-/* A file that may be secret: wiped when freed. */
-static GBytes *read_file(const char *path, GError **error)
+GBytes *cli_read_secret(const char *path, GError **error)
 {
 	gsize len;
 	char *text = cli_read_file(path, &len, error);
@@ -30,17 +29,15 @@ static GBytes *read_file(const char *path, GError **error)
 	return bytes;
 }
 
-/* NULL without an error when the option was not given. */
-static bool read_option(const struct cli *cli, const char *name, GBytes **ret, GError **error)
+bool cli_read_option(const struct cli *cli, const char *name, GBytes **ret, GError **error)
 {
 	const char *path = cli_value(cli, name);
 
-	*ret = path ? read_file(path, error) : NULL;
+	*ret = path ? cli_read_secret(path, error) : NULL;
 	return !path || *ret;
 }
 
-/* The text of --password-file without its newline; *RET NULL when it was not given. */
-static bool read_password(const struct cli *cli, char **ret, GError **error)
+bool cli_read_password(const struct cli *cli, char **ret, GError **error)
 {
 	const char *path = cli_value(cli, "password-file");
 	gsize len;
@@ -51,7 +48,7 @@ static bool read_password(const struct cli *cli, char **ret, GError **error)
 	return !path || *ret;
 }
 
-static void forget(char *password)
+void cli_forget(char *password)
 {
 	if (password)
 		explicit_bzero(password, strlen(password));
@@ -89,9 +86,9 @@ static struct profile_signer *load_signer(const struct cli *cli, GError **error)
 		pom_fail(error, POM_ERR_USAGE, "--key needs --cert");
 		return NULL;
 	}
-	if (read_option(cli, "cert", &cert, error) && read_option(cli, "key", &key, error) && read_password(cli, &password, error))
+	if (cli_read_option(cli, "cert", &cert, error) && cli_read_option(cli, "key", &key, error) && cli_read_password(cli, &password, error))
 		signer = profile_signer_load(cert, key ? key : cert, password, roots, now_s(), error);
-	forget(password);
+	cli_forget(password);
 	return signer;
 }
 
@@ -116,7 +113,7 @@ static GBytes *sign_there(const struct cli *cli, GBytes *file, bool force, GErro
 int cmd_profile_sign(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GBytes) file = read_file(cli->args[0], &error), made = NULL;
+	g_autoptr(GBytes) file = cli_read_secret(cli->args[0], &error), made = NULL;
 
 	if (file)
 		made = cli_value(cli, "cert") || cli_value(cli, "key") ? sign_here(cli, file, &error) : sign_there(cli, file, cli_flag(cli, "force"), &error);
@@ -193,11 +190,11 @@ static GPtrArray *own_roots(const struct cli *cli)
 int cmd_profile_verify(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GBytes) file = read_file(cli->args[0], &error), root = NULL;
+	g_autoptr(GBytes) file = cli_read_secret(cli->args[0], &error), root = NULL;
 	g_autoptr(GPtrArray) given = NULL, own = own_roots(cli), system = system_roots_load();
 	g_autoptr(json_t) report = NULL;
 
-	if (!file || !read_option(cli, "root", &root, &error) || (root && !(given = cert_parse_all(g_bytes_get_data(root, NULL), g_bytes_get_size(root), &error))))
+	if (!file || !cli_read_option(cli, "root", &root, &error) || (root && !(given = cert_parse_all(g_bytes_get_data(root, NULL), g_bytes_get_size(root), &error))))
 		return cli_fail(error);
 	report = profile_verify(file, &(struct profile_roots){given, own, system}, now_s());
 	if (cli_flag(cli, "json"))
@@ -215,7 +212,7 @@ static GBytes *encrypt_here(const struct cli *cli, GBytes *file, GError **error)
 	g_autoptr(GBytes) to = NULL;
 	g_autoptr(GPtrArray) certs = NULL;
 
-	if (!read_option(cli, "to", &to, error) || !(certs = cert_parse_all(g_bytes_get_data(to, NULL), g_bytes_get_size(to), error)))
+	if (!cli_read_option(cli, "to", &to, error) || !(certs = cert_parse_all(g_bytes_get_data(to, NULL), g_bytes_get_size(to), error)))
 		return NULL;
 	return profile_file_encrypt(file, certs->pdata[0], profile_cipher_nid(cipher ? cipher : "aes256"), cli_flag(cli, "force"), now_s(), pom_random_system(), error);
 }
@@ -251,7 +248,7 @@ int cmd_profile_encrypt(const struct cli *cli)
 	else if (cipher && !profile_cipher_nid(cipher))
 		pom_fail(&error, POM_ERR_USAGE, "--cipher must be aes256, aes128 or 3des, not \"%s\"", cipher);
 	else
-		file = read_file(cli->args[0], &error);
+		file = cli_read_secret(cli->args[0], &error);
 	if (file)
 		made = encrypt_any(cli, file, &error);
 	return cli_write_profile(cli, made, error);
@@ -265,8 +262,8 @@ int cmd_profile_decrypt(const struct cli *cli)
 
 	if (!cli_value(cli, "key"))
 		pom_fail(&error, POM_ERR_USAGE, "--key is missing: the private key of the identity that the profile is encrypted to");
-	else if ((file = read_file(cli->args[0], &error)) && read_option(cli, "key", &key, &error) && read_option(cli, "cert", &cert, &error) && read_password(cli, &password, &error))
+	else if ((file = cli_read_secret(cli->args[0], &error)) && cli_read_option(cli, "key", &key, &error) && cli_read_option(cli, "cert", &cert, &error) && cli_read_password(cli, &password, &error))
 		made = profile_file_decrypt(file, key, cert, password, pom_random_system(), &error);
-	forget(password);
+	cli_forget(password);
 	return cli_write_profile(cli, made, error);
 }
