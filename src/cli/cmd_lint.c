@@ -68,12 +68,9 @@ static bool take_time(const char *text, int64_t *ret, GError **error)
 
 static bool take_systems(const struct cli *cli, struct profile_file_lint *how, GError **error)
 {
-	for (char *const *item = cli_list(cli, "for"); item && *item; item++) {
-		if (how->n_systems == LINT_SYSTEMS_MAX)
-			return pom_fail(error, POM_ERR_USAGE, "--for is taken %d times at most", LINT_SYSTEMS_MAX);
-		if (!lint_system_parse(*item, &how->systems[how->n_systems++], error))
+	for (char *const *item = cli_list(cli, "for"); item && *item; item++)
+		if (!lint_systems_parse(*item, how->systems, &how->n_systems, error))
 			return false;
-	}
 	how->is_unsupervised = cli_flag(cli, "unsupervised");
 	return true;
 }

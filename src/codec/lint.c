@@ -202,6 +202,20 @@ bool lint_system_parse(const char *text, struct lint_system *ret, GError **error
 	return true;
 }
 
+bool lint_systems_parse(const char *text, struct lint_system systems[LINT_SYSTEMS_MAX], size_t *n, GError **error)
+{
+	g_auto(GStrv) words = g_strsplit(text, ",", LINT_SYSTEMS_MAX + 2);
+
+	for (char **word = words; *word; word++) {
+		if (*n == LINT_SYSTEMS_MAX)
+			return pom_fail(error, POM_ERR_USAGE, "more than %d systems", LINT_SYSTEMS_MAX);
+		if (!lint_system_parse(*word, &systems[*n], error))
+			return false;
+		(*n)++;
+	}
+	return true;
+}
+
 /* ---- what is no profile ---- */
 
 static bool begins(const char *text, size_t len, const char *with)

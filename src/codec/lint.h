@@ -48,6 +48,8 @@ json_t *lint_format(const struct lint_report *report);
 
 /* "ios", "ios=17.2", "macos=14" → *RET; POM_ERR_USAGE says what is known. */
 bool lint_system_parse(const char *text, struct lint_system *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* "ios=17.2,macos": puts them behind the *N that are in SYSTEMS already. POM_ERR_USAGE also for more than LINT_SYSTEMS_MAX. */
+bool lint_systems_parse(const char *text, struct lint_system systems[LINT_SYSTEMS_MAX], size_t *n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- the rules ---- */
 

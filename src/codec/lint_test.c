@@ -416,6 +416,17 @@ static void test_system_names(void)
 	g_assert_true(lint_system_parse("macOS=10.13.4", &system, NULL));
 	g_assert_cmpuint(system.system, ==, FINDING_MACOS);
 	g_assert_cmpuint(system.version, ==, 101304);
+	struct lint_system several[LINT_SYSTEMS_MAX];
+	size_t n = 0;
+
+	g_assert_true(lint_systems_parse("ios=17.2,macos", several, &n, NULL) && lint_systems_parse("tvos", several, &n, NULL));
+	g_assert_cmpuint(n, ==, 3);
+	g_assert_cmpuint(several[0].version, ==, 170200);
+	g_assert_cmpuint(several[2].system, ==, FINDING_TVOS);
+	g_assert_false(lint_systems_parse("ios,", several, &n, NULL));
+	n = 0;
+	g_assert_false(lint_systems_parse("ios,ios,ios,ios,ios,ios,ios,ios,ios,ios,ios", several, &n, NULL));
+	g_assert_cmpuint(n, ==, LINT_SYSTEMS_MAX);
 	g_assert_true(lint_system_parse("ipados", &system, NULL));
 	g_assert_cmpuint(system.system, ==, FINDING_IOS);
 }

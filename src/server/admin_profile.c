@@ -223,11 +223,9 @@ static json_t *fix(GBytes *profile, const struct profile_file_lint *how, GError 
 static bool take_systems(const struct input *input, struct profile_file_lint *how, GError **error)
 {
 	g_autofree char *text = get_option(input, "for");
-	g_auto(GStrv) words = g_strsplit(text ? text : "", ",", LINT_SYSTEMS_MAX);
 
-	for (char **word = words; *word; word++)
-		if (!lint_system_parse(*word, &how->systems[how->n_systems++], error))
-			return false;
+	if (text && !lint_systems_parse(text, how->systems, &how->n_systems, error))
+		return false;
 	return get_flag(input, "unsupervised", false, &how->is_unsupervised, error);
 }
 

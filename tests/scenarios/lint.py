@@ -505,7 +505,7 @@ def another_time_and_other_roots():
     equal(weighty(reports([path], *trust, "--now", "2060-01-01")[path], set()), ["signature-expired"], "later")
     equal(weighty(reports([path], *trust, "--now", "2020-01-01T12:00:00Z")[path], set()), ["signature-not-yet"], "earlier")
     refused(path, "--now", "tomorrow", text="2027-01-31", code=2)
-    refused(path, "--for", "linux", text="visionos", code=2)
+    refused(path, "--for", "ios,linux", text="visionos", code=2)
     refused(path, "--for", "ios=new", text="ios=17.2", code=2)
     refused(path, "--trust", keep("empty", b""), text="POM-E2101", code=1)
     refused(text="name the profiles", code=2)
