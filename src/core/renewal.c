@@ -41,3 +41,8 @@ bool note_is_ready(const char *note)
 {
 	return !g_strcmp0(note, NOTE_INVENTORY) || !g_strcmp0(note, NOTE_UNENROLL);
 }
+
+bool note_is_declarations(const char *note)
+{
+	return note && !strcmp(note, NOTE_DECLARATIONS);
+}

@@ -34,3 +34,5 @@ const char *note_order(const char *note);
 bool note_is_ready(const char *note);
 /* Whether the library queued it. */
 bool note_is_library(const char *note);
+/* Whether it tells of declarations. */
+bool note_is_declarations(const char *note);

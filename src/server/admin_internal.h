@@ -177,7 +177,22 @@ ADMIN_DOCTOR_TABLE(X)
 #undef X
 
 /* admin_ddm.c: declarative management */
-#define ADMIN_DDM_TABLE(X)
+#define ADMIN_DDM_TABLE(X) \
+	X("/api/v1/declarations", HTTP_GET, admin_declaration_list, 200) \
+	X("/api/v1/declarations", HTTP_POST, admin_declaration_add, 201) \
+	X("/api/v1/declaration-lint", HTTP_POST, admin_declaration_lint, 200) \
+	X("/api/v1/declarations/{}", HTTP_GET, admin_declaration_show, 200) \
+	X("/api/v1/declarations/{}", HTTP_DELETE, admin_declaration_remove, 200) \
+	X("/api/v1/declarations/{}/devices", HTTP_GET, admin_declaration_devices, 200) \
+	X("/api/v1/sets", HTTP_GET, admin_set_list, 200) \
+	X("/api/v1/sets", HTTP_POST, admin_set_new, 201) \
+	X("/api/v1/sets/{}", HTTP_GET, admin_set_show, 200) \
+	X("/api/v1/sets/{}", HTTP_DELETE, admin_set_remove, 200) \
+	X("/api/v1/sets/{}/declarations", HTTP_POST, admin_set_change, 200) \
+	X("/api/v1/sets/{}/assign", HTTP_POST, admin_set_assign, 200) \
+	X("/api/v1/sets/{}/unassign", HTTP_POST, admin_set_unassign, 200) \
+	X("/api/v1/devices/{}/declarations", HTTP_GET, admin_device_declarations, 200) \
+	X("/api/v1/devices/{}/status", HTTP_GET, admin_device_status, 200)
 #define ADMIN_DDM_RAW_TABLE(X)
 #define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
 ADMIN_DDM_TABLE(X)

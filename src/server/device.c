@@ -6,6 +6,7 @@
 #include "codec/ocsp.h"
 #include "core/ota.h"
 #include "server/server_internal.h"
+#include "service/ddm.h"
 #include "service/ota.h"
 #include "service/timeline.h"
 
@@ -292,6 +293,28 @@ static struct http_response *watch(void *ctx, const struct http_request *request
 	return security_token ? watch_needs_token(request, &subject, security_token, error) : refuse(request, &subject, error);
 }
 
+/* ---- what declarations bring along ---- */
+
+static struct http_response *ddm_file(void *ctx, const struct http_request *request)
+{
+	struct server *server = ctx;
+	g_auto(device_proof) proof = {0};
+	struct subject subject = {0};
+	g_autoptr(GError) error = NULL;
+	g_autofree char *type = NULL;
+	struct http_response *response;
+	GBytes *file = NULL;
+
+	if (server_proof(server, request, &proof, &error))
+		file = service_ddm_file(server->service, &proof, request->params[0], request->params[1], request->params[2], &subject, &type, &error);
+	if (!file)
+		return refuse(request, &subject, error);
+	pom_log(POM_LOG_INFO, "a device fetched what a declaration brings", "declaration", subject.detail, "enrollment", subject.enrollment, NULL);
+	response = http_response_new(200, type, file);
+	http_response_header(response, "Cache-Control", "no-store");
+	return response;
+}
+
 /* ---- SCEP ---- */
 
 /* The profile in a path: what stands behind /scep/. transfer full. */
@@ -491,7 +514,8 @@ static struct http_response *home(void *ctx, const struct http_request *request)
 
 #define MDM_ROUTES \
 	{"/mdm", HTTP_BIT(HTTP_PUT), REPORT_MAX, 0, mdm, 0}, \
-	{"/checkin", HTTP_BIT(HTTP_PUT), REPORT_MAX, 0, mdm, 0}
+	{"/checkin", HTTP_BIT(HTTP_PUT), REPORT_MAX, 0, mdm, 0}, \
+	{"/ddm/{}/{}/{}", HTTP_BIT(HTTP_GET), 0, 0, ddm_file, 0}
 
 const struct http_route device_routes[] = {
 	MDM_ROUTES,

@@ -4,6 +4,7 @@
 #include "server/server_internal.h"
 #include "service/command.h"
 #include "service/fleet.h"
+#include "service/ddm.h"
 #include "service/ota.h"
 #include "service/library.h"
 #include "service/timeline.h"
@@ -89,7 +90,7 @@ static bool fleet(struct server *server)
 static bool often(struct server *server)
 {
 	GError *error = NULL;
-	bool more = false, expired = false;
+	bool more = false, expired = false, more_ddm = false;
 
 	if (!service_command_expire(server->service, &expired, &error))
 		say("commands that have expired could not be taken out of the queue", g_steal_pointer(&error));
@@ -100,9 +101,11 @@ static bool often(struct server *server)
 	if (!service_library_work(server->service, &more, &error))
 		say("profiles could not be brought to devices", g_steal_pointer(&error));
 	more |= fleet(server);
+	if (!service_ddm_work(server->service, &more_ddm, &error))
+		say("declarations could not be brought to devices", g_steal_pointer(&error));
 	if (tls_generation_is_due(server))
 		renew_tls(server, service_now_ms(server->service));
-	return more || expired;
+	return more || expired || more_ddm;
 }
 
 static void each_minute(struct server *server)
@@ -117,6 +120,8 @@ static void each_minute(struct server *server)
 	/* Another process may have changed them. */
 	if (!service_load_topics(server->service, &error))
 		say("push certificates could not be read", g_steal_pointer(&error));
+	if (!service_ddm_minute(server->service, &error))
+		say("declarations that wait could not be looked at", g_steal_pointer(&error));
 	if (!service_renew_own(server->service, &error))
 		say("a certificate of the CA could not be renewed", g_steal_pointer(&error));
 	if (service_has_closed_token(server->service) && !service_ca_reload(server->service, &error))

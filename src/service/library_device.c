@@ -576,14 +576,15 @@ static GBytes *make_payload(struct service *service, const struct library_opened
 	return service_profile_sign(service, plain, error);
 }
 
-GBytes *service_library_content(struct service *service, const char *enrollment_id, const char *profile, GError **error)
+GBytes *service_library_payload(struct service *service, const char *enrollment_id, const char *profile, bool encrypted, GError **error)
 {
 	struct library_opened o;
 	GBytes *payload;
 
 	if (!library_open(service, profile, 0, &o, error))
 		return NULL;
-	o.row.encrypt = "never";
+	if (!encrypted)
+		o.row.encrypt = "never";
 	payload = make_payload(service, &o, enrollment_id, error);
 	library_opened_clear(&o);
 	return payload;

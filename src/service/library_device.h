@@ -23,8 +23,8 @@ bool service_library_reconcile_device(struct service *service, const char *enrol
 
 /* The content of a command that the library has queued, made now; records that the device has it. transfer full. */
 GBytes *service_library_command(struct service *service, const char *enrollment_id, const struct command_next *next, GError **error);
-/* What a device gets of the newest version of PROFILE, but never encrypted: for a device that will have lost its identity when it reads it. transfer full. */
-GBytes *service_library_content(struct service *service, const char *enrollment_id, const char *profile, GError **error);
+/* The newest version of PROFILE as a device gets it, transfer full; without ENCRYPTED in clear, for a device that will have lost its identity when it reads it. */
+GBytes *service_library_payload(struct service *service, const char *enrollment_id, const char *profile, bool encrypted, GError **error);
 /* It could not be made: the profile has failed. */
 bool service_library_unmade(struct service *service, const char *enrollment_id, const struct command_next *next, const char *reason, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What a device says of such a command. */

@@ -274,7 +274,8 @@ static bool apply_report(struct service *service, const struct report *report, c
 	case REPORT_DO_FINISH:
 		if (!g_strcmp0(load->command.note, NOTE_UNENROLL))
 			return service_unenroll_report(service, &load->command, report, body, error);
-		return finish(service, report, tree, &load->command, body, now_ms, error);
+		return finish(service, report, tree, &load->command, body, now_ms, error) &&
+		       (!note_is_declarations(load->command.note) || service_ddm_answered(service, load->command.enrollment_id, error));
 	case REPORT_DO_DEFER:
 		if (note_is_library(load->command.note) && !service_library_report(service, &load->command, report, error))
 			return false;
@@ -326,7 +327,7 @@ static bool give_up(struct service *service, const char *id, const struct comman
 	g_autoptr(GError) owned = why;
 
 	/* A profile of the library is not given up for what may pass, and nothing is when its seal cannot be opened: the device comes again. */
-	if ((note_is_library(next->note) && pom_error_info_of(owned)->retry && owned->code != POM_ERR_INTERNAL) || !next->note || g_error_matches(owned, POM_ERROR, POM_ERR_STORE_SEAL)) {
+	if (((note_is_library(next->note) || note_is_declarations(next->note)) && pom_error_info_of(owned)->retry && owned->code != POM_ERR_INTERNAL) || !next->note || g_error_matches(owned, POM_ERROR, POM_ERR_STORE_SEAL)) {
 		g_propagate_error(error, g_steal_pointer(&owned));
 		return false;
 	}

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "service/ddm.h"
 #include "service/enroll.h"
 #include "service/fleet.h"
 #include "service/library_device.h"
@@ -224,6 +225,8 @@ GBytes *service_noted_command(struct service *service, const char *enrollment_id
 		return g_bytes_ref(next->body);
 	if (note_order(next->note))
 		return service_order_command(service, next, error);
+	if (note_is_declarations(next->note))
+		return service_ddm_command(service, enrollment_id, epoch, next, error);
 	return note_is_library(next->note) ? service_library_command(service, enrollment_id, next, error) : own_command(service, enrollment_id, epoch, next, error);
 }
 
@@ -248,6 +251,8 @@ bool service_noted_report(struct service *service, const struct command_row *com
 		return service_library_report(service, command, report, error);
 	if (note_order(command->note) || note_is_ready(command->note))
 		return true;
+	if (note_is_declarations(command->note))
+		return service_ddm_report(service, command, report, error);
 	if (status == REPORT_ACKNOWLEDGED && anchor)
 		return store_anchor_set(service->store, command->enrollment_id, command->epoch, anchor, error);
 	if (status == REPORT_ERROR || status == REPORT_COMMAND_FORMAT_ERROR) {

@@ -69,7 +69,7 @@ static bool fill(struct service *service, const struct checkin_identity *who, co
 	plist_dict_set_boolean(to, "Enabled", wish->enabled);
 	if (!wish->enabled)
 		return true;
-	if (wish->wifi_profile && !add_bytes(to, "WiFiProfileData", wifi = service_library_content(service, enrollment_id, wish->wifi_profile, error)))
+	if (wish->wifi_profile && !add_bytes(to, "WiFiProfileData", wifi = service_library_payload(service, enrollment_id, wish->wifi_profile, false, error)))
 		return false;
 	if (wish->mdm_profile && !add_bytes(to, "MDMProfileData", profile = make_profile(service, who, enrollment_id, error)))
 		return false;

@@ -18,7 +18,7 @@ static void take_declaration(const struct db_batch *b, size_t row, void *out)
 #define I db_get_int(b, 0, row, c++)
 	struct declaration_row d = {0};
 
-	d.identifier = T, d.type = T, d.kind = I, d.token = T, d.data_type = T, d.profile = T, d.forced = I, d.version = I, d.created_ms = I, d.updated_ms = I, d.profile_version = I, d.data_size = I;
+	d.identifier = T, d.type = T, d.kind = I, d.token = T, d.profile = T, d.forced = I, d.version = I, d.created_ms = I, d.updated_ms = I, d.profile_version = I, d.data_size = I;
 	*(struct declaration_row *)out = d;
 }
 
@@ -63,7 +63,7 @@ bool store_declaration_put(struct store *store, const struct declaration_row *d,
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 	const struct db_value values[] = {
-		db_text(d->identifier), db_text(d->type), db_int(d->kind), db_text(d->token), db_bytes(d->body_sealed), db_bytes(d->data_sealed), db_text(d->data_type), db_text(d->profile), db_int(d->forced),
+		db_text(d->identifier), db_text(d->type), db_int(d->kind), db_text(d->token), db_bytes(d->body_sealed), db_bytes(d->data_sealed), db_text(d->profile), db_int(d->forced),
 		db_int(now_ms), db_int(d->version),
 	};
 
@@ -299,7 +299,7 @@ GPtrArray *store_sets_of(struct store *store, const char *enrollment_id, store_l
 
 static void take_item(const struct db_batch *b, size_t row, void *out)
 {
-	*(struct set_item *)out = (struct set_item){.identifier = db_get_text(b, 0, row, 0), .kind = db_get_int(b, 0, row, 1), .token = db_get_text(b, 0, row, 2), .profile_version = db_get_int(b, 0, row, 3)};
+	*(struct set_item *)out = (struct set_item){.identifier = db_get_text(b, 0, row, 0), .kind = db_get_int(b, 0, row, 1), .token = db_get_text(b, 0, row, 2), .profile_version = db_get_int(b, 0, row, 3), .type = db_get_text(b, 0, row, 4)};
 }
 
 GArray *store_set_items(struct store *store, const char *name, store_load **ret_load, GError **error)

@@ -6,7 +6,7 @@
 
 /* ---- declarations ---- */
 struct declaration_row {
-	const char *identifier, *type, *token, *data_type, *profile;
+	const char *identifier, *type, *token, *profile;
 	int64_t kind, forced, version, created_ms, updated_ms;
 	int64_t profile_version; /* of its profile in the library; 0: none */
 	int64_t data_size;       /* of its data, sealed; 0: none */
@@ -52,7 +52,7 @@ bool store_set_assign(struct store *store, const char *name, const struct set_ta
 /* Names of the sets that an enrollment has, in order: array of const char *. */
 GPtrArray *store_sets_of(struct store *store, const char *enrollment_id, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What a set brings, with all that its members name. */
-struct set_item { const char *identifier, *token; int64_t kind, profile_version; };
+struct set_item { const char *identifier, *token, *type; int64_t kind, profile_version; };
 GArray *store_set_items(struct store *store, const char *name, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- lists of devices ---- */

@@ -275,7 +275,7 @@
 #define STORE_SCHEMA_4_DDM(TEXT, INT, BLOB, END) \
 	/* kind: core/declaration_table.h. body: canonical JSON of the payload; data: of an asset. Sealed as "declaration/<identifier>/…". profile: of the library, that it brings. */ \
 	"CREATE TABLE declaration (identifier " TEXT " NOT NULL PRIMARY KEY, type " TEXT " NOT NULL, kind " INT " NOT NULL, token " TEXT " NOT NULL, body " BLOB " NOT NULL, data " BLOB "," \
-	" data_type " TEXT ", profile " TEXT ", forced " INT " NOT NULL, version " INT " NOT NULL, created_at " INT " NOT NULL, updated_at " INT " NOT NULL" END \
+	" profile " TEXT ", forced " INT " NOT NULL, version " INT " NOT NULL, created_at " INT " NOT NULL, updated_at " INT " NOT NULL" END \
 	"CREATE INDEX declaration_profile ON declaration (profile);" \
 	/* Other declarations that one names. */ \
 	"CREATE TABLE declaration_reference (identifier " TEXT " NOT NULL, path " TEXT " NOT NULL, target " TEXT " NOT NULL, PRIMARY KEY (identifier, path)" END \

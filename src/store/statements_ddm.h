@@ -1,17 +1,17 @@
 /* Declarative management. Same form as statements.h. */
 #pragma once
 
-#define DECLARATION_COLUMNS "d.identifier, d.type, d.kind, d.token, d.data_type, d.profile, d.forced, d.version, d.created_at, d.updated_at, coalesce(p.newest, 0), cast(coalesce(length(d.data), 0) as bigint)"
-#define DECLARATION_TYPES "ttitttiiiiii"
+#define DECLARATION_COLUMNS "d.identifier, d.type, d.kind, d.token, d.profile, d.forced, d.version, d.created_at, d.updated_at, coalesce(p.newest, 0), cast(coalesce(length(d.data), 0) as bigint)"
+#define DECLARATION_TYPES "ttittiiiiii"
 #define DECLARATION_FROM " FROM declaration d LEFT JOIN profile p ON p.name = d.profile"
 
 #define DDM_STATEMENTS(X) \
 	/* declarations */ \
-	X(DECLARATION_ADD, "ttitbbttii", "", ONE, WRITE, \
-	  "INSERT INTO declaration (identifier, type, kind, token, body, data, data_type, profile, forced, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $10)") \
-	X(DECLARATION_SET, "ttitbbttiii", "", ONE, WRITE, \
-	  "UPDATE declaration SET type = $2, kind = $3, token = $4, body = $5, data = $6, data_type = $7, profile = $8, forced = $9, updated_at = $10, version = version + 1" \
-	  " WHERE identifier = $1 AND version = $11") \
+	X(DECLARATION_ADD, "ttitbbtii", "", ONE, WRITE, \
+	  "INSERT INTO declaration (identifier, type, kind, token, body, data, profile, forced, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $9)") \
+	X(DECLARATION_SET, "ttitbbtiii", "", ONE, WRITE, \
+	  "UPDATE declaration SET type = $2, kind = $3, token = $4, body = $5, data = $6, profile = $7, forced = $8, updated_at = $9, version = version + 1" \
+	  " WHERE identifier = $1 AND version = $10") \
 	X(DECLARATION_GET, "t", DECLARATION_TYPES "bb", ANY, READ, "SELECT " DECLARATION_COLUMNS ", d.body, d.data" DECLARATION_FROM " WHERE d.identifier = $1") \
 	X(DECLARATION_LIST, "ti", DECLARATION_TYPES, ANY, READ, "SELECT " DECLARATION_COLUMNS DECLARATION_FROM " WHERE d.identifier > $1 ORDER BY d.identifier LIMIT $2") \
 	X(DECLARATION_REMOVE, "t", "", ONE, WRITE, "DELETE FROM declaration WHERE identifier = $1") \
@@ -47,10 +47,10 @@
 	X(SET_MEMBERS, "t", "ttii", ANY, READ, \
 	  "SELECT d.identifier, d.type, d.kind, m.added_at FROM set_member m JOIN declaration d ON d.identifier = m.identifier WHERE m.set_name = $1 ORDER BY d.identifier") \
 	/* With all that they name, for the list of a device. */ \
-	X(SET_ITEMS, "t", "titi", ANY, READ, \
+	X(SET_ITEMS, "t", "titit", ANY, READ, \
 	  "WITH RECURSIVE c(identifier) AS (SELECT m.identifier FROM set_member m WHERE m.set_name = $1" \
 	  " UNION SELECT r.target FROM c JOIN declaration_reference r ON r.identifier = c.identifier)" \
-	  " SELECT d.identifier, d.kind, d.token, coalesce(p.newest, 0) FROM c JOIN declaration d ON d.identifier = c.identifier LEFT JOIN profile p ON p.name = d.profile ORDER BY d.identifier") \
+	  " SELECT d.identifier, d.kind, d.token, coalesce(p.newest, 0), d.type FROM c JOIN declaration d ON d.identifier = c.identifier LEFT JOIN profile p ON p.name = d.profile ORDER BY d.identifier") \
 	X(SET_ASSIGN, "tttti", "t", ANY, WRITE, \
 	  "INSERT INTO set_assignment (set_name, kind, target, channel, created_at) SELECT s.name, $2, $3, $4, $5 FROM declaration_set s WHERE s.name = $1" \
 	  " ON CONFLICT (set_name, kind, target, channel) DO NOTHING RETURNING set_name") \
