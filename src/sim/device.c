@@ -22,6 +22,7 @@ struct device *device_new(const struct sim_device_options *options, const char *
 	d->url = url;
 	d->state_dir = g_strdup(state_dir);
 	d->http = sim_http_new(options->stop);
+	d->ddm = sim_ddm_new();
 	d->installed = g_ptr_array_new_with_free_func((GDestroyNotify)sim_mobileconfig_free);
 	d->users = g_ptr_array_new_with_free_func(sim_user_free);
 	d->identities = sim_identities_new();
@@ -48,6 +49,10 @@ void device_free(struct device *d)
 	g_ptr_array_unref(d->identities);
 	g_ptr_array_unref(d->installed);
 	g_ptr_array_unref(d->users);
+	sim_ddm_free(d->ddm);
+	g_clear_pointer(&d->ddm_tokens, g_bytes_unref);
+	g_free(d->watch_url);
+	g_free(d->watch_pins);
 	g_free(d);
 }
 
@@ -79,6 +84,11 @@ static void trust(struct device *d, const sim_certs *roots)
 {
 	g_autoptr(GString) pem = g_string_new(NULL);
 
+	/* Anchors that a declaration lists are all that counts. */
+	if (d->watch_pins && !d->profile) {
+		sim_http_trust(d->http, d->watch_pins);
+		return;
+	}
 	append_pem(pem, roots);
 	append_pem(pem, d->profile ? d->profile->roots : NULL);
 	for (guint i = 0; i < d->installed->len; i++) {
@@ -360,6 +370,14 @@ static void take_consequences(struct device *d)
 	leave(d, "check_out", "removed its enrollment profile");
 }
 
+/* A device synchronizes once it has answered the command that tells it to. */
+static bool follow_declarations(struct device *d, GError **error)
+{
+	g_autoptr(GBytes) tokens = g_steal_pointer(&d->ddm_tokens);
+
+	return !tokens || d->gone || device_synchronize(d, tokens, error);
+}
+
 bool device_connect(struct device *d, GError **error)
 {
 	g_autoptr(plist) message = device_report_message(d, "Idle", NULL);
@@ -373,6 +391,8 @@ bool device_connect(struct device *d, GError **error)
 		if (!device_tell_until_heard(d, DEVICE_REPORT, message, &reply, error))
 			return false;
 		take_consequences(d);
+		if (!follow_declarations(d, error))
+			return false;
 		data = g_bytes_get_data(reply.body, &len);
 		if (d->gone || !len)
 			return true;

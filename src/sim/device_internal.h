@@ -8,6 +8,7 @@
  * device_user.c  users of Macs and Shared iPads, user enrollment, tokens, Return to Service
  * device_reply.c answers to commands
  * device_install.c  profiles that come by command, and what they bring
+ * device_ddm.c   declarative management
  * device_state.c the files that keep an identity
  * device_wake.c  waiting for a push
  * device_misbehave.c  devices that do something wrong; device_misbehave_ota.c: while they enroll over the air */
@@ -58,6 +59,9 @@ struct device {
 	bool gone;                        /* un-enrolled, checked out or erased */
 	unsigned n_answered;              /* commands so far */
 	bool erase_next, check_out_next;  /* what the command just answered leads to */
+	struct sim_ddm *ddm;              /* its declarations */
+	GBytes *ddm_tokens;               /* what a command DeclarativeManagement has told, to be followed when it is answered; empty: nothing but to ask; NULL: no such command */
+	char *watch_url, *watch_pins;     /* of a watch whose phone was told by declaration: where it asks, and the only certificates (PEM) that it trusts there; NULL: not */
 	int last_status;                  /* HTTP status of the server's last answer; 0: none */
 	GPtrArray *users;                 /* of struct sim_user: those that the server manages */
 	const struct sim_user *speaks;    /* whose channel messages are of; NULL: the device's */
@@ -223,6 +227,18 @@ plist *watch_token_message(const struct device *phone, const char *phone_udid, c
 GBytes *watch_read_token(const struct sim_reply *reply, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* PHONE asks its MDM for the token of the watch, transfer full; NULL with POM_ERR_CONFLICT when a phone would not even ask. */
 GBytes *watch_get_token(struct device *phone, const char *watch_udid, const char *security_token, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- device_ddm.c ---- */
+
+/* In the state directory of a phone: what its watches were told by declaration. {"url", "anchors": [base64 of DER or PEM]} */
+#define SIM_WATCH_FILE "watch.json"
+struct sim_ddm *sim_ddm_new(void);
+void sim_ddm_free(struct sim_ddm *ddm);
+/* The DeclarationsToken of a tokens document, transfer full; NULL with POM_ERR_DECLARATION. Pure. */
+char *ddm_read_tokens(const json_t *tokens, GError **error);
+void device_answer_declarative_management(struct device *d, const plist *command, plist *reply);
+/* One synchronization with what TOKENS (the tokens document; empty: it is asked for) says, and the status report that follows. POM_ERR_DECLARATION: the server does not keep to the protocol. */
+bool device_synchronize(struct device *d, GBytes *tokens, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- device_state.c ---- */
 

@@ -258,7 +258,7 @@ static const struct answer answers[] = {
 	{"CertificateList", ON_ALL, device_answer_certificate_list},
 	{"ClearPasscode", ON_MOBILE | ON_WATCH, NULL},
 	{"ClearRestrictionsPassword", ON_MOBILE | ON_WATCH, NULL},
-	{"DeclarativeManagement", ON_ALL, NULL},
+	{"DeclarativeManagement", ON_ALL, device_answer_declarative_management},
 	{"DeviceConfigured", ON_LARGE, NULL},
 	{"DeviceInformation", ON_ALL, answer_device_information},
 	{"DeviceLock", ON_MOBILE | ON_MAC | ON_WATCH, NULL},

@@ -126,10 +126,60 @@ static struct device *open_phone(const struct device *watch, GError **error)
 	return NULL;
 }
 
+/* PEM of certificates in DER or PEM, appended. */
+static bool append_pin(GString *pem, const char *encoded, GError **error)
+{
+	gsize len;
+	g_autofree guchar *data = g_base64_decode(encoded, &len);
+	const uint8_t *p = data;
+	X509 *cert;
+	g_autofree char *text = NULL;
+
+	if (len > 10 && !memcmp(data, "-----BEGIN", 10)) {
+		g_string_append_len(pem, (const char *)data, (gssize)len);
+		return true;
+	}
+	cert = d2i_X509(NULL, &p, (long)len);
+	text = cert ? sim_cert_pem(cert) : NULL;
+	X509_free(cert);
+	if (!text)
+		return pom_fail(error, POM_ERR_DECLARATION, "an anchor certificate of the phone's declaration cannot be read");
+	g_string_append(pem, text);
+	return true;
+}
+
+/* What the phone's declaration says: where the watch asks, and what it pins. */
+static bool follow_phone(struct device *d, GError **error)
+{
+	g_autofree char *path = g_build_filename(d->options->phone_dir, SIM_WATCH_FILE, NULL), *text = NULL;
+	g_autoptr(GString) pem = g_string_new(NULL);
+	g_autoptr(json_t) told = NULL;
+	const json_t *anchors;
+	gsize len;
+
+	if (!g_file_get_contents(path, &text, &len, NULL))
+		return pom_fail(error, POM_ERR_CONFLICT, "the phone has no active declaration for its watches");
+	told = json_parse(text, len, error);
+	if (!told)
+		return false;
+	anchors = json_object_get(told, "anchors");
+	for (size_t i = 0; i < json_array_size(anchors); i++)
+		if (!append_pin(pem, json_string_value(json_array_get(anchors, i)), error))
+			return false;
+	d->watch_url = g_strdup(json_string_value(json_object_get(told, "url")));
+	d->url = d->watch_url;
+	if (pem->len)
+		d->watch_pins = g_strdup(pem->str);
+	return true;
+}
+
 bool device_watch_profile(struct device *d, GError **error)
 {
 	g_autoptr(device) phone = open_phone(d, error);
-	g_autofree char *security_token = phone ? watch_security_token(d, error) : NULL;
+
+	if (!phone || (!strcmp(d->url, "phone") && !follow_phone(d, error)))
+		return false;
+	g_autofree char *security_token = watch_security_token(d, error);
 	g_autoptr(GBytes) token = security_token ? watch_get_token(phone, d->udid, security_token, error) : NULL;
 	g_auto(sim_reply) reply = {0};
 

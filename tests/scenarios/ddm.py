@@ -1,6 +1,5 @@
 """Declarative management: declarations, sets, the protocol, status reports. The devices are a client of their own, strict about tokens."""
 import hashlib
-import random
 import sqlite3
 import warnings
 
@@ -438,64 +437,6 @@ def files_that_declarations_bring():
         expect(secret not in s.logs(), "secrets are not logged")
         with contextlib.closing(sqlite3.connect(f"file:{s.data}/pomona.db?mode=ro", uri=True)) as db:
             expect(secret not in "\n".join(db.iterdump()) and secret.encode().hex().upper() not in "\n".join(db.iterdump()).upper(), "nor on the disk in clear")
-
-
-@case
-def whatever_changes_all_converge():
-    """A property: after any sequence of changes each device has exactly its declarations by one synchronization, and no command that told it nothing."""
-    seed = int(os.environ.get("POMONA_SEED", random.randrange(1 << 30)))
-    print(f"# POMONA_SEED={seed}", flush=True)
-    r = random.Random(seed)
-    with Server(*NO_APNS) as s:
-        devices = [client(s) for _ in range(3)]
-        names, sets, groups = [f"d{i}" for i in range(5)], ["s0", "s1", "s2"], ["g0", "g1"]
-        content = {}
-        for name in names:
-            content[name] = add(s, declaration(name))["token"]
-        for name in sets:
-            s.cli("set", "new", name)
-        for name in groups:
-            s.cli("group", "create", name)
-        members, assigned, grouped = {n: set() for n in sets}, {n: set() for n in sets}, {n: set() for n in groups}
-
-        def wanted(i):
-            mine = {n for n in sets if i in assigned[n] or any(("g", g) in assigned[n] and i in grouped[g] for g in groups)}
-            return {d: content[d] for n in mine for d in members[n]}
-
-        def change():
-            kind = r.randrange(4)
-            if kind == 0:
-                name = r.choice(names)
-                content[name] = add(s, declaration(name, {"n": r.randrange(3)}))["token"]
-            elif kind == 1:
-                name, d = r.choice(sets), r.choice(names)
-                s.cli("set", "remove" if d in members[name] else "add", name, d)
-                members[name] ^= {d}
-            elif kind == 2:
-                name, who = r.choice(sets), r.choice([0, 1, 2, ("g", "g0"), ("g", "g1")])
-                option = ["--device", devices[who].udid] if isinstance(who, int) else ["--group", who[1]]
-                s.cli("set", "unassign" if who in assigned[name] else "assign", name, *option)
-                assigned[name] ^= {who}
-            else:
-                name, i = r.choice(groups), r.randrange(3)
-                s.cli("group", "remove" if i in grouped[name] else "add", name, devices[i].udid)
-                grouped[name] ^= {i}
-        told = [None] * len(devices)
-        for _ in range(12):
-            for _ in range(r.randrange(1, 4)):
-                change()
-            settle(s)
-            for i, d in enumerate(devices):
-                want = wanted(i)
-                has_sets = any(i in assigned[n] or any(("g", g) in assigned[n] and i in grouped[g] for g in groups) for n in sets)
-                n = d.work()
-                have = {k: v["ServerToken"] for (_, k), v in d.declarations.items() if k not in OWN}
-                equal(have, want, f"device {i}, seed {seed}")
-                now = (tuple(sorted(want.items())), has_sets)
-                equal(n, 1 if now != told[i] and (told[i] is not None or has_sets) else 0, f"commands to device {i}, seed {seed}")
-                if n:
-                    told[i] = now
-                expect(told[i] is None or not d.sync(), f"device {i} is done, seed {seed}")
 
 
 if __name__ == "__main__":
