@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "server/admin_internal.h"
+#include "service/apply.h"
 #include "service/declaration.h"
 
 static bool is_true(const struct http_request *request, const char *name)
@@ -176,6 +177,22 @@ json_t *admin_set_assign(struct server *server, const struct http_request *reque
 json_t *admin_set_unassign(struct server *server, const struct http_request *request, GError **error)
 {
 	return assign(server, request, service_set_unassign, error);
+}
+
+/* ---- files ---- */
+
+/* The bundle of service/apply.h, with "owner", "digest" and "dry_run". */
+json_t *admin_apply(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"owner", "digest", "dry_run", "groups", "profiles", "declarations", "sets", NULL};
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
+	struct apply_request apply = {.bundle = body};
+
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "owner", &apply.owner, error) || !admin_get_text(body, "digest", &apply.digest, error))
+		return NULL;
+	apply.dry_run = json_is_true(json_object_get(body, "dry_run"));
+	return service_apply(server->service, actor, &apply, error);
 }
 
 /* ---- devices ---- */

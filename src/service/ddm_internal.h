@@ -31,6 +31,10 @@ bool ddm_note_told(struct service *service, const char *enrollment_id, int64_t e
 /* https address of what a declaration brings, for this enrollment alone; transfer full. */
 char *ddm_file_url(struct service *service, const char *enrollment_id, int64_t epoch, const char *identifier);
 
+struct declaration_upload;
+/* Whether what UPLOAD says is there already, whatever else is wrong with it. */
+bool ddm_is_same(struct service *service, const struct declaration_upload *upload, bool *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* A declaration, opened. Clear with ddm_opened_clear. */
 struct ddm_opened { struct declaration_row row; store_load *load; struct declaration declaration; };
 /* POM_ERR_NOT_FOUND. */

@@ -224,6 +224,20 @@ static bool add_once(struct service *service, const char *actor, const struct de
 	return true;
 }
 
+bool ddm_is_same(struct service *service, const struct declaration_upload *upload, bool *ret, GError **error)
+{
+	g_auto(incoming_auto) in = {0};
+	g_autofree char *token = NULL;
+
+	if (!declaration_read(upload->declaration, &in.declaration, error) || !store_declaration_get(service->store, in.declaration.identifier, &in.before, &in.known, &in.load, error) ||
+	    !find_data(service, upload, &in, error))
+		return false;
+	put_data(upload, &in);
+	token = declaration_token(&in.declaration);
+	*ret = in.known && !strcmp(token, in.before.token);
+	return true;
+}
+
 json_t *service_declaration_add(struct service *service, const char *actor, const struct declaration_upload *upload, GError **error)
 {
 	g_autofree char *identifier = NULL;

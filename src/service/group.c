@@ -6,6 +6,7 @@
 #include "service/ca_internal.h"
 #include "service/fleet.h"
 #include "service/library.h"
+#include "store/ddm_store.h"
 #include "store/library_store.h"
 
 enum { LIST_MAX = 1000, CHANGE_MAX = 1000 };
@@ -167,8 +168,8 @@ json_t *service_group_change(struct service *service, const char *actor, const c
 
 json_t *service_group_remove(struct service *service, const char *actor, const char *name, bool force, GError **error)
 {
-	g_autoptr(store_load) load = NULL, profiles_load = NULL;
-	g_autoptr(GPtrArray) profiles = NULL;
+	g_autoptr(store_load) load = NULL, profiles_load = NULL, sets_load = NULL;
+	g_autoptr(GPtrArray) profiles = NULL, sets = NULL;
 	struct group_row group;
 
 	if (!store_group_get(service->store, name, &group, &load, error) || !(profiles = store_group_profiles(service->store, name, &profiles_load, error)))
@@ -176,6 +177,13 @@ json_t *service_group_remove(struct service *service, const char *actor, const c
 	if (profiles->len && !force) {
 		pom_fail(error, POM_ERR_LIBRARY_ASSIGNED, "%u profiles are assigned to the group \"%s\", the first is \"%s\": unassign them first, or use --force, which takes them from its members", profiles->len, name,
 		         (const char *)g_ptr_array_index(profiles, 0));
+		return NULL;
+	}
+	sets = store_group_sets(service->store, name, &sets_load, error);
+	if (!sets)
+		return NULL;
+	if (sets->len && !force) {
+		pom_fail(error, POM_ERR_LIBRARY_ASSIGNED, "the set of declarations \"%s\" is assigned to the group \"%s\": unassign it first, or use --force, which takes it from its members", (const char *)g_ptr_array_index(sets, 0), name);
 		return NULL;
 	}
 	g_ptr_array_add(profiles, NULL);

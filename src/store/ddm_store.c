@@ -292,6 +292,11 @@ bool store_set_assign(struct store *store, const char *name, const struct set_ta
 	return true;
 }
 
+GPtrArray *store_group_sets(struct store *store, const char *group, store_load **ret_load, GError **error)
+{
+	return texts_of(store, Q_GROUP_SETS, group, ret_load, error);
+}
+
 GPtrArray *store_sets_of(struct store *store, const char *enrollment_id, store_load **ret_load, GError **error)
 {
 	return texts_of(store, Q_SETS_OF, enrollment_id, ret_load, error);

@@ -49,6 +49,8 @@ struct set_target { const char *kind, *target, *channel; int64_t created_ms; };
 GArray *store_set_targets(struct store *store, const char *name, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* ON: assigns, else unassigns; *RET_N: how many that were not as wished. */
 bool store_set_assign(struct store *store, const char *name, const struct set_target *targets, size_t n, bool on, int64_t now_ms, const struct audit_entry *audit, int64_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Names of the sets that are assigned to a group, the first hundred. */
+GPtrArray *store_group_sets(struct store *store, const char *group, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Names of the sets that an enrollment has, in order: array of const char *. */
 GPtrArray *store_sets_of(struct store *store, const char *enrollment_id, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What a set brings, with all that its members name. */

@@ -107,6 +107,7 @@
 	X(DDM_WORK_ADD_PROFILE, "tti", "", ANY, WRITE, \
 	  "INSERT INTO ddm_work (id, kind, subject, channel, after_id, n_done, created_at) SELECT $1, 'profile', p.name, 'device', '', 0, $3 FROM profile p WHERE p.name = $2" \
 	  " AND EXISTS (SELECT 1 FROM declaration d WHERE d.profile = $2)") \
+	X(GROUP_SETS, "t", "t", ANY, READ, "SELECT DISTINCT set_name FROM set_assignment WHERE kind = 'group' AND target = $1 ORDER BY set_name LIMIT 100") \
 	X(DDM_UNASSIGN_GROUP, "t", "", ANY, WRITE, "DELETE FROM set_assignment WHERE kind = 'group' AND target = $1") \
 	X(DDM_WORK_LIST, "i", "ttttiit", ANY, READ, "SELECT id, kind, subject, channel, n_done, created_at, after_id FROM ddm_work ORDER BY id LIMIT $1") \
 	X(DDM_WORK_COUNT, "", "i", ANY, READ, "SELECT count(*) FROM ddm_work") \
