@@ -245,6 +245,7 @@ int cmd_set_add(const struct cli *cli);
 int cmd_set_remove(const struct cli *cli);
 int cmd_set_assign(const struct cli *cli);
 int cmd_set_unassign(const struct cli *cli);
+int cmd_watch_enable(const struct cli *cli);
 int cmd_apply(const struct cli *cli);
 int cmd_device_declarations(const struct cli *cli);
 int cmd_device_status(const struct cli *cli);

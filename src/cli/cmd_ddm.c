@@ -186,3 +186,23 @@ int cmd_device_status(const struct cli *cli)
 
 	return cli_show_list(cli, path, columns, G_N_ELEMENTS(columns));
 }
+
+int cmd_watch_enable(const struct cli *cli)
+{
+	g_autoptr(GError) error = NULL;
+	json_t *body = json_object(), *reply;
+	gsize len;
+
+	set_option(cli, body, "group", "group");
+	if (cli_value(cli, "anchor")) {
+		g_autofree char *text = cli_read_file(cli_value(cli, "anchor"), &len, &error);
+
+		if (!text) {
+			json_decref(body);
+			return cli_fail(error);
+		}
+		json_object_set_new(body, "anchors", json_string(text));
+	}
+	reply = cli_call_json(cli, "POST", "/api/v1/watch-enrollment", body, &error);
+	return cli_show(cli, reply, error);
+}

@@ -4,6 +4,7 @@
 #include "server/admin_internal.h"
 #include "service/apply.h"
 #include "service/declaration.h"
+#include "service/watch_enable.h"
 
 static bool is_true(const struct http_request *request, const char *name)
 {
@@ -193,6 +194,32 @@ json_t *admin_apply(struct server *server, const struct http_request *request, G
 		return NULL;
 	apply.dry_run = json_is_true(json_object_get(body, "dry_run"));
 	return service_apply(server->service, actor, &apply, error);
+}
+
+/* ---- watches ---- */
+
+/* {"group", "anchors": PEM or base64} */
+json_t *admin_watch_enable(struct server *server, const struct http_request *request, GError **error)
+{
+	static const char *const keys[] = {"group", "anchors", NULL};
+	g_autoptr(json_t) body = admin_body(request, error);
+	g_autofree char *actor = admin_actor(server, request);
+	g_autoptr(GPtrArray) chain = server_tls_chain(server), anchors = NULL;
+	g_autoptr(GBytes) file = NULL;
+	struct watch_enable_request enable = {.chain = chain};
+	const char *text = NULL;
+
+	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "group", &enable.group, error) || !admin_get_text(body, "anchors", &text, error))
+		return NULL;
+	if (!enable.group) {
+		pom_fail(error, POM_ERR_BAD_REQUEST, "group is missing");
+		return NULL;
+	}
+	file = text ? admin_file_bytes(text) : NULL;
+	if (file && !(anchors = cert_parse_all(g_bytes_get_data(file, NULL), g_bytes_get_size(file), error)))
+		return NULL;
+	enable.anchors = anchors;
+	return service_watch_enable(server->service, actor, &enable, error);
 }
 
 /* ---- devices ---- */

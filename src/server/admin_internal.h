@@ -185,6 +185,7 @@ ADMIN_DOCTOR_TABLE(X)
 	X("/api/v1/declarations/{}", HTTP_DELETE, admin_declaration_remove, 200) \
 	X("/api/v1/declarations/{}/devices", HTTP_GET, admin_declaration_devices, 200) \
 	X("/api/v1/apply", HTTP_POST, admin_apply, 200) \
+	X("/api/v1/watch-enrollment", HTTP_POST, admin_watch_enable, 200) \
 	X("/api/v1/sets", HTTP_GET, admin_set_list, 200) \
 	X("/api/v1/sets", HTTP_POST, admin_set_new, 201) \
 	X("/api/v1/sets/{}", HTTP_GET, admin_set_show, 200) \

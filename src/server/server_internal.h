@@ -76,6 +76,8 @@ bool server_push_settings(const struct settings *settings, struct service_settin
 SSL_CTX *server_tls_get(void *ctx);
 /* The same for server.mtls_listen: it asks for a client certificate and takes any, or none. Whose it is, is decided with each request. */
 SSL_CTX *server_mtls_get(void *ctx);
+/* The chain that TLS sends now, the server's own certificate first: array of X509, transfer full. */
+GPtrArray *server_tls_chain(struct server *server);
 /* Makes the context from the files of the settings, or from our own CA, and puts it in place. */
 bool server_tls_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

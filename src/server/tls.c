@@ -174,6 +174,20 @@ static void tell_trust(struct server *server, GPtrArray *certs)
 	service_set_tls_trust(server->service, certs && !root ? TLS_TRUST_UNKNOWN : TLS_TRUST_ROOT, root);
 }
 
+GPtrArray *server_tls_chain(struct server *server)
+{
+	GPtrArray *certs = g_ptr_array_new_with_free_func((GDestroyNotify)X509_free);
+	SSL_CTX *tls = server_tls_get(server);
+	STACK_OF(X509) *chain = NULL;
+
+	g_ptr_array_add(certs, X509_dup(SSL_CTX_get0_certificate(tls)));
+	SSL_CTX_get0_chain_certs(tls, &chain);
+	for (int i = 0; i < sk_X509_num(chain); i++)
+		g_ptr_array_add(certs, X509_dup(sk_X509_value(chain, i)));
+	SSL_CTX_free(tls);
+	return certs;
+}
+
 /* TLS with the same certificate, but asking for the client's. */
 static SSL_CTX *asking_context(SSL_CTX *tls, GError **error)
 {

@@ -13,8 +13,7 @@ void service_set_tls_trust(struct service *service, enum tls_trust trust, GBytes
 	pthread_mutex_unlock(&service->trust_lock);
 }
 
-/* The certificates (DER) that a device shall trust: array of GBytes, transfer full; empty unless the trust is TLS_TRUST_ROOT. */
-static GPtrArray *trust_roots(struct service *service, enum tls_trust *ret_trust)
+GPtrArray *service_trust_roots(struct service *service, enum tls_trust *ret_trust)
 {
 	GPtrArray *roots = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
 	bool ours;
@@ -65,7 +64,7 @@ static GArray *name_roots(GPtrArray *roots)
 char *service_trust_fingerprints(struct service *service)
 {
 	enum tls_trust trust;
-	g_autoptr(GPtrArray) roots = trust_roots(service, &trust);
+	g_autoptr(GPtrArray) roots = service_trust_roots(service, &trust);
 	g_autoptr(GArray) named = name_roots(roots);
 	g_autoptr(GString) text = g_string_new(NULL);
 
@@ -90,7 +89,7 @@ static bool is_ready(struct service *service, GError **error)
 static GBytes *format_page(struct service *service, const struct page_request *request, const struct link_load *link, GError **error)
 {
 	enum tls_trust trust;
-	g_autoptr(GPtrArray) roots = trust_roots(service, &trust);
+	g_autoptr(GPtrArray) roots = service_trust_roots(service, &trust);
 	g_autoptr(GArray) named = name_roots(roots);
 	g_autofree char *url = g_strdup_printf("%s/enroll/%s%s", service->settings.url, request->token, request->ota ? "/ota" : "");
 	g_autofree char *profile = g_strdup_printf(request->ota || service->settings.enroll_ota ? "/ota/%s" : "/enroll/%s/profile", request->token);
@@ -137,7 +136,7 @@ const char *service_enroll_policy(void)
 GBytes *service_enroll_trust(struct service *service, const char *token, struct subject *subject, GError **error)
 {
 	enum tls_trust trust;
-	g_autoptr(GPtrArray) roots = trust_roots(service, &trust);
+	g_autoptr(GPtrArray) roots = service_trust_roots(service, &trust);
 	/* One profile for all links: who installs it twice has it once. */
 	struct enroll_served served = {.url = service->settings.url};
 	struct enroll_profile profile = {.link_id = service->settings.url, .organization = service->settings.organization, .served = &served,

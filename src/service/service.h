@@ -116,6 +116,8 @@ bool service_fail_again(GError **error, GError *inner);
 struct authority *service_tls_authority(struct service *service, GPtrArray **ret_chain, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What the page of a link shall say about trust. ROOT (DER, referenced): for TLS_TRUST_ROOT; NULL: the roots of our own CA, as they are when the page is opened. Any thread. */
 void service_set_tls_trust(struct service *service, enum tls_trust trust, GBytes *root);
+/* The certificates (DER) that a device shall trust for TLS: array of GBytes, transfer full; empty unless *RET_TRUST is TLS_TRUST_ROOT. Any thread. */
+GPtrArray *service_trust_roots(struct service *service, enum tls_trust *ret_trust);
 /* SHA-256 fingerprints of the roots that the page offers, "AB CD …", joined by ", ", for the administrator to tell people; NULL when it offers none. transfer full. */
 char *service_trust_fingerprints(struct service *service);
 /* Whether another generation should carry the TLS certificate than the one that CERT is of. */
