@@ -122,6 +122,9 @@ void fill_certificates(const char *database, size_t n);
 void fill_history(const char *database, size_t n);
 /* A push that is due for N of them. */
 void fill_outbox(const char *database, size_t n);
+/* All devices into a group that exists; and how much work of declarative management waits. */
+void fill_group(const char *database, const char *group);
+size_t fill_work_count(const char *database);
 /* How many pushes wait. */
 size_t fill_outbox_count(const char *database);
 
@@ -150,6 +153,8 @@ void measure_commands(struct fleet *fleet);
 void measure_history(struct fleet *fleet, size_t n);
 /* All devices wake within 10 s. */
 void measure_wake(struct fleet *fleet);
+/* Leaves N more enrollments in the store. */
+void measure_ddm(struct fleet *fleet, size_t n_enrollments);
 void measure_rest(struct world *world);
 void measure_connections(struct world *world, unsigned n);
 /* Pushes without the store, in worlds of their own. */

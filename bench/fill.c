@@ -113,3 +113,13 @@ size_t fill_outbox_count(const char *database)
 {
 	return (size_t)count_rows(database, "SELECT count(*) FROM push_outbox");
 }
+
+void fill_group(const char *database, const char *group)
+{
+	run(database, sqlite3_mprintf("INSERT INTO group_member (group_name, enrollment_id, added_at) SELECT %Q, id, 1 FROM enrollment WHERE user_part = ''", group));
+}
+
+size_t fill_work_count(const char *database)
+{
+	return (size_t)count_rows(database, "SELECT count(*) FROM ddm_work");
+}

@@ -104,6 +104,8 @@ static void measure_usual(const char *pomona)
 	}
 	if (is_wanted("commands"))
 		measure_commands(fleet);
+	if (only && is_wanted("ddm"))
+		measure_ddm(fleet, N_ENROLLMENTS);
 	fleet_free(fleet);
 	if (is_wanted("connections"))
 		measure_connections(world, N_CONNECTIONS);
@@ -150,7 +152,7 @@ static const char *parse_arguments(int argc, char **argv)
 	GOptionEntry entries[] = {
 		{"json", 0, 0, G_OPTION_ARG_NONE, &wants_json, "print JSON", NULL},
 		{"pomona", 0, 0, G_OPTION_ARG_FILENAME, &pomona, "the program to be measured", "FILE"},
-		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store (SCEP and enrollment run with them); or scale or push alone; or history, wake", "NAMES"},
+		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store,ddm (SCEP and enrollment run with them); or scale or push alone; or history, wake", "NAMES"},
 		{0},
 	};
 	GOptionContext *context = g_option_context_new(NULL);
