@@ -529,7 +529,7 @@ static void test_documents(void)
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-		g_autoptr(GPtrArray) findings = g_ptr_array_new();
+		g_autoptr(GPtrArray) findings = declaration_findings_new();
 
 		declaration_check_data(cases[i].type, cases[i].data, strlen(cases[i].data), findings);
 		g_assert_true(declaration_check_fail(findings, NULL) == cases[i].good);

@@ -164,6 +164,11 @@ static void finding_free(void *data)
 	g_free(f);
 }
 
+GPtrArray *declaration_findings_new(void)
+{
+	return g_ptr_array_new_with_free_func(finding_free);
+}
+
 void declaration_add_finding(GPtrArray *findings, bool is_error, int code, const char *path, const char *format, ...)
 {
 	struct declaration_finding *f;
@@ -443,7 +448,7 @@ static void check_predicate(const struct declaration *d, GPtrArray *findings)
 
 GPtrArray *declaration_check(const struct declaration *d)
 {
-	GPtrArray *findings = g_ptr_array_new_with_free_func(finding_free);
+	GPtrArray *findings = declaration_findings_new();
 
 	if (!d->row) {
 		const char *near = declaration_type_nearest(d->type);

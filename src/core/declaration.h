@@ -57,6 +57,8 @@ struct declaration_finding {
 	char *path; /* "Payload.Reference.DataURL" */
 	char *what;
 };
+/* An empty list of them, transfer full. */
+GPtrArray *declaration_findings_new(void);
 /* Everything that is wrong with it by itself, transfer full: keys, types, values, predicates, addresses. What it refers to is looked at by who knows what there is. */
 GPtrArray *declaration_check(const struct declaration *d);
 /* The first error among FINDINGS as ERROR; false then. */
