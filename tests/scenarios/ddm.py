@@ -200,6 +200,16 @@ def from_a_set_to_a_device():
         device.sync(json.loads(following["Command"]["Data"])["SyncTokens"]["DeclarationsToken"])
         device.report(following["CommandUUID"])
         equal((device.declarations[("configuration", "passcode")]["Payload"], device.work()), ({"MinimumLength": 6}, 0))
+        # What it has fetched is not taken back, though there is nothing left to tell.
+        add(s, declaration("passcode", {"MinimumLength": 8}, "configuration.passcode.settings"))
+        settle(s)
+        reply = device.idle()[1]
+        for length in (9, 8):
+            add(s, declaration("passcode", {"MinimumLength": length}, "configuration.passcode.settings"))
+            settle(s)
+        equal(device.report(reply["CommandUUID"]), (200, b""), "and nothing follows")
+        equal(s.cli("command", "show", reply["CommandUUID"])["status"], "Acknowledged")
+        equal(device.sync(), True)
         # Nothing left.
         s.refused("set", "delete", "office", text="is assigned")
         s.cli("set", "delete", "office", "--force")
