@@ -13,10 +13,17 @@
 
 enum { WAKERS = 2, WAKE_S = 10, PATIENCE_S = 60, PER_ADDRESS = 400, ADDRESS_FIRST = 64, CHUNK = 8192 };
 
+enum outcome { OUTCOME_DONE, OUTCOME_CONNECT, OUTCOME_CLOSED, OUTCOME_BUSY, OUTCOME_OTHER, OUTCOME_LATE, OUTCOME_MAX };
+static const char *const outcome_names[OUTCOME_MAX] = {
+	[OUTCOME_CONNECT] = "of them: no connection", [OUTCOME_CLOSED] = "of them: connection closed by the server", [OUTCOME_BUSY] = "of them: 503, come again", [OUTCOME_OTHER] = "of them: another answer",
+	[OUTCOME_LATE] = "of them: not done after 70 s",
+};
+
 struct waking {
 	int fd;
 	SSL *ssl;
-	double due_s, took_s; /* took_s < 0: failed */
+	double due_s, took_s;
+	enum outcome outcome;
 	unsigned step;        /* requests that were answered */
 	GBytes *request;      /* what is being sent, then what was */
 	size_t sent;
@@ -34,9 +41,10 @@ struct waker {
 	int epoll;
 };
 
-static void end(struct waker *w, struct waking *d, bool ok)
+static void end(struct waker *w, struct waking *d, enum outcome outcome)
 {
-	d->took_s = ok ? bench_now_s() - d->due_s : -1;
+	d->took_s = bench_now_s() - d->due_s;
+	d->outcome = outcome;
 	d->is_over = true;
 	w->n_over++;
 	SSL_free(d->ssl);
@@ -60,7 +68,7 @@ static void begin(struct waker *w, size_t i)
 	d->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	setsockopt(d->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (d->fd < 0 || bind(d->fd, (struct sockaddr *)&from, sizeof(from)) || (connect(d->fd, (struct sockaddr *)&to, sizeof(to)) && errno != EINPROGRESS)) {
-		end(w, d, false);
+		end(w, d, OUTCOME_CONNECT);
 		return;
 	}
 	d->ssl = SSL_new(w->tls);
@@ -69,14 +77,14 @@ static void begin(struct waker *w, size_t i)
 	epoll_ctl(w->epoll, EPOLL_CTL_ADD, d->fd, &event);
 }
 
-/* Whether a whole reply with status 200 has come; *RET_LEN of its body. */
-static bool take_reply(struct waking *d, bool *ret_failed, size_t *ret_len)
+/* Whether a whole reply has come; *RET_STATUS, *RET_LEN of its body. */
+static bool take_reply(struct waking *d, int *ret_status, size_t *ret_len)
 {
 	const char *data = (const char *)d->in->data, *head = d->in->len ? memmem(data, d->in->len, "\r\n\r\n", 4) : NULL, *length;
 
-	*ret_failed = d->in->len > 12 && memcmp(data + 9, "200", 3);
-	if (!head || *ret_failed)
+	if (!head)
 		return false;
+	*ret_status = (int)g_ascii_strtoull(data + strlen("HTTP/1.1 "), NULL, 10);
 	length = memmem(data, (size_t)(head - data), "Content-Length: ", 16);
 	*ret_len = length ? (size_t)g_ascii_strtoull(length + 16, NULL, 10) : 0;
 	if (d->in->len < (size_t)(head + 4 - data) + *ret_len)
@@ -86,16 +94,16 @@ static bool take_reply(struct waking *d, bool *ret_failed, size_t *ret_len)
 }
 
 /* The next step after a reply with LEN bytes of body: first the command, then nothing. */
-static void answered(struct waker *w, size_t i, size_t len)
+static void answered(struct waker *w, size_t i, int status, size_t len)
 {
 	struct waking *d = &w->all[i];
 
 	d->step++;
-	if (d->step == 1 && len) {
+	if (status == 200 && d->step == 1 && len) {
 		d->request = w->reports[i];
 		d->sent = 0;
 	} else {
-		end(w, d, d->step == 2 && !len);
+		end(w, d, status == 503 ? OUTCOME_BUSY : status == 200 && d->step == 2 && !len ? OUTCOME_DONE : OUTCOME_OTHER);
 	}
 }
 
@@ -104,8 +112,9 @@ static bool work(struct waker *w, size_t i)
 {
 	struct waking *d = &w->all[i];
 	uint8_t chunk[CHUNK];
-	bool failed, moved = true;
+	bool moved = true;
 	size_t n, len;
+	int status;
 
 	while (moved && !d->is_over) {
 		const char *request = g_bytes_get_data(d->request, &len);
@@ -121,10 +130,8 @@ static bool work(struct waker *w, size_t i)
 		}
 		if (code != 1 && SSL_get_error(d->ssl, code) != SSL_ERROR_WANT_READ && SSL_get_error(d->ssl, code) != SSL_ERROR_WANT_WRITE)
 			return false;
-		if (d->sent == len && take_reply(d, &failed, &n))
-			answered(w, i, n);
-		else if (d->sent == len && d->in->len > 12 && memcmp(d->in->data + 9, "200", 3))
-			return false;
+		if (take_reply(d, &status, &n))
+			answered(w, i, status, n);
 	}
 	return true;
 }
@@ -146,12 +153,12 @@ static void *waker_main(void *data)
 			struct waking *d = &w->all[events[k].data.u64];
 
 			if (!d->is_over && !work(w, events[k].data.u64))
-				end(w, d, false);
+				end(w, d, OUTCOME_CLOSED);
 		}
 	}
 	for (size_t i = w->first; i < w->first + w->n; i++)
 		if (!w->all[i].is_over)
-			end(w, &w->all[i], false);
+			end(w, &w->all[i], OUTCOME_LATE);
 	return NULL;
 }
 
@@ -216,13 +223,18 @@ static int compare(const void *a, const void *b)
 static void report(const struct waking *all, size_t n)
 {
 	g_autofree double *times = g_new(double, n + 1);
-	size_t ok = 0;
+	size_t ok = 0, counts[OUTCOME_MAX] = {0};
 
-	for (size_t i = 0; i < n; i++)
-		if (all[i].took_s >= 0)
+	for (size_t i = 0; i < n; i++) {
+		counts[all[i].outcome]++;
+		if (all[i].outcome == OUTCOME_DONE)
 			times[ok++] = all[i].took_s * 1000;
+	}
 	qsort(times, ok, sizeof(*times), compare);
 	report_add((struct figure){"10,000 devices wake in 10 s: failed", "", (double)(n - ok)});
+	for (int o = OUTCOME_CONNECT; o < OUTCOME_MAX; o++)
+		if (counts[o])
+			report_add((struct figure){outcome_names[o], "", (double)counts[o]});
 	if (!ok)
 		return;
 	report_add((struct figure){"the same: TLS, Idle, command, answer; median", "ms", times[ok / 2]});
