@@ -233,7 +233,7 @@ static void receive(struct run *run, unsigned channel, plist *reply, struct mode
 {
 	struct channel *ch = &run->channels[channel];
 	g_autoptr(plist) owned = reply;
-	const char *uuid = plist_get_string(plist_dict_get(reply, "CommandUUID"));
+	const char *uuid = plist_get_string(plist_dict_get(owned, "CommandUUID"));
 	struct model_command *got = find(run, uuid);
 	g_autoptr(json_t) body = NULL;
 	g_autoptr(plist) asked = NULL;
@@ -247,7 +247,7 @@ static void receive(struct run *run, unsigned channel, plist *reply, struct mode
 	g_assert_false(got->is_answered);
 	body = json_parse(bodies[got->body], strlen(bodies[got->body]), NULL);
 	asked = plist_from_json(body, "", NULL);
-	g_assert_true(plist_equal(plist_dict_get(reply, "Command"), asked));
+	g_assert_true(plist_equal(plist_dict_get(owned, "Command"), asked));
 	got->n_delivered++;
 	got->is_out = true;
 	got->delivered_ms = now;
@@ -370,6 +370,7 @@ static void do_cancel(struct run *run)
 		return;
 	}
 	g_assert_no_error(error);
+	g_assert_nonnull(reply);
 	c->status = "Canceled";
 }
 
