@@ -319,9 +319,6 @@ bool store_command_finish(struct store *store, const struct command_row *command
 	g_autoptr(db_batch) batch = db_batch_new(command->enrollment_id);
 
 	store_batch_finish(batch, command, result, now_ms);
-	/* A push was put off for it: when it was the last that waits, nobody needs that any more. */
-	if (command->n_not_now)
-		db_batch_add(batch, Q_COMMAND_PUSH_IDLE, db_text(command->enrollment_id), db_int(command->epoch), db_int(now_ms));
 	if (!store_run(store, batch, error))
 		return false;
 	forget_delivered(store, command->uuid);

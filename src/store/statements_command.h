@@ -74,9 +74,6 @@
 	  "SELECT seq, uuid, epoch, request_type, created_at, finished_at, status, delivered_at, n_delivered, n_not_now FROM command_done WHERE enrollment_id = $1 AND uuid > $2 ORDER BY uuid LIMIT $3") \
 	/* When the channel is pushed next, and whether that was put off. */ \
 	X(COMMAND_PUSH_AT, "t", "i", ANY, READ, "SELECT due_at FROM push_outbox WHERE enrollment_id = $1") \
-	/* A push that was put off for what is done now. */ \
-	X(COMMAND_PUSH_IDLE, "tii", "", ANY, WRITE, \
-	  "DELETE FROM push_outbox WHERE enrollment_id = $1 AND attempts = 0 AND due_at > $3 AND NOT EXISTS (SELECT 1 FROM command c WHERE c.enrollment_id = $1 AND c.epoch = $2)") \
 	/* The unlock token of an epoch, sealed. */ \
 	X(EPOCH_UNLOCK_GET, "ti", "b", ANY, READ, "SELECT unlock_token FROM epoch WHERE enrollment_id = $1 AND epoch = $2") \
 	X(EPOCH_UNLOCK_SET, "tib", "", ONE, WRITE, "UPDATE epoch SET unlock_token = $3 WHERE enrollment_id = $1 AND epoch = $2")
