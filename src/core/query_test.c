@@ -100,6 +100,7 @@ static void check_limit(const char *text, const char *says)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(query) query = query_parse(text, &error);
 
+	g_assert_cmpint(query != NULL, ==, !says);
 	if (!says) {
 		g_assert_no_error(error);
 		return;

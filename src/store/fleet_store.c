@@ -428,7 +428,6 @@ static bool try_end(struct store *store, const struct enrollment_end *end, const
 
 bool store_enrollment_end(struct store *store, const struct enrollment_end *end, const struct audit_entry *audit, bool *ret_found, GError **error)
 {
-	g_autofree char *detail = audit->detail;
 	GError *inner = NULL;
 	bool again = true, ok = false;
 
@@ -436,6 +435,8 @@ bool store_enrollment_end(struct store *store, const struct enrollment_end *end,
 		g_clear_error(&inner);
 		ok = try_end(store, end, audit, ret_found, &again, &inner);
 	}
+	/* Each try wrote a copy of it. */
+	g_free(audit->detail);
 	if (!ok)
 		g_propagate_error(error, inner);
 	return ok;
