@@ -43,12 +43,15 @@ void timeline_hints_free(struct timeline_hints *hints)
 	g_free(hints);
 }
 
-/* The address of "192.0.2.1:4711" or "[2001:db8::1]:4711"; transfer full. */
+/* The address in "192.0.2.1:4711", "[2001:db8::1]:4711", or without a port "192.0.2.1", "2001:db8::1"; transfer full. */
 static char *address_of(const char *peer)
 {
 	const char *colon = peer ? strrchr(peer, ':') : NULL;
 
-	return peer ? g_strndup(peer, colon ? (gsize)(colon - peer) : strlen(peer)) : NULL;
+	if (peer && *peer == '[')
+		return g_strndup(peer + 1, strcspn(peer + 1, "]"));
+	/* Several colons are an address, one stands before a port. */
+	return !peer ? NULL : colon && colon == strchr(peer, ':') ? g_strndup(peer, (gsize)(colon - peer)) : g_strdup(peer);
 }
 
 static void remember(struct service *service, const char *link_id, const char *address)

@@ -3,7 +3,7 @@
 
 #include "service/service.h"
 
-/* A step of a link, from an address PEER ("192.0.2.1:4711", may be NULL). LINK_ID may come from outside: for a link that does not exist nothing happens. REFUSAL (may be NULL) becomes the detail, else WHAT
+/* A step of a link, from an address PEER (with or without a port, may be NULL). LINK_ID may come from outside: for a link that does not exist nothing happens. REFUSAL (may be NULL) becomes the detail, else WHAT
  * (may be NULL) does. What cannot be written is not worth failing for. Any thread; blocks on the store. */
 void service_timeline_link(struct service *service, const char *link_id, const char *kind, const char *what, const char *peer, const GError *refusal);
 /* The same of a SCEP request: LINK_ID is what stands in the path, NULL when nothing does; then it is a hint, of the link whose profile was last fetched from the same address, and says so. */
