@@ -34,9 +34,10 @@ def limits_of_requests():
             s.start()
             eventually(lambda: all(r["waiting"] for r in outbox(s)), f"{args}: all are sent")
             equal(pushed(log), collections.Counter({t.hex(): 1 for t in tokens}), f"{args}: each once")
-            limit = int(args[1])
             status = push_status(s)
-            expect(status["connections"] <= 2 and status["streams"] >= limit, f"{args}: {status}")
+            limit = 100 if len(args) > 2 else int(args[1])
+            # The second connection may have been closed again, or may be young: then it has its first limit still.
+            expect(status["connections"] <= 2 and (status["streams"] in (limit, 2 * limit) or len(args) > 2), f"{args}: {status}")
         os.unlink(log)
 
 

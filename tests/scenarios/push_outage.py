@@ -62,22 +62,5 @@ def hanging_and_silent():
         raise failed[0]
 
 
-@case
-def a_dead_path_is_found_when_it_is_used_again():
-    """The connection rests; then its other end is gone without a word."""
-    with Apns("--quiet", "--delay-ms", "1") as apns, server(apns) as s:
-        d = s.enroll()
-        s.cli("device", "push", d.udid)
-        eventually(lambda: s.metric('pomona_pushes_total{result="ok"}') == 1, "it works")
-        apns.process.send_signal(signal.SIGSTOP)
-        try:
-            s.cli("device", "push", d.udid)
-            eventually(lambda: push_status(s)["error"] and push_status(s)["error"]["id"] == "POM-E6048", "it is found", 120)
-        finally:
-            apns.process.send_signal(signal.SIGCONT)
-        s.cli("push", "resume")
-        eventually(lambda: s.metric('pomona_pushes_total{result="ok"}') == 2 and not outbox(s), "and the push goes out over another")
-
-
 if __name__ == "__main__":
     main()
