@@ -54,6 +54,22 @@ bool cli_is_order(const struct cli *cli)
 	return cli_value(cli, "group") || cli_value(cli, "query") || cli_flag(cli, "all") || cli_list(cli, "device");
 }
 
+/* When it expires: as in command send. */
+static bool set_expiry(const struct cli *cli, json_t *body, GError **error)
+{
+	const char *expires = cli_value(cli, "expires");
+	int64_t seconds = 0;
+
+	if (cli_flag(cli, "fold"))
+		return pom_fail(error, POM_ERR_USAGE, "--fold is for one device: an order makes a command of its own for each");
+	if (!expires)
+		return true;
+	if (strcmp(expires, "never") && !cli_parse_time(expires, &seconds, error))
+		return false;
+	json_object_set_new(body, "expires_in_s", json_integer(seconds));
+	return true;
+}
+
 /* Who gets it. */
 static void set_target(const struct cli *cli, json_t *body)
 {
@@ -82,6 +98,10 @@ int cli_order_send(const struct cli *cli, json_t *command, const char *file)
 	json_t *reply;
 
 	set_target(cli, body);
+	if (!set_expiry(cli, body, &error)) {
+		json_decref(command);
+		return cli_fail(error);
+	}
 	if (file) {
 		gsize len = 0;
 		g_autofree char *data = cli_read_file(file, &len, &error), *text = data ? g_base64_encode((const guchar *)data, len) : NULL;

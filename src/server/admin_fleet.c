@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/admin_internal.h"
+#include "service/command.h"
 
 static bool is_true(const struct http_request *request, const char *name)
 {
@@ -72,17 +73,31 @@ static GBytes *order_body(json_t *body, bool *ret_is_plist, GError **error)
 	return g_bytes_new(data, len);
 }
 
-/* {"command": {"RequestType": …} or "plist": base64, "force", and one of "devices": […], "group", "query", "all": true} */
+/* expires_in_s: 0 is never. */
+static bool get_expiry(json_t *object, int64_t *ret_s, GError **error)
+{
+	const json_t *value = json_object_get(object, "expires_in_s");
+	struct command_order order = {0};
+
+	if (value && !json_is_integer(value))
+		return pom_fail(error, POM_ERR_JSON, "expires_in_s must be a whole number of seconds; 0: never");
+	if (value && !command_order_expire(&order, json_integer_value(value), error))
+		return false;
+	*ret_s = order.expires_s;
+	return true;
+}
+
+/* {"command": {"RequestType": …} or "plist": base64, "force", "expires_in_s", and one of "devices": […], "group", "query", "all": true} */
 json_t *admin_order_new(struct server *server, const struct http_request *request, GError **error)
 {
-	static const char *const keys[] = {"command", "plist", "force", "devices", "group", "query", "all", NULL};
+	static const char *const keys[] = {"command", "plist", "force", "expires_in_s", "devices", "group", "query", "all", NULL};
 	g_autoptr(json_t) body = admin_body(request, error);
 	g_autofree char *actor = admin_actor(server, request);
 	g_autofree const char **devices = NULL;
 	g_autoptr(GBytes) command = NULL;
 	struct order_wish wish = {0};
 
-	if (!body || !admin_check_keys(body, keys, error) || !get_flag(body, "force", &wish.force, error) || !get_flag(body, "all", &wish.all, error) || !admin_get_texts(body, "devices", &devices, error) ||
+	if (!body || !admin_check_keys(body, keys, error) || !get_flag(body, "force", &wish.force, error) || !get_flag(body, "all", &wish.all, error) || !get_expiry(body, &wish.expires_s, error) || !admin_get_texts(body, "devices", &devices, error) ||
 	    !admin_get_text(body, "group", &wish.group, error) || !admin_get_text(body, "query", &wish.query, error) || !(command = order_body(body, &wish.is_plist, error)))
 		return NULL;
 	wish.body = command;

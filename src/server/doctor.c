@@ -112,7 +112,9 @@ static void look_apple(const struct look *look)
 	static const char *const hosts[] = {"https://identity.apple.com", "https://mdmenrollment.apple.com"};
 	const char *apns = settings_text(look->server->settings, SETTING_APNS_URL);
 	g_autofree char *apns_why = NULL;
-	bool has_apns = !apns || can_reach(apns, look->probe.stop, &apns_why), has_apple = false;
+	/* Through a proxy only the push thread goes: "pomona push status" tells how it fares. */
+	bool is_direct = !look->server->pusher || !pusher_proxy(look->server->pusher);
+	bool has_apns = !apns || !is_direct || can_reach(apns, look->probe.stop, &apns_why), has_apple = false;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(hosts) && !has_apple; i++) {
 		g_autofree char *why = NULL;

@@ -13,6 +13,8 @@ struct command_order {
 	bool fold;         /* an identical one that waits, and that the device does not have, is enough */
 	int64_t expires_s; /* seconds; 0: as the settings say; COMMAND_EXPIRES_NEVER */
 };
+/* When a command of REQUEST_TYPE expires that is queued at NOW; 0: never. EXPIRES_S as of struct command_order. */
+int64_t service_command_expires_ms(const struct service *service, int64_t expires_s, const char *request_type, int64_t now_ms);
 /* Seconds as people give them: 0 is never. POM_ERR_COMMAND_EXPIRES. */
 bool command_order_expire(struct command_order *order, int64_t seconds, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Checks and queues it: {"command_uuid", "id", "request_type", "folded", "expires_at"}. What is typed is checked against the catalog for this device unless it is forced; a raw plist goes as it is. Whatever

@@ -263,9 +263,9 @@ static void seal_body(struct service *service, const char *uuid, struct command 
 	command->body = sealed;
 }
 
-static int64_t expires_ms(struct service *service, const struct command_order *order, const char *request_type, int64_t now_ms)
+int64_t service_command_expires_ms(const struct service *service, int64_t expires_s, const char *request_type, int64_t now_ms)
 {
-	int64_t after_ms = order->expires_s > 0 ? order->expires_s * 1000 : order->expires_s < 0 ? 0 : command_default_expiry(request_type, service->settings.command_expire_ms);
+	int64_t after_ms = expires_s > 0 ? expires_s * 1000 : expires_s < 0 ? 0 : command_default_expiry(request_type, service->settings.command_expire_ms);
 
 	return after_ms ? now_ms + after_ms : 0;
 }
@@ -289,7 +289,7 @@ static json_t *queue(struct service *service, const struct command_order *order,
 		seal_body(service, uuid, &command);
 	new.fold = fold;
 	new.command = &command;
-	new.expires_ms = expires_ms(service, order, command.request_type, new.now_ms);
+	new.expires_ms = service_command_expires_ms(service, order->expires_s, command.request_type, new.now_ms);
 	if (!store_command_queue(service->store, &new, &folded, error))
 		return NULL;
 	if (service->wake_push)

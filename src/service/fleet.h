@@ -39,6 +39,7 @@ struct order_wish {
 	const char *const *devices;  /* ids or UDIDs, NULL-terminated; exactly one of these four */
 	const char *group, *query;
 	bool all;
+	int64_t expires_s;           /* as of struct command_order */
 };
 /* Makes the order durable, and answers at once; the janitor sends it. POM_ERR_ORDER, and what command_check refuses whatever the device. */
 json_t *service_order_new(struct service *service, const char *actor, const struct order_wish *wish, GError **error);

@@ -6,6 +6,7 @@
 #include "core/renewal.h"
 #include "service/answer.h"
 #include "service/ca_internal.h"
+#include "service/command.h"
 #include "service/command_target.h"
 #include "service/fleet.h"
 #include "store/library_store.h"
@@ -121,6 +122,7 @@ json_t *service_order_new(struct service *service, const char *actor, const stru
 	if (!inner || !take_target(service, wish, &order, &ids, &target, error))
 		return NULL;
 	order.request_type = plist_get_string(plist_dict_get(inner, "RequestType"));
+	order.expires_ms = service_command_expires_ms(service, wish->expires_s, order.request_type, order.created_ms);
 	sealed = seal_body(service, id.text, inner, error);
 	if (!sealed || !store_order_add(service->store, &order, sealed, (const char *const *)ids,
 	                                AUDIT(actor, "order.new", id.text, audit_detail("request_type", order.request_type, "for", order.kind, "target", target, NULL)), error))
@@ -340,6 +342,7 @@ static json_t *order_json(const struct order_row *o)
 	json_set_text(json, "actor", o->actor);
 	json_object_set_new(json, "created_at", json_time(o->created_ms));
 	json_object_set_new(json, "sent_at", json_time(o->sent_ms));
+	json_object_set_new(json, "expires_at", json_time(o->expires_ms));
 	/* Until all have been looked at, those that may be concerned. */
 	json_object_set_new(json, "planned", json_integer(o->sent_ms ? o->n_queued + o->n_skipped : o->n_planned));
 	json_object_set_new(json, "sent", json_integer(o->n_queued));

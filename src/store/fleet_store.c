@@ -211,7 +211,7 @@ bool store_order_add(struct store *store, const struct order_row *o, GBytes *bod
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
 	db_batch_add(batch, Q_ORDER_ADD, db_text(o->id), db_text(o->request_type), db_bytes(body_sealed), db_int(o->unchecked), db_text(o->kind), db_text(o->target), db_text(o->actor), db_text("sending"),
-	             db_int(o->n_planned), db_int(o->created_ms));
+	             db_int(o->n_planned), db_int(o->created_ms), db_int(o->expires_ms));
 	for (size_t i = 0; ids && ids[i]; i++)
 		db_batch_add(batch, Q_ORDER_TARGET, db_text(o->id), db_text(ids[i]));
 	store_batch_audit(store, batch, audit);
@@ -225,6 +225,7 @@ static void take_order(const struct db_batch *b, size_t row, void *out)
 	o.id = db_get_text(b, 0, row, 0), o.request_type = db_get_text(b, 0, row, 1), o.unchecked = db_get_int(b, 0, row, 2), o.kind = db_get_text(b, 0, row, 3), o.target = db_get_text(b, 0, row, 4);
 	o.actor = db_get_text(b, 0, row, 5), o.state = db_get_text(b, 0, row, 6), o.after = db_get_text(b, 0, row, 7), o.n_planned = db_get_int(b, 0, row, 8), o.n_queued = db_get_int(b, 0, row, 9);
 	o.n_skipped = db_get_int(b, 0, row, 10), o.created_ms = db_get_int(b, 0, row, 11), o.sent_ms = db_get_int(b, 0, row, 12), o.ended_ms = db_get_int(b, 0, row, 13);
+	o.expires_ms = db_get_int(b, 0, row, 14);
 	*(struct order_row *)out = o;
 }
 
@@ -281,7 +282,7 @@ bool store_order_send(struct store *store, const struct order_row *order, const 
 		struct pom_id seq = pom_id_new(store->clock, store->random);
 
 		if (s->uuid) {
-			db_batch_add(batch, Q_ORDER_COMMAND, db_text(s->enrollment_id), db_text(seq.text), db_text(s->uuid), db_text(order->request_type), db_bytes(body), db_int(now_ms), db_text(note));
+			db_batch_add(batch, Q_ORDER_COMMAND, db_text(s->enrollment_id), db_text(seq.text), db_text(s->uuid), db_text(order->request_type), db_bytes(body), db_int(now_ms), db_text(note), db_int(order->expires_ms));
 			store_batch_push(store, batch, s->enrollment_id, now_ms);
 		}
 		db_batch_add(batch, Q_ORDER_DEVICE_SET, db_text(order->id), db_text(s->enrollment_id), db_text(s->uuid), db_text(s->uuid ? "the device was not enrolled any more when its turn came" : s->reason));
@@ -447,7 +448,8 @@ bool store_enrollment_delete(struct store *store, const char *enrollment_id, con
 	/* The links' ids are in the epochs, the users' in the enrollments: those go last. */
 	static const unsigned parts[] = {
 		Q_DELETE_LINK_EVENTS, Q_DELETE_OTA, Q_DELETE_PAIRINGS, Q_DELETE_COMMANDS, Q_DELETE_COMMANDS_DONE, Q_DELETE_EVENTS, Q_DELETE_PUSHES, Q_DELETE_FACTS, Q_DELETE_FACT_LISTS, Q_DELETE_ATTRIBUTES,
-		Q_DELETE_MEMBERSHIPS, Q_DELETE_ASSIGNMENTS, Q_DELETE_STATES, Q_DELETE_WORK, Q_DELETE_QUERY_WORK, Q_DELETE_ORDERS, Q_DELETE_INVENTORY, Q_DELETE_EPOCHS, Q_DELETE_USERS,
+		Q_DELETE_MEMBERSHIPS, Q_DELETE_ASSIGNMENTS, Q_DELETE_STATES, Q_DELETE_WORK, Q_DELETE_QUERY_WORK, Q_DELETE_ORDERS, Q_DELETE_INVENTORY, Q_DELETE_FIRST_USE,
+		Q_DELETE_RETURN, Q_DELETE_SETS, Q_DELETE_DDM_STATE, Q_DELETE_DDM_STATUS, Q_DELETE_DDM_DECLARED, Q_DELETE_EPOCHS, Q_DELETE_USERS,
 	};
 	g_autoptr(db_batch) load = db_batch_new(NULL), batch = db_batch_new(enrollment_id);
 

@@ -42,7 +42,7 @@ bool store_query_is_working(struct store *store, const char *group, bool *ret, G
 /* ---- orders ---- */
 struct order_row {
 	const char *id, *request_type, *kind, *target, *actor, *state, *after; /* state: sending, done, canceling, canceled */
-	int64_t unchecked, n_planned, n_queued, n_skipped, created_ms, sent_ms, ended_ms;
+	int64_t unchecked, n_planned, n_queued, n_skipped, created_ms, sent_ms, ended_ms, expires_ms; /* expires: its commands; 0: never */
 };
 /* IDS: the devices of kind "devices", NULL-terminated, else NULL. BODY_SEALED: "fleet_order/<id>/body". */
 bool store_order_add(struct store *store, const struct order_row *order, GBytes *body_sealed, const char *const *ids, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -205,7 +205,7 @@
 	 * state: sending, done, canceling, canceled. after_id: devices up to it have been looked at. */ \
 	"CREATE TABLE fleet_order (id " TEXT " NOT NULL PRIMARY KEY, request_type " TEXT " NOT NULL, body " BLOB " NOT NULL, unchecked " INT " NOT NULL, kind " TEXT " NOT NULL," \
 	" target " TEXT ", actor " TEXT " NOT NULL, state " TEXT " NOT NULL, after_id " TEXT " NOT NULL, n_planned " INT " NOT NULL, n_queued " INT " NOT NULL," \
-	" n_skipped " INT " NOT NULL, created_at " INT " NOT NULL, sent_at " INT " NOT NULL, ended_at " INT " NOT NULL" END \
+	" n_skipped " INT " NOT NULL, created_at " INT " NOT NULL, sent_at " INT " NOT NULL, ended_at " INT " NOT NULL, expires_at " INT " NOT NULL" END \
 	"CREATE INDEX fleet_order_state ON fleet_order (state, id);" \
 	/* What became of an order on a device. command_uuid NULL: nothing yet, or skipped for the reason. */ \
 	"CREATE TABLE order_device (order_id " TEXT " NOT NULL, enrollment_id " TEXT " NOT NULL, command_uuid " TEXT ", reason " TEXT ", PRIMARY KEY (order_id, enrollment_id)" END \

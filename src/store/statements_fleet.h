@@ -3,8 +3,8 @@
 
 /* The rows of device $1 and of its users. */
 #define FLEET_OF_DEVICE "IN (SELECT e.id FROM enrollment e WHERE e.id = $1 OR e.parent_id = $1)"
-#define ORDER_COLUMNS "id, request_type, unchecked, kind, target, actor, state, after_id, n_planned, n_queued, n_skipped, created_at, sent_at, ended_at"
-#define ORDER_TYPES "ttittttt" "iiiiii"
+#define ORDER_COLUMNS "id, request_type, unchecked, kind, target, actor, state, after_id, n_planned, n_queued, n_skipped, created_at, sent_at, ended_at, expires_at"
+#define ORDER_TYPES "ttittttt" "iiiiiii"
 #define ORDER_DEVICE_STATE \
 	"CASE WHEN d.reason IS NOT NULL THEN 'skipped' WHEN d.command_uuid IS NULL THEN 'planned' WHEN f.status IS NULL THEN 'queued' WHEN f.status = 'Acknowledged' THEN 'answered'" \
 	" WHEN f.status = 'Canceled' THEN 'canceled' ELSE 'failed' END"
@@ -49,18 +49,18 @@
 	X(QUERY_WORK_DONE, "t", "", ANY, WRITE, "DELETE FROM query_work WHERE id = $1") \
 	X(QUERY_WORK_LEFT, "t", "i", ANY, READ, "SELECT count(*) FROM query_work WHERE group_name = $1") \
 	/* orders */ \
-	X(ORDER_ADD, "ttbittttii", "", ONE, WRITE, \
-	  "INSERT INTO fleet_order (id, request_type, body, unchecked, kind, target, actor, state, after_id, n_planned, n_queued, n_skipped, created_at, sent_at, ended_at)" \
-	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, 0, 0, $10, 0, 0)") \
+	X(ORDER_ADD, "ttbittttiii", "", ONE, WRITE, \
+	  "INSERT INTO fleet_order (id, request_type, body, unchecked, kind, target, actor, state, after_id, n_planned, n_queued, n_skipped, created_at, sent_at, ended_at, expires_at)" \
+	  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, 0, 0, $10, 0, 0, $11)") \
 	X(ORDER_TARGET, "tt", "", ANY, WRITE, "INSERT INTO order_device (order_id, enrollment_id) VALUES ($1, $2) ON CONFLICT (order_id, enrollment_id) DO NOTHING") \
 	X(ORDER_GET, "t", ORDER_TYPES, ANY, READ, "SELECT " ORDER_COLUMNS " FROM fleet_order WHERE id = $1") \
 	X(ORDER_BODY, "t", "tb", ANY, READ, "SELECT state, body FROM fleet_order WHERE id = $1") \
 	/* Newest first; $1 '' begins. */ \
 	X(ORDER_LIST, "ti", ORDER_TYPES, ANY, READ, "SELECT " ORDER_COLUMNS " FROM fleet_order WHERE ($1 = '' OR id < $1) ORDER BY id DESC LIMIT $2") \
 	X(ORDER_WORK, "i", ORDER_TYPES, ANY, READ, "SELECT " ORDER_COLUMNS " FROM fleet_order WHERE state IN ('sending', 'canceling') ORDER BY id LIMIT $1") \
-	X(ORDER_COMMAND, "ttttbit", "", ANY, WRITE, \
-	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now, note)" \
-	  " SELECT e.id, $2, $3, e.active_epoch, $4, $5, $6, 0, 0, $7 FROM enrollment e WHERE e.id = $1 AND e.state = 1 AND e.active_epoch > 0" \
+	X(ORDER_COMMAND, "ttttbiti", "", ANY, WRITE, \
+	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now, note, expires_at)" \
+	  " SELECT e.id, $2, $3, e.active_epoch, $4, $5, $6, 0, 0, $7, $8 FROM enrollment e WHERE e.id = $1 AND e.state = 1 AND e.active_epoch > 0" \
 	  " AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3) ON CONFLICT (uuid) DO NOTHING") \
 	/* Queued when its command is there, else skipped for the reason. */ \
 	X(ORDER_DEVICE_SET, "tttt", "", ANY, WRITE, \
@@ -124,6 +124,12 @@
 	X(DELETE_QUERY_WORK, "t", "", ANY, WRITE, "DELETE FROM query_work WHERE enrollment_id " FLEET_OF_DEVICE) \
 	X(DELETE_ORDERS, "t", "", ANY, WRITE, "DELETE FROM order_device WHERE enrollment_id " FLEET_OF_DEVICE) \
 	X(DELETE_INVENTORY, "t", "", ANY, WRITE, "DELETE FROM inventory WHERE enrollment_id " FLEET_OF_DEVICE) \
+	X(DELETE_FIRST_USE, "t", "", ANY, WRITE, "DELETE FROM first_use WHERE enrollment_id " FLEET_OF_DEVICE) \
+	X(DELETE_RETURN, "t", "", ANY, WRITE, "DELETE FROM return_to_service WHERE enrollment_id " FLEET_OF_DEVICE) \
+	X(DELETE_SETS, "t", "", ANY, WRITE, "DELETE FROM set_assignment WHERE kind = 'device' AND target " FLEET_OF_DEVICE) \
+	X(DELETE_DDM_STATE, "t", "", ANY, WRITE, "DELETE FROM ddm_state WHERE enrollment_id " FLEET_OF_DEVICE) \
+	X(DELETE_DDM_STATUS, "t", "", ANY, WRITE, "DELETE FROM ddm_status WHERE enrollment_id " FLEET_OF_DEVICE) \
+	X(DELETE_DDM_DECLARED, "t", "", ANY, WRITE, "DELETE FROM ddm_declared WHERE enrollment_id " FLEET_OF_DEVICE) \
 	X(DELETE_EPOCHS, "t", "", ANY, WRITE, "DELETE FROM epoch WHERE enrollment_id " FLEET_OF_DEVICE) \
 	X(DELETE_USERS, "t", "", ANY, WRITE, "DELETE FROM enrollment WHERE parent_id = $1") \
 	X(DELETE_ENROLLMENT, "ti", "", ONE, WRITE, "DELETE FROM enrollment WHERE id = $1 AND version = $2") \
