@@ -84,7 +84,7 @@ static bool check_sender(struct service *service, const struct device_proof *pro
 	if (!store_checkin_load(service->store, sha256, &who, &facts, error))
 		return false;
 	facts.facts.certificate.grace_ms = service->settings.expired_grace_s * 1000;
-	ok = checkin_check_identity(&facts.facts.certificate, &facts.facts.device, service_now_ms(service), ret_epoch, error) &&
+	ok = checkin_check_blocked(&facts.facts, error) && checkin_check_identity(&facts.facts.certificate, &facts.facts.device, service_now_ms(service), ret_epoch, error) &&
 	     ((row.active_epoch == *ret_epoch && row.active_epoch) || pom_fail(error, POM_ERR_DDM_LINK, "the enrollment is not live"));
 	checkin_load_clear(&facts);
 	return ok;

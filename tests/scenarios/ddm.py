@@ -428,6 +428,11 @@ def files_that_declarations_bring():
                 equal((device.get(wrong)[0], wrong), (404, wrong))
         stranger = client(s)
         equal(stranger.get(path(device, "data"))[0], 403)
+        # Nor one that is blocked, for as long as it is.
+        s.cli("device", "block", device.udid)
+        equal(device.get(path(device, "data"))[0], 403, "a blocked device")
+        s.cli("device", "unblock", device.udid)
+        equal(device.get(path(device, "data"))[0], 200)
         # A new version of the profile reaches those that have it by a declaration.
         before = device.declarations[("configuration", "legacy")]["ServerToken"]
         pathlib.Path(profile).write_bytes(plistlib.dumps({**content, "PayloadDisplayName": "second"}))
