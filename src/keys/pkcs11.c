@@ -31,6 +31,8 @@ static bool load(const char *path, GError **error)
 
 	if (!found)
 		return pom_fail(error, POM_ERR_CONFIG, "OpenSSL's engine \"pkcs11\" is not installed: install the package libengine-pkcs11-openssl");
+	/* Whoever sets OpenSSL up after us (libcurl does) would make it the default for all keys, also for those in memory. */
+	ENGINE_set_flags(found, ENGINE_get_flags(found) | ENGINE_FLAGS_NO_REGISTER_ALL);
 	if (!ENGINE_ctrl_cmd_string(found, "MODULE_PATH", path, 0) || !ENGINE_init(found))
 		return pom_fail(error, POM_ERR_CONFIG, "the PKCS#11 module %s cannot be loaded", path);
 	engine = g_steal_pointer(&found);

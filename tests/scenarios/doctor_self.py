@@ -16,7 +16,7 @@ class Own(Server):
     """With much time for each step: a crowded machine is no finding."""
 
     def __init__(self, *args, **more):
-        super().__init__("--set", "doctor.timeout_seconds=60", *args, **more)
+        super().__init__("--set", "doctor.timeout_seconds=60", "--set", "doctor.interval_hours=6", *args, **more)
 
 
 def last(server, run):

@@ -132,7 +132,7 @@ class Server:
         self.process = subprocess.Popen(
             [POMONA, "serve", "--data", self.data, "--listen", f"127.0.0.1:{self.port}", "--admin-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
              # Scenarios count the commands of a device: what the server itself asks comes only where it is looked at.
-             "--set", "inventory.hours=0", *self.args, *extra], stderr=self.log, stdin=subprocess.DEVNULL, env=self.env)
+             "--set", "inventory.hours=0", "--set", "doctor.interval_hours=0", *self.args, *extra], stderr=self.log, stdin=subprocess.DEVNULL, env=self.env)
         if wait:
             self.wait_ready()
         return self
