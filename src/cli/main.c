@@ -241,36 +241,34 @@ static int run_verb(const struct cli_verb *verb, int n_words, int argc, char **a
 	return code;
 }
 
-static bool is_of_family(const struct cli_verb *verb, const char *family)
+static int refuse_word(const char *first, const char *second)
 {
-	size_t len = strlen(family);
-
-	return g_str_has_prefix(verb->words, family) && (verb->words[len] == ' ' || !verb->words[len]);
+	fprintf(stderr, "pomona: \"%s%s%s\" is no command. \"pomona help\" lists them.\n", first, second ? " " : "", second ? second : "");
+	return CLI_USAGE;
 }
 
 /* "pomona help enroll": the verbs of a family. */
-static int show_family(int argc, char **argv)
+static int show_help(int argc, char **argv)
 {
-	bool any = false;
+	bool is_family = false;
 
-	for (const struct cli_verb *v = cli_verbs; v->words; v++)
-		if (argc > 0 && is_of_family(v, argv[0])) {
-			int n = match_words(v, argc, argv);
-
-			if (n == argc && n > 0) {
-				man_print_help(v);
-				return CLI_OK;
-			}
-			any = true;
+	for (const struct cli_verb *v = cli_verbs; argc > 0 && v->words; v++) {
+		if (match_words(v, argc, argv) == argc) {
+			man_print_help(v);
+			return CLI_OK;
 		}
-	man_print_verbs(any ? argv[0] : NULL);
+		is_family = is_family || (argc == 1 && man_is_of_family(v, argv[0]));
+	}
+	if (argc > 0 && !is_family)
+		return refuse_word(argv[0], argc > 1 ? argv[1] : NULL);
+	man_print_verbs(argc > 0 ? argv[0] : NULL);
 	return CLI_OK;
 }
 
 int main(int argc, char **argv)
 {
 	if (argc >= 2 && !strcmp(argv[1], "help"))
-		return show_family(argc - 2, argv + 2);
+		return show_help(argc - 2, argv + 2);
 	if (argc >= 3 && !strcmp(argv[1], "man-pages"))
 		return man_write_pages(argv[2]);
 	for (const struct cli_verb *v = cli_verbs; argc > 1 && v->words; v++) {
@@ -289,10 +287,9 @@ int main(int argc, char **argv)
 	}
 	if (argc == 2 || wants_help(argc, argv))
 		for (const struct cli_verb *v = cli_verbs; v->words; v++)
-			if (is_of_family(v, argv[1])) {
+			if (man_is_of_family(v, argv[1])) {
 				man_print_verbs(argv[1]);
 				return wants_help(argc, argv) ? CLI_OK : CLI_USAGE;
 			}
-	fprintf(stderr, "pomona: \"%s%s%s\" is no command. \"pomona help\" lists them.\n", argv[1], argc > 2 && *argv[2] != '-' ? " " : "", argc > 2 && *argv[2] != '-' ? argv[2] : "");
-	return CLI_USAGE;
+	return refuse_word(argv[1], argc > 2 && *argv[2] != '-' ? argv[2] : NULL);
 }

@@ -20,7 +20,7 @@ void man_print_help(const struct cli_verb *verb)
 	for (size_t i = 0; i < n; i++) {
 		g_autofree char *left = g_strdup_printf("%s--%s%s%s", short_form(&options[i]), options[i].name, options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
 
-		printf("  %-26s %s%s\n", left, options[i].text, options[i].kind == CLI_VALUES ? " (may be repeated)" : "");
+		printf("  %-26s %s\n", left, options[i].text);
 	}
 	printf("  %-26s %s\n", "-h, --help", "this text");
 	if (strcmp(verb->words, "serve"))
@@ -30,13 +30,48 @@ void man_print_help(const struct cli_verb *verb)
 		printf("  %s.%s = %s\n      %s\n", setting_table[i].section, setting_table[i].key, setting_table[i].value, setting_table[i].text);
 }
 
+bool man_is_of_family(const struct cli_verb *verb, const char *family)
+{
+	size_t len = strcspn(family, " ");
+
+	return !strncmp(verb->words, family, len) && (verb->words[len] == ' ' || !verb->words[len]);
+}
+
+static bool has_family_before(const struct cli_verb *verb)
+{
+	for (const struct cli_verb *v = cli_verbs; v < verb; v++)
+		if (man_is_of_family(v, verb->words))
+			return true;
+	return false;
+}
+
+/* All verbs, those of a family together at the place of its first one: the table is in parts that know nothing of one another. Free with g_ptr_array_unref. */
+static GPtrArray *sort_verbs(void)
+{
+	GPtrArray *sorted = g_ptr_array_new();
+
+	for (const struct cli_verb *first = cli_verbs; first->words; first++)
+		for (const struct cli_verb *v = first; v->words && !has_family_before(first); v++)
+			if (man_is_of_family(v, first->words))
+				g_ptr_array_add(sorted, (void *)v);
+	return sorted;
+}
+
 void man_print_verbs(const char *family)
 {
+	g_autoptr(GPtrArray) verbs = sort_verbs();
+
 	printf("pomona: device management for Apple devices, in one program\n\nUsage: pomona COMMAND [options]\n\nCommands:\n");
-	for (const struct cli_verb *v = cli_verbs; v->words; v++)
-		if (!family || g_str_has_prefix(v->words, family))
-			printf("  %-20s %s\n", v->words, v->summary);
-	printf("\n\"pomona COMMAND --help\" says more. Start with: pomona init --data DIR --url https://HOST\n");
+	for (guint i = 0; i < verbs->len; i++) {
+		const struct cli_verb *v = (const struct cli_verb *)verbs->pdata[i];
+
+		if (!family || man_is_of_family(v, family))
+			printf("  %-24s %s\n", v->words, v->summary);
+	}
+	if (family)
+		printf("\n\"pomona %s … --help\" says more.\n", family);
+	else
+		printf("\n\"pomona COMMAND --help\" says more. Start with: pomona init --data DIR --url https://HOST\n");
 }
 
 /* Text for roff: a dot or quote at the start of a line, backslashes and dashes have meanings there. */
@@ -104,6 +139,7 @@ static bool write_page(const char *dir, const struct cli_verb *verb)
 int man_write_pages(const char *dir)
 {
 	g_autofree char *file = g_strdup_printf("%s/pomona.1", dir);
+	g_autoptr(GPtrArray) verbs = sort_verbs();
 	FILE *out = fopen(file, "we");
 
 	if (!out) {
@@ -111,7 +147,9 @@ int man_write_pages(const char *dir)
 		return CLI_FAILED;
 	}
 	fprintf(out, ".TH pomona 1 \"\" \"Pomona %s\"\n.SH NAME\npomona \\- device management for Apple devices\n.SH SYNOPSIS\n.B pomona\n.I COMMAND\n[options]\n.SH COMMANDS\n", POMONA_VERSION);
-	for (const struct cli_verb *v = cli_verbs; v->words; v++) {
+	for (guint i = 0; i < verbs->len; i++) {
+		const struct cli_verb *v = (const struct cli_verb *)verbs->pdata[i];
+
 		fprintf(out, ".TP\n\\fB%s\\fR %s\n", v->words, v->args);
 		put_roff(out, v->summary);
 		if (!write_page(dir, v))

@@ -261,6 +261,15 @@ def command_line():
         for verb in ("init", "serve", "enroll new", "device list", "command send", "token new", "push-cert import", "push-cert show", "sim device", "sim apns", "sim scep", "version", "explain"):
             out = run(*verb.split(), "--help")
             expect("Usage: pomona " + verb in out and "Options:" in out, verb)
+        verbs = [line.split("  ")[1].split() for line in run("help").splitlines() if line.startswith("  ")]
+        families = [words[0] for n, words in enumerate(verbs) if not n or verbs[n - 1][0] != words[0]]
+        equal(len(families), len(set(families)), "a family of verbs in two places")
+        equal(len(verbs), len({" ".join(words) for words in verbs}), "a verb twice")
+        for family, other in (("device", "device-ca"), ("push", "push-cert")):
+            expect(f"  {other} " not in run("help", family), f"{other} is not of {family}")
+        for unknown in (["nonsense"], ["device", "nonsense"], ["device", "list", "more"]):
+            p = subprocess.run([POMONA, "help", *unknown], capture_output=True, text=True)
+            expect(p.returncode == 2 and "is no command" in p.stderr, f"help {unknown}: {p.returncode} {p.stderr}")
         expect("belongs to another device" in run("explain", "POM-E4103"), "explain")
         expect("refused the certificate request" in run("explain", "22013"), "explain an error of Apple")
         equal(run("explain", "DMCSCEPErrorDomain:22013"), run("explain", "22013"), "the domain of newer systems")
