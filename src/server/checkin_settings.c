@@ -108,8 +108,10 @@ static bool check_mdm_url(const struct settings *s, const char *url, GError **er
 	g_autofree char *checked = settings_check_url(url, error), *host = NULL, *own = NULL;
 	uint16_t port;
 
-	if (!checked)
+	if (!checked) {
+		g_prefix_error(error, "enroll.mdm_url: ");
 		return false;
+	}
 	if (strcmp(checked, url))
 		return pom_fail(error, POM_ERR_CONFIG, "enroll.mdm_url must be written as %s, not %s", checked, url);
 	if (!settings_text(s, SETTING_MTLS_LISTEN) && !settings_text(s, SETTING_PROXY_CERTIFICATE))

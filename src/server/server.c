@@ -192,7 +192,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_ENROLL_RIGHTS, 1, 8191},
 		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30}, {SETTING_CA_GRACE, 0, 3650},
 		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760}, {SETTING_COMMAND_EXPIRE, 0, 3650}, {SETTING_TIMELINE_DAYS, 1, 3650},
-		{SETTING_INVENTORY_HOURS, 0, 8784}, {SETTING_DOCTOR_HOURS, 0, 8760}, {SETTING_DOCTOR_TIMEOUT, 1, 60},
+		{SETTING_INVENTORY_HOURS, 0, 8784}, {SETTING_DOCTOR_HOURS, 0, 8760}, {SETTING_DOCTOR_TIMEOUT, 1, 60}, {SETTING_PUSH_RATE, 0, 1000000}, {SETTING_APNS_CONNECTIONS, 1, 8},
 	};
 	int64_t key_size = settings_int(s, SETTING_ENROLL_KEYSIZE);
 
@@ -201,7 +201,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		int64_t value = settings_int(s, ranges[i].setting);
 
 		if (value < ranges[i].min || value > ranges[i].max)
-			return pom_fail(error, POM_ERR_CONFIG, "%s.%s must be between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT, row->section, row->key, ranges[i].min, ranges[i].max);
+			return pom_fail(error, POM_ERR_CONFIG, "%s.%s must be between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT ", not \"%s\"", row->section, row->key, ranges[i].min, ranges[i].max, settings_text(s, ranges[i].setting));
 	}
 	if (key_size != 2048 && key_size != 4096)
 		return pom_fail(error, POM_ERR_CONFIG, "enroll.key_size must be 2048 or 4096");
