@@ -1,4 +1,5 @@
 /* Calls to the admin API, and printing. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,7 +55,7 @@ static char *read_token(const struct cli *cli, GError **error)
 		return NULL;
 	}
 	if (!g_file_get_contents(file, &text, NULL, NULL)) {
-		pom_fail(error, POM_ERR_IO, "%s cannot be read", file);
+		pom_fail(error, POM_ERR_IO, "%s cannot be read: %s", file, g_strerror(errno));
 		return NULL;
 	}
 	return g_strstrip(text);
@@ -140,8 +141,8 @@ json_t *cli_call_all(const struct cli *cli, const char *path, GError **error)
 	return all;
 }
 
-/* A value for people. transfer full. */
-static char *text_of(const json_t *value)
+/* A value for people; FLAGS of jansson for what is nested. transfer full. */
+static char *text_of(const json_t *value, size_t flags)
 {
 	if (!value || json_is_null(value))
 		return g_strdup("-");
@@ -151,7 +152,15 @@ static char *text_of(const json_t *value)
 		return g_strdup(json_is_true(value) ? "yes" : "no");
 	if (json_is_integer(value))
 		return g_strdup_printf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	return json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
+	return json_dumps(value, flags | JSON_ENCODE_ANY);
+}
+
+/* One line, as a cell of a table must be. transfer full. */
+static char *text_of_cell(const json_t *value)
+{
+	bool is_empty = (json_is_array(value) && !json_array_size(value)) || (json_is_object(value) && !json_object_size(value));
+
+	return is_empty ? g_strdup("-") : text_of(value, JSON_COMPACT);
 }
 
 void cli_print_table(const json_t *items, const struct cli_column *columns, size_t n)
@@ -164,7 +173,7 @@ void cli_print_table(const json_t *items, const struct cli_column *columns, size
 		widths[c] = (glong)strlen(columns[c].title);
 	json_array_foreach((json_t *)(uintptr_t)items, row, item)
 		for (size_t c = 0; c < n; c++) {
-			g_autofree char *text = text_of(json_object_get(item, columns[c].key));
+			g_autofree char *text = text_of_cell(json_object_get(item, columns[c].key));
 
 			widths[c] = MAX(widths[c], g_utf8_strlen(text, -1));
 		}
@@ -173,7 +182,7 @@ void cli_print_table(const json_t *items, const struct cli_column *columns, size
 	putchar('\n');
 	json_array_foreach((json_t *)(uintptr_t)items, row, item) {
 		for (size_t c = 0; c < n; c++) {
-			g_autofree char *text = text_of(json_object_get(item, columns[c].key));
+			g_autofree char *text = text_of_cell(json_object_get(item, columns[c].key));
 
 			printf("%s%*s", text, c + 1 < n ? (int)(widths[c] + 2 - g_utf8_strlen(text, -1)) : 0, "");
 		}
@@ -187,7 +196,7 @@ void cli_print_object(const json_t *object)
 	json_t *value;
 
 	json_object_foreach((json_t *)(uintptr_t)object, key, value) {
-		g_autofree char *text = text_of(value);
+		g_autofree char *text = text_of(value, JSON_INDENT(2));
 
 		printf("%-24s %s\n", key, text);
 	}
@@ -256,7 +265,7 @@ char *cli_read_file(const char *name, gsize *ret_len, GError **error)
 
 	if (strcmp(name, "-")) {
 		if (!g_file_get_contents(name, &text, ret_len, NULL))
-			pom_fail(error, POM_ERR_IO, "%s cannot be read", name);
+			pom_fail(error, POM_ERR_IO, "%s cannot be read: %s", name, g_strerror(errno));
 		return text;
 	}
 	while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) > 0)

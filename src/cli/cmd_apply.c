@@ -1,4 +1,5 @@
 /* pomona apply: the files of a directory become a bundle, the server makes a plan of it, and then exactly that is done. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ static GPtrArray *files_in(const char *dir, const char *folder, GError **error)
 		return g_steal_pointer(&names);
 	d = g_dir_open(path, 0, NULL);
 	if (!d) {
-		pom_fail(error, POM_ERR_IO, "%s cannot be read", path);
+		pom_fail(error, POM_ERR_IO, "%s cannot be read: %s", path, g_strerror(errno));
 		return NULL;
 	}
 	while ((name = g_dir_read_name(d)))

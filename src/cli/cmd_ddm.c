@@ -61,6 +61,8 @@ int cmd_declaration_lint(const struct cli *cli)
 		return cli_fail(error);
 	if (cli_flag(cli, "json"))
 		cli_print_json(reply);
+	else if (!json_array_size(json_object_get(reply, "findings")))
+		printf("Nothing is wrong.\n");
 	else
 		cli_print_table(json_object_get(reply, "findings"), finding_columns, G_N_ELEMENTS(finding_columns));
 	return json_integer_value(json_object_get(reply, "errors")) ? CLI_FAILED : CLI_OK;

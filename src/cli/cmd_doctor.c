@@ -408,10 +408,15 @@ static int look_own(const struct cli *cli, struct doctor_order *order)
 	return show_report(cli, order->doctor.report);
 }
 
-/* Whatever is there as a file is meant as one. */
+/* Whatever is there as a file is meant as one, and what is called as files with certificates are. */
 static bool is_file(const char *name)
 {
-	return !strcmp(name, "-") || (!strstr(name, "://") && (g_file_test(name, G_FILE_TEST_EXISTS) || strchr(name, '/')));
+	static const char *const ends[] = {".pem", ".crt", ".cer", ".der", ".p7b", ".p7c", ".mobileconfig", NULL};
+	bool is_called_so = false;
+
+	for (const char *const *end = ends; *end; end++)
+		is_called_so = is_called_so || g_str_has_suffix(name, *end);
+	return !strcmp(name, "-") || (!strstr(name, "://") && (is_called_so || g_file_test(name, G_FILE_TEST_EXISTS) || strchr(name, '/')));
 }
 
 int cmd_doctor(const struct cli *cli)

@@ -1,6 +1,7 @@
 /* sim: the simulator's verbs. */
 #include <limits.h>
 #include <signal.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +43,7 @@ static char **read_urls(const struct cli *cli, GError **error)
 
 	g_strv_builder_add(builder, cli->args[0]);
 	if (file && !g_file_get_contents(file, &text, NULL, NULL)) {
-		pom_fail(error, POM_ERR_IO, "%s cannot be read", file);
+		pom_fail(error, POM_ERR_IO, "%s cannot be read: %s", file, g_strerror(errno));
 		return NULL;
 	}
 	lines = g_strsplit(text ? text : "", "\n", -1);
@@ -73,6 +74,10 @@ int cmd_sim_device(const struct cli *cli)
 
 	if (misbehave && !strcmp(misbehave, "list"))
 		return list_misbehaviors();
+	if (!cli->n_args) {
+		pom_fail(&error, POM_ERR_USAGE, "an argument is missing: the address of a link's profile, of its over-the-air way, or of /watch");
+		return cli_fail(error);
+	}
 	if (options.kind == SIM_KIND_MAX) {
 		pom_fail(&error, POM_ERR_USAGE, "--kind must be iphone, ipad, mac, appletv or watch");
 		return cli_fail(error);
