@@ -147,9 +147,13 @@ Pomona runs. Ctrl-C stops it; the data stays in $data.
 
 Next, in another terminal:
   build/pomona device list --data $data
-  build/pomona device timeline --data $data $device
+  build/pomona device timeline --data $data $device        (every step, and the verdict)
+  build/pomona doctor --data $data        (what devices would refuse of this server)
   build/pomona command send --data $data $device InstalledApplicationList
   build/pomona command list --data $data $device --done
+  build/pomona apply --data $data --owner demo -f docs/examples/config        (declarations from files …)
+  build/pomona set assign example --data $data --device $device        (… for a device …)
+  build/pomona device declarations --data $data $device        (… and what it says of them)
   build/pomona enroll new --data $data --user "Your name"        (its url is the page that people see)
   curl -H "Authorization: Bearer \$(cat $data/admin.token)" http://$admin/api/v1/devices
 TXT
