@@ -79,10 +79,6 @@
 	/* push certificates */ \
 	X(PUSH_CERT_LIST, "", "tbbiiii", ANY, READ, \
 	  "SELECT topic, certificate, key, not_before, not_after, imported_at, version FROM push_certificate ORDER BY imported_at DESC, topic") \
-	X(PUSH_CERT_PUT, "tbbiii", "", ANY, WRITE, \
-	  "INSERT INTO push_certificate (topic, certificate, key, not_before, not_after, imported_at, version) VALUES ($1, $2, $3, $4, $5, $6, 1)" \
-	  " ON CONFLICT (topic) DO UPDATE SET certificate = excluded.certificate, key = excluded.key, not_before = excluded.not_before," \
-	  " not_after = excluded.not_after, imported_at = excluded.imported_at, version = push_certificate.version + 1") \
 	/* links and challenges */ \
 	X(LINK_ADD, "tbttiitit", "", ONE, WRITE, \
 	  "INSERT INTO link (id, token_hash, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, served, anchor, user_email) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8, $9)") \

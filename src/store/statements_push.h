@@ -64,7 +64,8 @@
 	  "DELETE FROM push_outbox WHERE enrollment_id = $1 AND EXISTS (SELECT 1 FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2 AND p.push_dead_at > 0)") \
 	X(PUSH_EVENT_DEAD, "ttiti", "", ANY, WRITE, \
 	  "INSERT INTO event (enrollment_id, id, at, kind, detail) SELECT p.enrollment_id, $2, $3, 'PushTokenDead', $4 FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $5 AND p.push_dead_at = $3") \
-	/* An event that repeats the last one takes its place: pushes must not crowd out the rest of the timeline. */ \
+	/* An event that repeats the last one takes its place: pushes must not crowd out the rest of the timeline. Not EVENT_AGAIN, which counts up an earlier line: a push has to stand between what the device did \
+	 * before and after it, and this one looks at one row of the index. */ \
 	X(PUSH_EVENT_REPEAT, "tt", "", ANY, WRITE, \
 	  "DELETE FROM event WHERE enrollment_id = $1 AND kind = $2 AND id = (SELECT o.id FROM event o WHERE o.enrollment_id = $1 ORDER BY o.id DESC LIMIT 1)") \
 	X(PUSH_FORGET, "t", "", ANY, WRITE, "DELETE FROM push_outbox WHERE enrollment_id = $1")

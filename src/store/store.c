@@ -265,12 +265,3 @@ GArray *store_push_certificate_list(struct store *store, store_load **ret_load, 
 		g_array_set_clear_func(rows, clear_push_certificate);
 	return rows;
 }
-
-bool store_push_certificate_put(struct store *store, const struct push_certificate_row *row, GError **error)
-{
-	g_autoptr(db_batch) batch = db_batch_new(NULL);
-
-	db_batch_add(batch, Q_PUSH_CERT_PUT, db_text(row->topic), db_bytes(row->certificates), db_bytes(row->key_sealed), db_int(row->not_before_ms),
-	             db_int(row->not_after_ms), db_int(row->imported_ms));
-	return store_run(store, batch, error);
-}

@@ -100,7 +100,6 @@ struct push_certificate_row {
 	int64_t not_before_ms, not_after_ms, imported_ms, version;
 };
 GArray *store_push_certificate_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT; /* newest first */
-bool store_push_certificate_put(struct store *store, const struct push_certificate_row *row, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- the doctor ---- */
 /* The last report of TARGET as JSON, transfer full, and when it was made; NULL when there is none. */
