@@ -3,6 +3,7 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
+#include "codec/cert_kind.h"
 #include "core/doctor.h"
 
 enum { DAY_S = 86400, SERIAL_BYTES_MAX = 20, RSA_BITS_MIN = 2048, EXPIRING_DAYS = 21, DAYS_PRIVATE = 825, DAYS_PUBLIC = 398 };
@@ -155,55 +156,32 @@ static void check_names(const struct doctor *doctor, X509 *leaf, const struct ce
 
 /* ---- other kinds ---- */
 
-static bool has_prefix_of(const char *text, const char *const *prefixes)
-{
-	for (; text && *prefixes; prefixes++)
-		if (g_str_has_prefix(text, *prefixes))
-			return true;
-	return false;
-}
-
-/* An extension whose identifier begins with PREFIX, as all of Apple's for one purpose do. */
-static bool has_extension(const X509 *cert, const char *prefix)
-{
-	char oid[80];
-
-	for (int i = 0; i < X509_get_ext_count(cert); i++)
-		if (OBJ_obj2txt(oid, sizeof(oid), X509_EXTENSION_get_object(X509_get_ext(cert, i)), 1) > 0 && g_str_has_prefix(oid, prefix))
-			return true;
-	return false;
-}
-
-static bool is_developer(X509 *cert, const char *cn)
-{
-	static const char *const names[] = {"Apple Development:", "Apple Distribution:", "iPhone Developer:", "iPhone Distribution:", "Mac Developer:", "3rd Party Mac Developer", "Developer ID ", NULL};
-
-	return has_prefix_of(cn, names) || has_extension(cert, "1.2.840.113635.100.6.1.");
-}
-
 bool doctor_wrong_kind(const struct doctor *doctor, X509 *cert, const char *path)
 {
-	static const char *const vendors[] = {"MDM Vendor:", NULL};
-	g_autofree char *uid = cert_subject_uid(cert), *cn = cert_subject_cn(cert), *issuer = cert_issuer_text(cert);
-	uint32_t usage = X509_get_extended_key_usage(cert);
+	g_autoptr(cert_info) info = cert_info_new(cert, NULL);
+	g_autofree char *uid = cert_subject_uid(cert), *cn = cert_subject_cn(cert);
 
-	if ((uid && g_str_has_prefix(uid, "com.apple.mgmt.")) || has_extension(cert, "1.2.840.113635.100.6.3.")) {
+	switch (info ? cert_kind_of(cert, info) : CERT_KIND_OTHER) {
+	case CERT_KIND_PUSH:
+	case CERT_KIND_APP_PUSH:
 		doctor_say(doctor, "is-push", path, "this is a push certificate%s%s", uid ? " of the topic " : "", uid ? uid : "");
 		return true;
-	}
-	if (has_prefix_of(cn, vendors)) {
+	case CERT_KIND_VENDOR:
 		doctor_say(doctor, "is-vendor", path, "this is a vendor certificate (%s)", cn);
 		return true;
-	}
-	if (is_developer(cert, cn) || (usage != UINT32_MAX && (usage & XKU_CODE_SIGN) && !(usage & XKU_SSL_SERVER))) {
+	case CERT_KIND_DEVELOPER:
+	case CERT_KIND_CODE:
 		doctor_say(doctor, "is-developer", path, "this is a certificate for signing apps%s%s", cn ? ": " : "", cn ? cn : "");
 		return true;
-	}
-	if ((issuer && strstr(issuer, "CN=Apple iPhone Device CA")) || (usage != UINT32_MAX && (usage & XKU_SSL_CLIENT) && !(usage & XKU_SSL_SERVER))) {
+	case CERT_KIND_DEVICE:
 		doctor_say(doctor, "is-device", path, "this certificate proves a device or client%s%s, not a server", cn ? ", " : "", cn ? cn : "");
 		return true;
+	case CERT_KIND_OTHER:
+	case CERT_KIND_CA: /* Other rules say that. */
+	case CERT_KIND_MAX:
+	default:
+		return false;
 	}
-	return false;
 }
 
 /* ---- purpose and validity ---- */

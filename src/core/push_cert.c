@@ -3,23 +3,21 @@
 #include <string.h>
 
 #include "base/face.h"
+#include "codec/cert_kind.h"
 
 #define VENDOR_NAME "MDM Vendor"
-#define WWDR_NAME "Apple Worldwide Developer Relations"
 
 enum push_cert_kind push_cert_kind(const struct push_cert_names *names)
 {
-	if (names->uid && g_str_has_prefix(names->uid, PUSH_TOPIC_PREFIX))
-		return PUSH_KIND_MDM;
-	if (names->is_ca)
-		return PUSH_KIND_CA;
-	if (names->common_name && g_str_has_prefix(names->common_name, VENDOR_NAME))
-		return PUSH_KIND_VENDOR;
-	if (names->uid && strchr(names->uid, '.'))
-		return PUSH_KIND_APP;
-	if (names->issuer_common_name && g_str_has_prefix(names->issuer_common_name, WWDR_NAME))
-		return PUSH_KIND_DEVELOPER;
-	return PUSH_KIND_OTHER;
+	static const enum push_cert_kind kinds[CERT_KIND_MAX] = {
+		[CERT_KIND_PUSH] = PUSH_KIND_MDM, [CERT_KIND_CA] = PUSH_KIND_CA, [CERT_KIND_VENDOR] = PUSH_KIND_VENDOR, [CERT_KIND_APP_PUSH] = PUSH_KIND_APP, [CERT_KIND_DEVELOPER] = PUSH_KIND_DEVELOPER,
+		[CERT_KIND_CODE] = PUSH_KIND_OTHER, [CERT_KIND_DEVICE] = PUSH_KIND_OTHER, [CERT_KIND_OTHER] = PUSH_KIND_OTHER,
+	};
+	const struct cert_kind_facts facts = {.uid = names->uid, .common_name = names->common_name, .issuer_common_name = names->issuer_common_name, .is_ca = names->is_ca, .ext_key_usage = UINT32_MAX};
+	enum push_cert_kind kind = kinds[cert_kind_find(&facts)];
+
+	/* Who brings it takes it for a push certificate, so its UID is taken for a bundle identifier. */
+	return (kind == PUSH_KIND_OTHER || kind == PUSH_KIND_DEVELOPER) && names->uid && strchr(names->uid, '.') ? PUSH_KIND_APP : kind;
 }
 
 bool push_cert_check_kind(const struct push_cert_names *names, GError **error)

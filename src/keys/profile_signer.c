@@ -3,67 +3,21 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
+#include "codec/cert_kind.h"
 #include "keys/pkcs12.h"
 
 enum { RSA_BITS_MIN = 2048, EC_BITS_MIN = 256 };
 
-/* Apple's arc of certificate extensions: 6.1 marks certificates of developers, 6.3 those of push services. */
-#define OID_DEVELOPER "1.2.840.113635.100.6.1."
-#define OID_PUSH "1.2.840.113635.100.6.3."
-#define WWDR "Apple Worldwide Developer Relations"
-
-static bool has_extension(const X509 *cert, const char *prefix)
-{
-	char oid[128];
-
-	for (int i = 0; i < X509_get_ext_count(cert); i++) {
-		OBJ_obj2txt(oid, sizeof(oid), X509_EXTENSION_get_object(X509_get_ext(cert, i)), 1);
-		if (g_str_has_prefix(oid, prefix))
-			return true;
-	}
-	return false;
-}
-
-static bool is_push(const X509 *cert)
-{
-	g_autofree char *uid = cert_subject_uid(cert);
-
-	return (uid && g_str_has_prefix(uid, "com.apple.mgmt")) || has_extension(cert, OID_PUSH);
-}
-
-static bool is_of_wwdr(const X509 *cert)
-{
-	g_autofree char *issuer = cert_issuer_text(cert);
-
-	return has_extension(cert, OID_DEVELOPER) || (issuer && strstr(issuer, WWDR));
-}
-
-static bool is_vendor(const X509 *cert)
-{
-	g_autofree char *cn = cert_subject_cn(cert);
-
-	return cn && is_of_wwdr(cert) && (g_str_has_prefix(cn, "MDM Vendor") || g_str_has_prefix(cn, "MDM CSR"));
-}
-
-/* clientAuth alone says that it names somebody who connects to servers. */
-static bool is_client(const struct cert_info *info)
-{
-	return info->ext_key_usage != UINT32_MAX && (info->ext_key_usage & XKU_SSL_CLIENT) && !(info->ext_key_usage & (XKU_SSL_SERVER | XKU_SMIME | XKU_CODE_SIGN | XKU_ANYEKU));
-}
-
 enum profile_signer_kind profile_signer_kind(const X509 *cert, const struct cert_info *info)
 {
-	if (is_push(cert))
-		return PROFILE_SIGNER_PUSH;
-	if (is_vendor(cert))
-		return PROFILE_SIGNER_VENDOR;
-	if (is_of_wwdr(cert))
-		return PROFILE_SIGNER_DEVELOPER;
-	if (info->is_ca)
-		return PROFILE_SIGNER_CA;
-	if (is_client(info))
-		return PROFILE_SIGNER_IDENTITY;
-	return info->key_usage != UINT32_MAX && !(info->key_usage & KU_DIGITAL_SIGNATURE) ? PROFILE_SIGNER_USAGE : PROFILE_SIGNER_FIT;
+	/* A certificate for signing code by anybody's CA signs profiles as well. */
+	static const enum profile_signer_kind kinds[CERT_KIND_MAX] = {
+		[CERT_KIND_PUSH] = PROFILE_SIGNER_PUSH, [CERT_KIND_APP_PUSH] = PROFILE_SIGNER_PUSH, [CERT_KIND_VENDOR] = PROFILE_SIGNER_VENDOR, [CERT_KIND_DEVELOPER] = PROFILE_SIGNER_DEVELOPER,
+		[CERT_KIND_CA] = PROFILE_SIGNER_CA, [CERT_KIND_DEVICE] = PROFILE_SIGNER_IDENTITY, [CERT_KIND_CODE] = PROFILE_SIGNER_FIT, [CERT_KIND_OTHER] = PROFILE_SIGNER_FIT,
+	};
+	enum profile_signer_kind kind = kinds[cert_kind_of(cert, info)];
+
+	return kind == PROFILE_SIGNER_FIT && info->key_usage != UINT32_MAX && !(info->key_usage & KU_DIGITAL_SIGNATURE) ? PROFILE_SIGNER_USAGE : kind;
 }
 
 /* What is wrong with the kind of certificate; NULL: nothing. */
@@ -72,7 +26,7 @@ static const char *const wrong_kinds[PROFILE_SIGNER_KIND_MAX] = {
 	[PROFILE_SIGNER_VENDOR] = "is an MDM vendor certificate: it signs requests for push certificates, and nothing else",
 	[PROFILE_SIGNER_DEVELOPER] = "is a developer certificate of Apple's: devices do not take it for profiles",
 	[PROFILE_SIGNER_CA] = "is a CA's: a CA issues certificates, and signs no profiles",
-	[PROFILE_SIGNER_IDENTITY] = "is the identity of a device (its extended key usage is clientAuth alone)",
+	[PROFILE_SIGNER_IDENTITY] = "is the identity of a device or client",
 	[PROFILE_SIGNER_USAGE] = "may not sign: its key usage lacks digitalSignature (RFC 5280 §4.2.1.3)",
 };
 

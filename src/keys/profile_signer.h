@@ -31,7 +31,7 @@ enum profile_signer_kind profile_signer_kind(const X509 *cert, const struct cert
 bool profile_signer_is_strong(const struct cert_info *info);
 
 /* Whether CERT may sign profiles at AT_S (Unix seconds): not a push certificate, an MDM vendor's, another developer certificate of Apple's, a CA, or the identity of
- * a device (clientAuth alone); keyUsage, if there, has digitalSignature; valid; RSA of at least 2048 bits or a curve of 256 to 521 bits. POM_ERR_PROFILE_SIGNER says
+ * a device or client; keyUsage, if there, has digitalSignature; valid; RSA of at least 2048 bits or a curve of 256 to 521 bits. POM_ERR_PROFILE_SIGNER says
  * which of them, and what to take instead. Pure. */
 bool profile_signer_check(X509 *cert, int64_t at_s, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
