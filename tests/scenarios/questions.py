@@ -38,7 +38,6 @@ def commands():
 
 @case
 def every_command_of_the_page_works():
-    known = subprocess.run([POMONA, "help"], capture_output=True, text=True, timeout=60).stdout
     with Server("--apns-url", "https://127.0.0.1:1") as s, tempfile.TemporaryDirectory() as folder:
         prepare(folder)
         device = Device(s).enroll(s.link())
@@ -47,11 +46,9 @@ def every_command_of_the_page_works():
         for line in lines:
             line = line.replace("DEVICE", device.udid).replace("https://mdm.example.org", s.url).replace("mdm.example.org:443", f"127.0.0.1:{s.port}").replace("-servername mdm.example.org", "")
             words = line.split()
-            if words[:2] == ["pomona", "doctor"] and "doctor" not in known:
-                continue
             words[0] = POMONA if words[0] == "pomona" else words[0]
             p = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "POMONA_DATA": s.data})
-            expect(p.returncode == 0 or (p.returncode == 1 and line.startswith(MAY_FAIL)), f"{line}: {p.returncode}\n{p.stdout[-2000:]}\n{p.stderr[-2000:]}")
+            expect(p.returncode == 0 or (p.returncode == 1 and line.startswith(MAY_FAIL) and p.stdout), f"{line}: {p.returncode}\n{p.stdout[-2000:]}\n{p.stderr[-2000:]}")
             expect(not any(text in p.stderr for text in SANITIZER_REPORTS), p.stderr)
 
 
