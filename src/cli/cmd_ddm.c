@@ -193,9 +193,12 @@ int cmd_watch_enable(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
 	json_t *body = json_object(), *reply;
+	const char *why;
 	gsize len;
 
 	set_option(cli, body, "group", "group");
+	if (cli_flag(cli, "force"))
+		json_object_set_new(body, "force", json_true());
 	if (cli_value(cli, "anchor")) {
 		g_autofree char *text = cli_read_file(cli_value(cli, "anchor"), &len, &error);
 
@@ -206,5 +209,7 @@ int cmd_watch_enable(const struct cli *cli)
 		json_object_set_new(body, "anchors", json_string(text));
 	}
 	reply = cli_call_json(cli, "POST", "/api/v1/watch-enrollment", body, &error);
+	if ((why = json_string_value(json_object_get(reply, "unreachable"))))
+		fprintf(stderr, "pomona: %s cannot be reached from here (%s): judged was the chain that this server sends itself\n", json_string_value(json_object_get(reply, "url")), why);
 	return cli_show(cli, reply, error);
 }

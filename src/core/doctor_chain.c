@@ -301,6 +301,7 @@ static void check_anchors(const struct chain *chain)
 	unsigned top, end = find_end(chain);
 	g_autofree char *name = chain->root ? subject_of(chain->root) : chain->is_root[end] ? subject_of(chain->certs[end]) : cert_issuer_text(chain->certs[end]);
 	X509 *anchor = find_root(chain, chain->doctor->anchors, &top);
+	bool is_alone = chain->n == 1 && !chain->is_root[0] && !chain->is_public;
 
 	check_listed(chain);
 	if (anchor && chain->is_public && chain->doctor->are_pins && chain->doctor->anchors->len)
@@ -308,7 +309,8 @@ static void check_anchors(const struct chain *chain)
 	if (anchor || (chain->is_public && (!chain->doctor->are_pins || !chain->doctor->anchors->len)))
 		return;
 	if (chain->doctor->are_pins)
-		doctor_say(chain->doctor, "anchor-not-reached", chain->where, "the chain that is sent leads to none of the %u listed anchors: list \"%s\"%s", chain->doctor->anchors->len, name,
+		doctor_say(chain->doctor, "anchor-not-reached", chain->where, "%s leads to none of the %u listed anchors: %slist \"%s\"%s",
+		           is_alone ? "the server's certificate is sent alone, without an intermediate, and" : "the chain that is sent", chain->doctor->anchors->len, is_alone ? "send what issued it, or " : "", name,
 		           chain->is_public ? ", or none, for it is publicly trusted (by Debian's ca-certificates)" : "");
 	else
 		doctor_say(chain->doctor, "anchor-none", chain->where, "the chain that is sent leads to none of the %u certificates of the profile: put \"%s\" into it", chain->doctor->anchors->len, name);

@@ -144,33 +144,3 @@ bool watch_decide_use(const struct ota_attributes *watch, const uint8_t factory_
 		return pom_fail(error, POM_ERR_WATCH_MISSING, "PAIRING_TOKEN has expired");
 	return true;
 }
-
-static bool leads_to(X509 *cert, X509 *const *anchors, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!X509_cmp(cert, anchors[i]) || cert_is_issued_by(cert, anchors[i]))
-			return true;
-	return false;
-}
-
-bool watch_check_chain(X509 *const *chain, size_t n, X509 *const *anchors, size_t n_anchors, bool is_public, GError **error)
-{
-	g_autofree char *name = NULL;
-	size_t i = 0;
-
-	if (!n)
-		return pom_fail(error, POM_ERR_WATCH_ENABLE, "the TLS certificate of this server is not known");
-	while (!leads_to(chain[i], anchors, n_anchors) && i + 1 < n && cert_is_issued_by(chain[i], chain[i + 1]))
-		i++;
-	if (leads_to(chain[i], anchors, n_anchors))
-		return true;
-	/* Where a public root stands behind the last certificate. */
-	if (!n_anchors && is_public && (n > 1 || cert_is_issued_by(chain[0], chain[0])) && i + 1 == n)
-		return true;
-	name = cert_subject_cn(chain[i]);
-	if (n == 1)
-		return pom_fail(error, POM_ERR_WATCH_ENABLE, "the server sends its own certificate \"%s\" and no intermediate: a watch does not fetch what is missing. Put the whole chain into tls.certificate", name ? name : "");
-	if (i + 1 < n)
-		return pom_fail(error, POM_ERR_WATCH_ENABLE, "the chain that the server sends breaks behind \"%s\" (certificate %zu of %zu): put the intermediates in order", name ? name : "", i + 1, n);
-	return pom_fail(error, POM_ERR_WATCH_ENABLE, "the chain that the server sends ends with \"%s\", which leads to none of the %zu anchors: a watch trusts nothing but those", name ? name : "", n_anchors);
-}

@@ -41,7 +41,3 @@ bool watch_decide_grant(const struct checkin_message *message, enum watch_policy
  * begin again. POM_ERR_WATCH_TOKEN: another's. */
 bool watch_decide_use(const struct ota_attributes *watch, const uint8_t factory_spki_sha256[CERT_DIGEST_LEN], const struct watch_token *token, const uint8_t nonce_hash[CERT_DIGEST_LEN],
                       const struct pairing_facts *pairing, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
-/* Whether a watch would trust a server that sends CHAIN (its own certificate first) when ANCHORS are listed: anchors are pins, and a watch fetches no certificate that is missing. A publicly trusted
- * server needs none, but it too has to send its intermediates. POM_ERR_WATCH_ENABLE says where the chain ends. */
-bool watch_check_chain(X509 *const *chain, size_t n, X509 *const *anchors, size_t n_anchors, bool is_public, GError **error) G_GNUC_WARN_UNUSED_RESULT;

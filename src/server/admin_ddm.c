@@ -198,15 +198,20 @@ json_t *admin_apply(struct server *server, const struct http_request *request, G
 
 /* ---- watches ---- */
 
-/* {"group", "anchors": PEM or base64} */
+static struct finding_report *look_as_watch(void *ctx, const GPtrArray *anchors, char **ret_unreachable)
+{
+	return server_doctor_watch(ctx, anchors, ret_unreachable);
+}
+
+/* {"group", "anchors": PEM or base64, "force"} */
 json_t *admin_watch_enable(struct server *server, const struct http_request *request, GError **error)
 {
-	static const char *const keys[] = {"group", "anchors", NULL};
+	static const char *const keys[] = {"group", "anchors", "force", NULL};
 	g_autoptr(json_t) body = admin_body(request, error);
 	g_autofree char *actor = admin_actor(server, request);
-	g_autoptr(GPtrArray) chain = server_tls_chain(server), anchors = NULL;
+	g_autoptr(GPtrArray) anchors = NULL;
 	g_autoptr(GBytes) file = NULL;
-	struct watch_enable_request enable = {.chain = chain};
+	struct watch_enable_request enable = {.look = look_as_watch, .look_ctx = server};
 	const char *text = NULL;
 
 	if (!body || !admin_check_keys(body, keys, error) || !admin_get_text(body, "group", &enable.group, error) || !admin_get_text(body, "anchors", &text, error))
@@ -219,6 +224,7 @@ json_t *admin_watch_enable(struct server *server, const struct http_request *req
 	if (file && !(anchors = cert_parse_all(g_bytes_get_data(file, NULL), g_bytes_get_size(file), error)))
 		return NULL;
 	enable.anchors = anchors;
+	enable.force = json_is_true(json_object_get(body, "force"));
 	return service_watch_enable(server->service, actor, &enable, error);
 }
 

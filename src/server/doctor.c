@@ -10,7 +10,7 @@
 #include "service/doctor.h"
 #include "service/enroll.h"
 
-enum { FINDINGS_LOGGED_MAX = 50, STEPS = 9, APPLE_STEP_MS = 3000 };
+enum { FINDINGS_LOGGED_MAX = 50, STEPS = 9, APPLE_STEP_MS = 3000, WATCH_STEP_MS = 3000, WATCH_TOTAL_MS = 10000 };
 
 #define CHECKIN_URL "/mdm"
 #define OWN_REFUSAL "POM-E"
@@ -389,4 +389,39 @@ json_t *server_doctor_findings(struct server *server, unsigned wait_ms)
 		if (g_strcmp0(json_string_value(json_object_get(item, "severity")), "note"))
 			json_array_append(worse, item);
 	return worse;
+}
+
+/* ---- for a watch ---- */
+
+/* Why nobody could be looked at. */
+static char *first_error(const struct finding_report *report)
+{
+	for (guint i = 0; i < report->findings->len; i++) {
+		const struct finding *f = report->findings->pdata[i];
+
+		if (f->severity == FINDING_ERROR)
+			return g_strdup_printf("%s: %s", f->rule, f->text);
+	}
+	return g_strdup("nobody speaks TLS there");
+}
+
+struct finding_report *server_doctor_watch(struct server *server, const GPtrArray *anchors, char **ret_unreachable)
+{
+	const char *url = settings_text(server->settings, SETTING_URL);
+	int64_t now_s = service_now_ms(server->service) / 1000;
+	unsigned step_ms = MIN((unsigned)settings_int(server->settings, SETTING_DOCTOR_TIMEOUT) * 1000, (unsigned)WATCH_STEP_MS);
+	g_autoptr(finding_report) report = finding_report_new(url), own = finding_report_new(url);
+	g_autoptr(GPtrArray) roots = system_roots_load(), chain = NULL;
+	struct doctor doctor = {.report = report, .systems = FINDING_WATCHOS, .now_s = now_s, .public_roots = roots, .anchors = anchors, .are_pins = true};
+	const struct probe probe = {.doctor = &doctor, .real_now_s = now_s, .stop = &server->doctor->stop, .step_ms = step_ms, .deadline_us = g_get_monotonic_time() + (int64_t)WATCH_TOTAL_MS * 1000};
+	g_auto(probe_target) target = {0};
+	g_autoptr(GError) error = NULL;
+
+	if (probe_target_parse(url, &target, &error) && probe_look(&probe, &target))
+		return g_steal_pointer(&report);
+	*ret_unreachable = error ? g_strdup(error->message) : first_error(report);
+	chain = server_tls_chain(server);
+	doctor.report = own;
+	doctor_chain(&doctor, chain, target.host, "");
+	return g_steal_pointer(&own);
 }

@@ -49,6 +49,8 @@ uint64_t server_doctor_ask(struct server *server);
 json_t *server_doctor_report(struct server *server, unsigned wait_ms);
 /* The errors and warnings of the last report, an array, transfer full; as above. */
 json_t *server_doctor_findings(struct server *server, unsigned wait_ms);
+/* What a watch that pins ANCHORS (X509) would refuse at the public URL; the watch_look_fn of service/watch_enable.h. At most about 12 seconds. */
+struct finding_report *server_doctor_watch(struct server *server, const GPtrArray *anchors, char **ret_unreachable);
 
 /* Routes of each listener; handlers get a struct server. */
 extern const struct http_route device_routes[], mtls_routes[], plain_routes[], admin_routes[];

@@ -14,29 +14,36 @@
 #define WATCH_ACTIVATION "watch.activation"
 #define WATCH_ANCHOR "watch.anchor."
 #define WATCH_SET "watch-enrollment"
-enum { ANCHORS_MAX = 8, PAGE = 500 };
+enum { ANCHORS_MAX = 8, FINDINGS_NAMED = 3, PAGE = 500 };
 
 /* ---- anchors ---- */
 
-/* What watches have to pin: what was given, else the roots that devices need for the TLS certificate; none when it is publicly trusted. Array of X509, transfer full. */
-static GPtrArray *find_anchors(struct service *service, const struct watch_enable_request *request, bool *ret_public, GError **error)
-{
-	g_autoptr(GPtrArray) anchors = g_ptr_array_new_with_free_func((GDestroyNotify)X509_free), roots = NULL;
-	enum tls_trust trust;
+/* What watches would pin, and what was found then. */
+struct choice {
+	GPtrArray *anchors; /* X509; empty: none */
+	struct finding_report *found;
+	char *unreachable;  /* NULL: the URL was looked at */
+};
 
-	*ret_public = false;
-	for (guint i = 0; request->anchors && i < request->anchors->len; i++) {
-		X509_up_ref(g_ptr_array_index(request->anchors, i));
-		g_ptr_array_add(anchors, g_ptr_array_index(request->anchors, i));
-	}
-	if (anchors->len)
-		return g_steal_pointer(&anchors);
-	roots = service_trust_roots(service, &trust);
-	*ret_public = trust == TLS_TRUST_PUBLIC;
-	if (trust == TLS_TRUST_UNKNOWN) {
-		pom_fail(error, POM_ERR_WATCH_ENABLE, "the root of the TLS certificate is not known here: name it, or an intermediate, with --anchor FILE");
-		return NULL;
-	}
+static void choice_clear(struct choice *choice)
+{
+	g_clear_pointer(&choice->anchors, g_ptr_array_unref);
+	g_clear_pointer(&choice->found, finding_report_free);
+	g_clear_pointer(&choice->unreachable, g_free);
+}
+typedef struct choice choice_auto;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(choice_auto, choice_clear)
+
+static GPtrArray *new_anchors(void)
+{
+	return g_ptr_array_new_with_free_func((GDestroyNotify)X509_free);
+}
+
+/* The roots that devices need for the TLS certificate; none when it is publicly trusted. Array of X509, transfer full. */
+static GPtrArray *own_anchors(struct service *service, enum tls_trust *ret_trust, GError **error)
+{
+	g_autoptr(GPtrArray) anchors = new_anchors(), roots = service_trust_roots(service, ret_trust);
+
 	for (guint i = 0; i < roots->len; i++) {
 		X509 *cert = cert_parse_der(g_bytes_get_data(g_ptr_array_index(roots, i), NULL), g_bytes_get_size(g_ptr_array_index(roots, i)), error);
 
@@ -45,6 +52,74 @@ static GPtrArray *find_anchors(struct service *service, const struct watch_enabl
 		g_ptr_array_add(anchors, cert);
 	}
 	return g_steal_pointer(&anchors);
+}
+
+/* An address among several that cannot be reached from here may be reached from elsewhere. */
+static bool is_refusal(const struct finding *f)
+{
+	return f->severity == FINDING_ERROR && strcmp(f->rule, "connect-failed") != 0;
+}
+
+static bool check_found(const struct choice *choice, const char *url, GError **error)
+{
+	g_autoptr(GString) text = g_string_new(NULL);
+	unsigned n = 0;
+
+	for (guint i = 0; i < choice->found->findings->len; i++) {
+		const struct finding *f = choice->found->findings->pdata[i];
+
+		if (is_refusal(f) && n++ < FINDINGS_NAMED)
+			g_string_append_printf(text, "%s%s: %s. %s", n > 1 ? " " : "", f->rule, f->text, f->mend ? f->mend : "");
+	}
+	if (!n)
+		return true;
+	if (choice->unreachable)
+		return pom_fail(error, POM_ERR_WATCH_ENABLE, "%s cannot be reached from here (%s), and no watch would trust the chain that this server sends itself. %s", url, choice->unreachable, text->str);
+	return pom_fail(error, POM_ERR_WATCH_ENABLE, "no watch would trust %s. %s", url, text->str);
+}
+
+/* True when a watch that pins the anchors of CHOICE would trust the server. */
+static bool look(const struct watch_enable_request *request, const char *url, struct choice *choice, GError **error)
+{
+	choice->found = request->look(request->look_ctx, choice->anchors, &choice->unreachable);
+	finding_report_sort(choice->found);
+	return check_found(choice, url, error);
+}
+
+/* Whatever this server has itself, what a proxy in front of it sends may be publicly trusted: then nothing is pinned. */
+static bool try_public(const struct watch_enable_request *request, const char *url, struct choice *choice)
+{
+	g_auto(choice_auto) other = {.anchors = new_anchors()};
+	struct choice before = *choice;
+
+	if (!look(request, url, &other, NULL) || other.unreachable)
+		return false;
+	*choice = other;
+	other = before;
+	return true;
+}
+
+static bool choose(struct service *service, const struct watch_enable_request *request, const char *url, struct choice *choice, GError **error)
+{
+	bool is_given = request->anchors && request->anchors->len;
+	enum tls_trust trust = TLS_TRUST_ROOT;
+	GError *inner = NULL;
+
+	choice->anchors = is_given ? g_ptr_array_ref(request->anchors) : own_anchors(service, &trust, error);
+	if (!choice->anchors)
+		return false;
+	if (choice->anchors->len > ANCHORS_MAX)
+		return pom_fail(error, POM_ERR_LIMIT, "%u anchors, at most %d are listed", choice->anchors->len, ANCHORS_MAX);
+	if (trust == TLS_TRUST_UNKNOWN)
+		pom_fail(&inner, POM_ERR_WATCH_ENABLE, "the root of the TLS certificate is not known here: name it, or an intermediate, with --anchor FILE");
+	else if (look(request, url, choice, &inner))
+		return true;
+	if ((is_given || trust == TLS_TRUST_PUBLIC || choice->unreachable || !try_public(request, url, choice)) && (!request->force || trust == TLS_TRUST_UNKNOWN)) {
+		g_propagate_error(error, inner);
+		return false;
+	}
+	g_clear_error(&inner);
+	return true;
 }
 
 /* ---- declarations ---- */
@@ -214,27 +289,28 @@ static bool look_at_group(struct service *service, const char *actor, const char
 	return true;
 }
 
+static json_t *format_reply(const struct choice *choice, const char *url, json_t *assigned, json_t *skipped)
+{
+	g_autoptr(json_t) report = finding_report_format(choice->found);
+
+	return json_pack("{s:s, s:s, s:i, s:b, s:s?, s:O, s:O, s:O}", "set", WATCH_SET, "url", url, "anchors", (int)choice->anchors->len, "publicly_trusted", !choice->anchors->len, "unreachable", choice->unreachable,
+	                 "findings", json_object_get(report, "findings"), "assigned", assigned, "skipped", skipped);
+}
+
 json_t *service_watch_enable(struct service *service, const char *actor, const struct watch_enable_request *request, GError **error)
 {
 	g_autofree char *url = g_strconcat(service->settings.url, "/watch", NULL);
 	g_autoptr(json_t) assigned = json_array(), skipped = json_array();
-	g_autoptr(GPtrArray) anchors = NULL;
+	g_auto(choice_auto) choice = {0};
 	g_autoptr(store_load) load = NULL;
 	struct group_row group;
-	bool is_public;
 
 	if (service->settings.watch_policy == WATCH_OFF) {
 		pom_fail(error, POM_ERR_WATCH_OFF, "enroll.watch is off");
 		return NULL;
 	}
-	if (!store_group_get(service->store, request->group, &group, &load, error) || !(anchors = find_anchors(service, request, &is_public, error)))
-		return NULL;
-	if (anchors->len > ANCHORS_MAX) {
-		pom_fail(error, POM_ERR_LIMIT, "%u anchors, at most %d are listed", anchors->len, ANCHORS_MAX);
-		return NULL;
-	}
-	if (!watch_check_chain((X509 *const *)request->chain->pdata, request->chain->len, (X509 *const *)anchors->pdata, anchors->len, is_public, error) || !add_all(service, actor, url, anchors, error) ||
+	if (!store_group_get(service->store, request->group, &group, &load, error) || !choose(service, request, url, &choice, error) || !add_all(service, actor, url, choice.anchors, error) ||
 	    !make_set(service, actor, error) || !look_at_group(service, actor, request->group, assigned, skipped, error))
 		return NULL;
-	return json_pack("{s:s, s:s, s:i, s:b, s:O, s:O}", "set", WATCH_SET, "url", url, "anchors", (int)anchors->len, "publicly_trusted", is_public, "assigned", assigned, "skipped", skipped);
+	return format_reply(&choice, url, assigned, skipped);
 }

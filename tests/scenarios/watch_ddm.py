@@ -1,5 +1,7 @@
 """Apple Watches by declaration: a simulated supervised iPhone is told where its watch is enrolled and what that pins; the watch trusts nothing else."""
 import os
+import ssl
+import threading
 
 from ddm import *
 from harness import _cases
@@ -11,7 +13,7 @@ MINUTE_S = 60
 class Chain:
     """A root, an intermediate and a server's certificate."""
 
-    def __init__(self, root):
+    def __init__(self, root, aia=None):
         self.dir = root
         now = datetime.datetime.utcnow()
         self.keys = {n: rsa_key() for n in ("root", "intermediate", "leaf")}
@@ -26,6 +28,8 @@ class Chain:
         ca = ((x509.BasicConstraints(True, None), True), (x509.KeyUsage(False, False, False, False, False, True, True, False, False), True))
         import ipaddress
         server = ((x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False), (x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), False))
+        if aia:
+            server += (x509.AuthorityInformationAccess([x509.AccessDescription(x509.AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(aia))]), False),
         self.certs = {"root": make("root", "root", *ca), "intermediate": make("intermediate", "root", *ca), "leaf": make("leaf", "intermediate", *server)}
         for name in self.certs:
             self.write(f"{name}.pem", name)
@@ -119,7 +123,7 @@ def what_watches_pin():
             s.refused("watch", "enable", "--group", "phones", text="--anchor FILE")
             s.refused("watch", "enable", "--group", "nobody", "--anchor", chain.path("root"), text="no group")
             stranger = Chain(tempfile.mkdtemp(dir=work))
-            s.refused("watch", "enable", "--group", "phones", "--anchor", stranger.path("root"), text="leads to none of the 1 anchors")
+            s.refused("watch", "enable", "--group", "phones", "--anchor", stranger.path("root"), text="leads to none of the 1 listed anchors")
             equal(s.cli("declaration", "list"), [], "nothing is published")
             for name in ("root", "intermediate", "leaf"):
                 equal(s.cli("watch", "enable", "--group", "phones", "--anchor", chain.path(name))["anchors"], 1)
@@ -141,13 +145,102 @@ def what_watches_pin():
 @case
 def chains_that_no_watch_would_trust():
     with tempfile.TemporaryDirectory() as work:
-        chain = Chain(work)
-        for names, text in ((("leaf",), "sends its own certificate"), (("leaf", "root"), "breaks behind")):
-            file = chain.write("tls.pem", *names)
-            with Server(*NO_APNS, "--set", f"tls.certificate={file}", "--set", f"tls.key={chain.key()}") as s:
+        chain, fetched = Chain(work), Chain(tempfile.mkdtemp(dir=work), aia="http://ca.example.org/intermediate.cer")
+        cases = ((chain, ("leaf",), "anchor-not-reached: the server's certificate is sent alone", "List the certificate that the finding names"),
+                 (fetched, ("leaf",), "chain-leaf-only: ", "Put the intermediate behind the server's certificate"),
+                 (fetched, ("leaf", "root"), "chain-leaf-only: ", "a watch does not"),
+                 (chain, ("leaf", "root"), "anchor-not-reached: ", "leads to none of the 1 listed anchors"),
+                 (chain, ("leaf", "leaf", "intermediate"), "chain-leaf-twice: ", "(POM-E8315)"))
+        for which, names, *texts in cases:
+            file = which.write("tls.pem", *names)
+            with Server(*NO_APNS, "--set", f"tls.certificate={file}", "--set", f"tls.key={which.key()}") as s:
                 s.cli("group", "create", "phones")
-                s.refused("watch", "enable", "--group", "phones", "--anchor", chain.path("root"), text=text)
+                said = s.refused("watch", "enable", "--group", "phones", "--anchor", which.path("root"), text="no watch would trust " + s.url)
+                expect(all(text in said for text in texts), f"{names}: {texts} in {said}")
                 equal((s.cli("declaration", "list"), s.cli("set", "list")), ([], []), "nothing is published")
+                expect("refused reason=POM-E7002" not in s.logs(), "the look is no refused request")
+        # Whoever knows better says so, and is told what was found.
+        with Server(*NO_APNS, "--set", f"tls.certificate={file}", "--set", f"tls.key={chain.key()}") as s:
+            s.cli("group", "create", "phones")
+            made = s.cli("watch", "enable", "--group", "phones", "--anchor", chain.path("root"), "--force")
+            equal(([f["rule"] for f in made["findings"] if f["severity"] == "error"], made["unreachable"], made["anchors"]), (["chain-leaf-twice"], None, 1))
+            equal({f["systems"] and "watchos" in f["systems"] for f in made["findings"]}, {True}, "only what concerns watches")
+            expect("watch.enrollment" in [d["identifier"] for d in s.cli("declaration", "list")], "published")
+
+
+class Front:
+    """A proxy that ends TLS with a chain of its own, as far as the handshake goes."""
+
+    def __init__(self, chain_file, key_file):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(chain_file, key_file)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                one = self.socket.accept()[0]
+                one.settimeout(20)
+                with contextlib.suppress(OSError), self.context.wrap_socket(one, server_side=True) as tls:
+                    tls.recv(4096)
+                    tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(20)
+
+
+@case
+def what_stands_in_front_counts():
+    with tempfile.TemporaryDirectory() as work:
+        chain = Chain(work, aia="http://ca.example.org/intermediate.cer")
+        key = chain.key()
+        for names, refusal in ((("leaf",), "chain-leaf-only"), (("leaf", "intermediate"), None)):
+            front = Front(chain.write("front.pem", *names), key)
+            try:
+                # The server behind it has a chain of its own CA, which nobody sees.
+                with Server(*NO_APNS, url=f"https://127.0.0.1:{front.port}") as s:
+                    s.cli("group", "create", "phones")
+                    if refusal:
+                        s.refused("watch", "enable", "--group", "phones", "--anchor", chain.path("root"), text=refusal)
+                        equal(s.cli("declaration", "list"), [], "nothing is published")
+                        continue
+                    s.refused("watch", "enable", "--group", "phones", text="leads to none of the 1 listed anchors")
+                    made = s.cli("watch", "enable", "--group", "phones", "--anchor", chain.path("root"))
+                    equal((made["anchors"], made["unreachable"], made["publicly_trusted"]), (1, None, False))
+            finally:
+                front.close()
+        # A front that is publicly trusted needs no anchors, whatever stands behind it. (SSL_CERT_FILE: what this server takes for the public roots.)
+        front = Front(chain.write("front.pem", "leaf", "intermediate"), key)
+        try:
+            with Server(*NO_APNS, url=f"https://127.0.0.1:{front.port}", env={"SSL_CERT_FILE": chain.path("root")}) as s:
+                s.cli("group", "create", "phones")
+                made = s.cli("watch", "enable", "--group", "phones")
+                equal((made["anchors"], made["publicly_trusted"]), (0, True))
+                expect("AnchorCertificateAssetReferences" not in s.cli("declaration", "show", "watch.enrollment")["payload"], "none is listed")
+        finally:
+            front.close()
+
+
+@case
+def a_url_that_cannot_be_reached_from_here():
+    with tempfile.TemporaryDirectory() as work:
+        chain = Chain(work, aia="http://ca.example.org/intermediate.cer")
+        for names, refusal in ((("leaf",), "chain-leaf-only"), (("leaf", "intermediate"), None)):
+            file = chain.write("tls.pem", *names)
+            with Server(*NO_APNS, "--set", f"tls.certificate={file}", "--set", f"tls.key={chain.key()}", url=f"https://127.0.0.1:{free_port()}") as s:
+                s.cli("group", "create", "phones")
+                if refusal:
+                    said = s.refused("watch", "enable", "--group", "phones", "--anchor", chain.path("root"), text=refusal)
+                    expect("cannot be reached from here (connect-failed: " in said and "this server sends itself" in said, said)
+                    continue
+                code, out, err = s.cli_code("watch", "enable", "--group", "phones", "--anchor", chain.path("root"), "--json")
+                equal(code, 0, err)
+                expect("cannot be reached from here" in err and "connect-failed" in json.loads(out)["unreachable"], f"{out} {err}")
 
 
 @case
