@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -121,6 +122,8 @@ static bool work(struct waker *w, size_t i)
 		int code = 1;
 
 		moved = false;
+		/* What another connection of this thread has left would be taken for a failure of this one. */
+		ERR_clear_error();
 		if (d->sent < len && (code = SSL_write_ex(d->ssl, request + d->sent, len - d->sent, &n)) == 1) {
 			d->sent += n;
 			moved = true;
