@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ enum {
 	DRAIN_MS = 4000,
 	AHEAD_MAX = 64 * 1024,        /* bytes kept of requests sent ahead while one is being answered */
 	BYTES_PER_MS = 16,            /* 16 KiB a second is the slowest transfer that is waited for */
+	HANDSHAKE_TERMS_MAX = 6,      /* deadlines of a handshake that gets on, or that waits for us */
 };
 
 enum phase {
@@ -39,6 +41,8 @@ struct http_conn {
 	bool close_after;         /* the reply being written is the last */
 	size_t n_drained;
 	int64_t deadline_us, armed_us; /* armed_us: when the timer will fire, 0 when it rests */
+	unsigned n_terms;         /* deadlines that the handshake has outlived */
+	OSSL_HANDSHAKE_STATE handshake; /* where it was at the last of them */
 	int64_t started_us;       /* of the present request */
 	struct http_peer peer;
 	char *census_key;
@@ -160,8 +164,28 @@ static void start_draining(struct http_conn *conn)
 	enter(conn, PHASE_DRAINING, g_get_monotonic_time(), DRAIN_MS);
 }
 
+/* When thousands come at once, most of a handshake's time is spent waiting for us, and hanging up would have the peer begin again and cost us more. So only a peer that has
+ * done nothing since the last deadline, and has nothing in the socket that we have not read, is late. */
+static bool is_late_by_us(struct http_conn *conn)
+{
+	OSSL_HANDSHAKE_STATE state;
+	int unread = 0;
+
+	if (conn->phase != PHASE_HANDSHAKE || ++conn->n_terms >= HANDSHAKE_TERMS_MAX)
+		return false;
+	state = SSL_get_state(bufferevent_openssl_get_ssl(conn->bev));
+	if (state == conn->handshake && (ioctl(bufferevent_getfd(conn->bev), FIONREAD, &unread) || unread <= 0))
+		return false;
+	conn->handshake = state;
+	return true;
+}
+
 static void expire(struct http_conn *conn)
 {
+	if (is_late_by_us(conn)) {
+		set_deadline(conn, g_get_monotonic_time(), limits_of(conn)->handshake_ms);
+		return;
+	}
 	if (conn->phase != PHASE_HEAD && conn->phase != PHASE_BODY) {
 		http_conn_free(conn);
 		return;
@@ -388,6 +412,7 @@ void http_conn_new(struct http_loop *loop, struct http_accepted *accepted)
 	g_queue_push_tail_link(&loop->conns, &conn->link);
 	bufferevent_setcb(bev, on_read, on_written, on_event, conn);
 	bufferevent_enable(bev, EV_READ | EV_WRITE);
+	conn->handshake = listener->tls ? SSL_get_state(bufferevent_openssl_get_ssl(bev)) : TLS_ST_BEFORE;
 	enter(conn, listener->tls ? PHASE_HANDSHAKE : PHASE_IDLE, g_get_monotonic_time(), listener->tls ? limits->handshake_ms : limits->idle_ms);
 }
 

@@ -1,10 +1,12 @@
 /* The server's TLS side. */
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/metric.h"
 #include "http/test_fixture.h"
 
-enum { SHORT_MS = 300 };
+enum { SHORT_MS = 300, LONG_MS = 2000, POLL_US = 2000 };
 
 static struct test_server *start(void)
 {
@@ -137,6 +139,47 @@ static void test_handshake_deadline(void)
 	test_server_free(test);
 }
 
+static void await_connections(int n)
+{
+	while (pom_metric_get(POM_METRIC_CONNECTIONS, NULL) < n)
+		g_usleep(POLL_US);
+}
+
+/* While the loop is busy with something else, the time of a peer's handshake runs out without its fault. */
+static void test_late_by_server(void)
+{
+	struct test_options options = test_options();
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(ctx);
+	struct test_server *test;
+	char reply[1000];
+
+	options.n_loops = 1;
+	options.limits.handshake_ms = LONG_MS;
+	test = test_server_new(&options);
+	int fd = test_dial(http_server_port(test->server, "tls"));
+	/* When the loop has served another, it has begun with this one. */
+	g_autoptr(test_peer) before = test_connect(test, "tls");
+	/* The loop wants the context of the next connection, and waits for this lock. */
+	pthread_mutex_lock(&test->state.lock);
+	int other = test_dial(http_server_port(test->server, "tls"));
+	await_connections(3);
+	SSL_set_fd(ssl, fd);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	g_assert_cmpint(SSL_connect(ssl), ==, -1); /* has said hello */
+	g_usleep((LONG_MS + SHORT_MS) * 1000);
+	pthread_mutex_unlock(&test->state.lock);
+	fcntl(fd, F_SETFL, 0);
+	g_assert_cmpint(SSL_connect(ssl), ==, 1);
+	g_assert_cmpint(SSL_write(ssl, "GET /who HTTP/1.1\r\n" H "\r\n", 30), ==, 30);
+	g_assert_cmpint(SSL_read(ssl, reply, sizeof reply), >, 0);
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	close(fd);
+	close(other);
+	test_server_free(test);
+}
+
 static void test_client_cert(void)
 {
 	struct test_server *test = start();
@@ -230,6 +273,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/tls/refusal", test_refusal);
 	g_test_add_func("/tls/plain-to-tls", test_plain_to_tls);
 	g_test_add_func("/tls/handshake-deadline", test_handshake_deadline);
+	g_test_add_func("/tls/late-by-server", test_late_by_server);
 	g_test_add_func("/tls/client-cert", test_client_cert);
 	g_test_add_func("/tls/swap", test_swap);
 	g_test_add_func("/tls/half-close", test_half_close);
