@@ -10,7 +10,7 @@
 #include "http/forwarded.h"
 #include "http/server_internal.h"
 
-enum { ACCEPTS_AT_ONCE = 64, ACCEPT_PAUSE_MS = 100 };
+enum { ACCEPTS_AT_ONCE = 8, ACCEPT_PAUSE_MS = 100, FULL_PAUSE_MS = 10 };
 
 /* The inbox -------------------------------------------------------------------------------------------------------- */
 
@@ -223,10 +223,10 @@ static void deal(struct http_port *port, int fd, const struct sockaddr_storage *
 		http_loop_post(loop, &accepted->message);
 }
 
-/* Out of descriptors or memory: the listener stays readable, so rest instead of spinning. */
-static void pause_accepting(struct http_port *port)
+/* The listener stays readable, so rest instead of spinning. */
+static void pause_accepting(struct http_port *port, int ms)
 {
-	static const struct timeval pause = {0, ACCEPT_PAUSE_MS * 1000};
+	const struct timeval pause = {0, ms * 1000};
 
 	event_del(port->event);
 	event_add(port->pause, &pause);
@@ -239,8 +239,22 @@ static void on_resume(evutil_socket_t fd, short what, void *ctx)
 	event_add(port->event, NULL);
 }
 
+/* Whether what has been taken up is enough for now. A handshake is the dearest part of most visits: it is not begun for who would then be told that too many wait, and what it would
+ * cost goes to those who do. New peers wait in the system's queue meanwhile, without losing time of a deadline. Without TLS a refusal is cheap, and says more. */
+static bool is_full(const struct http_port *port)
+{
+	const struct http_server *server = port->loop->server;
+
+	return port->listener.tls && pom_pool_pending(server->pool) > server->config.n_workers + server->config.queue_max / 2;
+}
+
+/* A few at a time, so that those already begun with are not overtaken: the rest is asked for again after them. */
 static void on_acceptable(evutil_socket_t listener, short what, void *ctx)
 {
+	if (is_full(ctx)) {
+		pause_accepting(ctx, FULL_PAUSE_MS);
+		return;
+	}
 	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
 		struct sockaddr_storage address = {0};
 		socklen_t len = sizeof address;
@@ -249,8 +263,9 @@ static void on_acceptable(evutil_socket_t listener, short what, void *ctx)
 		if (fd >= 0) {
 			deal(ctx, fd, &address);
 		} else if (errno != ECONNABORTED && errno != EINTR) {
+			/* Out of descriptors or memory. */
 			if (errno != EAGAIN)
-				pause_accepting(ctx);
+				pause_accepting(ctx, ACCEPT_PAUSE_MS);
 			return;
 		}
 	}

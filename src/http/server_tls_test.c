@@ -180,6 +180,42 @@ static void test_late_by_server(void)
 	test_server_free(test);
 }
 
+/* When half of the queue waits, no handshake is begun for one more; when the queue is shorter, it is. */
+static void test_full(void)
+{
+	struct test_options options = test_options();
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(ctx);
+	test_peer *peers[4];
+	struct test_server *test;
+	char reply[1000];
+
+	options.n_workers = 1;
+	options.queue_max = 2;
+	test = test_server_new(&options);
+	for (unsigned i = 0; i < G_N_ELEMENTS(peers); i++) {
+		peers[i] = test_connect(test, "plain");
+		test_send(peers[i], "GET /wait HTTP/1.1\r\n" H "\r\n");
+	}
+	while (!test_count(test, &test->state.n_refused))
+		g_usleep(POLL_US);
+	int fd = test_dial(http_server_port(test->server, "tls"));
+	SSL_set_fd(ssl, fd);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	g_assert_cmpint(SSL_connect(ssl), ==, -1);
+	g_usleep(SHORT_MS * 1000);
+	g_assert_cmpint(recv(fd, reply, sizeof reply, MSG_PEEK), ==, -1);
+	test_open_gate(test);
+	fcntl(fd, F_SETFL, 0);
+	g_assert_cmpint(SSL_connect(ssl), ==, 1);
+	for (unsigned i = 0; i < G_N_ELEMENTS(peers); i++)
+		test_peer_free(peers[i]);
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	close(fd);
+	test_server_free(test);
+}
+
 static void test_client_cert(void)
 {
 	struct test_server *test = start();
@@ -274,6 +310,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/tls/plain-to-tls", test_plain_to_tls);
 	g_test_add_func("/tls/handshake-deadline", test_handshake_deadline);
 	g_test_add_func("/tls/late-by-server", test_late_by_server);
+	g_test_add_func("/tls/full", test_full);
 	g_test_add_func("/tls/client-cert", test_client_cert);
 	g_test_add_func("/tls/swap", test_swap);
 	g_test_add_func("/tls/half-close", test_half_close);
