@@ -10,7 +10,7 @@
 #include "http/forwarded.h"
 #include "http/server_internal.h"
 
-enum { ACCEPTS_AT_ONCE = 8, ACCEPT_PAUSE_MS = 100, FULL_PAUSE_MS = 10 };
+enum { ACCEPTS_AT_ONCE = 8, ACCEPT_PAUSE_MS = 100, FULL_PAUSE_MS = 10, FULL_PART = 8 };
 
 /* The inbox -------------------------------------------------------------------------------------------------------- */
 
@@ -240,12 +240,12 @@ static void on_resume(evutil_socket_t fd, short what, void *ctx)
 }
 
 /* Whether what has been taken up is enough for now. A handshake is the dearest part of most visits: it is not begun for who would then be told that too many wait, and what it would
- * cost goes to those who do. New peers wait in the system's queue meanwhile, without losing time of a deadline. Without TLS a refusal is cheap, and says more. */
+ * cost goes to those who do. New peers wait in the system's queue meanwhile, without losing time of a deadline. The rest of the queue is for those whose handshake is under way. Without TLS a refusal is cheap, and says more. */
 static bool is_full(const struct http_port *port)
 {
 	const struct http_server *server = port->loop->server;
 
-	return port->listener.tls && pom_pool_pending(server->pool) > server->config.n_workers + server->config.queue_max / 2;
+	return port->listener.tls && pom_pool_pending(server->pool) > server->config.n_workers + server->config.queue_max / FULL_PART;
 }
 
 /* A few at a time, so that those already begun with are not overtaken: the rest is asked for again after them. */

@@ -180,7 +180,7 @@ static void test_late_by_server(void)
 	test_server_free(test);
 }
 
-/* When half of the queue waits, no handshake is begun for one more; when the queue is shorter, it is. */
+/* When many requests wait, no handshake is begun for one more; when they are done, it is. */
 static void test_full(void)
 {
 	struct test_options options = test_options();
