@@ -244,11 +244,11 @@ static bool escrow(struct service *service, const struct command_row *command, c
 }
 
 /* What is learnt from an answer, without its secrets. */
-static bool learn(struct service *service, const struct command_row *command, const plist *tree, bool has_secret, GError **error)
+static bool learn(struct service *service, const struct command_row *command, const plist *tree, bool has_secret, struct fact_write *ret, GError **error)
 {
 	g_autoptr(plist) shown = has_secret ? command_redact(command->request_type, COMMAND_RESPONSE, tree) : NULL;
 
-	return escrow(service, command, tree, error) && service_library_learn(service, command, shown ? shown : tree, error);
+	return escrow(service, command, tree, error) && service_library_learn(service, command, shown ? shown : tree, ret, error);
 }
 
 static bool finish(struct service *service, const struct report *report, const plist *tree, const struct command_row *command, GBytes *body, int64_t now_ms, GError **error)
@@ -257,14 +257,15 @@ static bool finish(struct service *service, const struct report *report, const p
 	gsize len;
 	const void *data = g_bytes_get_data(body, &len);
 	g_autoptr(GBytes) sealed = NULL;
+	g_auto(fact_write) learnt = {0};
 
 	/* First what follows from it: when this process ends between the two, the device says it again. */
 	if ((command->note && !note_is_fill(command->note) && !service_noted_report(service, command, report, error)) ||
-	    (report->status == REPORT_ACKNOWLEDGED && !learn(service, command, tree, has_secret, error)))
+	    (report->status == REPORT_ACKNOWLEDGED && !learn(service, command, tree, has_secret, &learnt, error)))
 		return false;
 	if (has_secret)
 		sealed = seal_close(&service->seal, "command_done", command->uuid, "result", data, len);
-	return store_command_finish(service->store, command, &(struct command_result){report_status_name(report->status), sealed ? sealed : body, has_secret}, now_ms, error);
+	return store_command_finish(service->store, command, &(struct command_result){report_status_name(report->status), sealed ? sealed : body, has_secret, &learnt}, now_ms, error);
 }
 
 /* Writes what the report says of its command. */

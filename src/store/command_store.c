@@ -194,10 +194,12 @@ static struct command_row done_row(const struct db_batch *batch, unsigned i)
 static bool load_command(struct store *store, const struct report *report, struct report_load *load, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
-	const char *mine = channel(load, report)->id, *owner;
+	const struct enrollment_facts *who = channel(load, report);
+	const char *mine = who->id, *owner;
 
 	db_batch_add(batch, Q_COMMAND_FIND, db_text(report->command_uuid));
 	db_batch_add(batch, Q_COMMAND_DONE_FIND, db_text(report->command_uuid));
+	db_batch_add(batch, Q_PUSH_OF, db_text(mine));
 	if (!store_run(store, batch, error))
 		return false;
 	load->where = db_rows(batch, 0) ? COMMAND_PENDING : db_rows(batch, 1) ? COMMAND_DONE : COMMAND_NOWHERE;
@@ -210,6 +212,9 @@ static bool load_command(struct store *store, const struct report *report, struc
 		load->where = COMMAND_OF_ANOTHER;
 	if (load->where == COMMAND_PENDING && load->command.epoch != load->facts.certificate.epoch)
 		load->where = COMMAND_OF_ANOTHER;
+	/* A push is for the epoch that is served. */
+	if (load->where == COMMAND_PENDING && load->command.epoch == who->active_epoch)
+		load->command.push_generation = db_get_text(batch, 2, 0, 0);
 	load->command_load = g_steal_pointer(&batch);
 	return true;
 }
@@ -318,7 +323,12 @@ bool store_command_finish(struct store *store, const struct command_row *command
 {
 	g_autoptr(db_batch) batch = db_batch_new(command->enrollment_id);
 
+	if (result->learnt)
+		store_batch_facts(store, batch, command->enrollment_id, result->learnt, now_ms);
 	store_batch_finish(batch, command, result, now_ms);
+	/* When nothing is left for the device, what it was to be woken for is done, too. */
+	if (command->push_generation)
+		db_batch_add(batch, Q_PUSH_SETTLE, db_text(command->enrollment_id), db_text(command->push_generation), db_int(command->epoch));
 	if (!store_run(store, batch, error))
 		return false;
 	forget_delivered(store, command->uuid);

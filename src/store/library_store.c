@@ -8,25 +8,28 @@
 
 /* ---- facts, attributes ---- */
 
-bool store_facts_put(struct store *store, const char *enrollment_id, const GArray *facts, const GArray *lists, bool changed, int64_t now_ms, GError **error)
+void fact_write_clear(struct fact_write *write)
 {
-	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
+	g_clear_pointer(&write->facts, g_array_unref);
+	g_clear_pointer(&write->lists, g_array_unref);
+}
 
-	for (guint i = 0; i < facts->len; i++) {
-		const struct fact *fact = &g_array_index(facts, struct fact, i);
+void store_batch_facts(struct store *store, struct db_batch *batch, const char *enrollment_id, const struct fact_write *write, int64_t now_ms)
+{
+	for (guint i = 0; write->facts && i < write->facts->len; i++) {
+		const struct fact *fact = &g_array_index(write->facts, struct fact, i);
 
 		db_batch_add(batch, Q_FACT_PUT, db_text(enrollment_id), db_text(fact->name), db_text(fact->value), db_int(now_ms));
 	}
-	if (facts->len)
+	if (write->facts && write->facts->len)
 		db_batch_add(batch, Q_FACT_TRIM, db_text(enrollment_id), db_int(FACTS_PER_DEVICE));
-	for (guint i = 0; i < lists->len; i++) {
-		const struct fact_list *list = &g_array_index(lists, struct fact_list, i);
+	for (guint i = 0; write->lists && i < write->lists->len; i++) {
+		const struct fact_list *list = &g_array_index(write->lists, struct fact_list, i);
 
 		db_batch_add(batch, Q_FACT_LIST_PUT, db_text(enrollment_id), db_text(list->name), db_text(list->value), db_int(list->n_items), db_int(list->n_cut), db_int(now_ms));
 	}
-	if (changed)
+	if (write->changed)
 		store_batch_query_device(store, batch, enrollment_id);
-	return db_batch_count(batch) == 0 || store_run(store, batch, error);
 }
 
 static void take_fact(const struct db_batch *b, size_t row, void *out)

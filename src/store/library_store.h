@@ -6,8 +6,6 @@
 
 /* ---- facts ---- */
 struct fact_row { const char *name, *value; int64_t learnt_ms; }; /* value: JSON */
-/* FACTS, LISTS: arrays of struct fact and struct fact_list (core/fact.h). The oldest facts beyond FACTS_PER_DEVICE go. CHANGED: something is another than before, so groups of queries are looked at again. */
-bool store_facts_put(struct store *store, const char *enrollment_id, const GArray *facts, const GArray *lists, bool changed, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* All of a device by name; or a page after AFTER, when LIMIT is above 0. */
 GArray *store_fact_list(struct store *store, const char *enrollment_id, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

@@ -344,6 +344,7 @@ struct command_row {
 	int64_t expires_ms, delivered_ms, n_delivered; /* expires_ms 0: never; delivered_ms: last */
 	bool is_out;      /* the device has it and has said nothing of it yet */
 	int64_t session_ms; /* the Idle that began the session which it was delivered in; 0: not known (any more) */
+	const char *push_generation; /* of the push that its device is owed, when a report of it was loaded; NULL: none, or not known */
 };
 /* What a report needs besides: where its command is, and the next one. */
 struct report_load {
@@ -375,7 +376,12 @@ void store_command_delivered(struct store *store, const char *enrollment_id, con
 bool store_flush_delivered(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Ends a pending command with its result, or gives one that was given up (expired, canceled) its late result. DATA: the whole report, XML, or with IS_SEALED its envelope "command_done/<uuid>/result";
  * NULL: none. */
-struct command_result { const char *status; GBytes *data; bool is_sealed; };
+/* Facts and lists that a device has told (struct fact and struct fact_list of core/fact.h; NULL: none). CHANGED: something is another than before, so groups of queries are looked at again. */
+struct fact_write { GArray *facts, *lists; bool changed; };
+typedef struct fact_write fact_write;
+void fact_write_clear(fact_write *write);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(fact_write, fact_write_clear)
+struct command_result { const char *status; GBytes *data; bool is_sealed; const struct fact_write *learnt; /* NULL: nothing */ };
 bool store_command_finish(struct store *store, const struct command_row *command, const struct command_result *result, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_command_defer(struct store *store, const struct command_row *command, int64_t now_ms, int64_t push_again_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Ends a pending command without a report ("Canceled"). POM_ERR_NOT_FOUND, POM_ERR_CONFLICT when it is finished already. */

@@ -817,6 +817,33 @@ static void test_outbox(struct fixture *f, gconstpointer data)
 	store_load_free(load);
 }
 
+/* The report of the last command ends the push as well, but not one that was asked for since the report was loaded. */
+static void test_outbox_settled_by_report(struct fixture *f, gconstpointer data)
+{
+	static const struct { const char *uuid; bool more, asked, owed; } cases[] = {{"c1", true, false, true}, {"c2", false, true, true}, {"c3", false, false, false}};
+	store_load *pushes_load = NULL;
+	GArray *pushes = NULL;
+	char id[40];
+
+	enroll(f, "L1", "01", "U1", id);
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct report report = {.who = {"U1", "", ENROLLMENT_DEVICE}, .status = REPORT_ACKNOWLEDGED, .command_uuid = cases[i].uuid};
+		struct report_load load;
+		uint8_t hash[32];
+
+		g_assert_true(add_command(f, id, cases[i].uuid, NULL) || i == 1);
+		g_assert_true(!cases[i].more || add_command(f, id, cases[i + 1].uuid, NULL));
+		cert_hash("01", hash);
+		g_assert_true(store_report_load(f->store, hash, &report, &load, NULL));
+		g_assert_true(!cases[i].asked || store_push_ask(f->store, id, now, NULL));
+		g_assert_true(store_command_finish(f->store, &load.command, &(struct command_result){"Acknowledged", NULL, false, NULL}, now, NULL));
+		report_load_clear(&load);
+		g_assert_cmpint(due_push(f, INT64_MAX, &pushes, &pushes_load) != NULL, ==, cases[i].owed);
+	}
+	g_clear_pointer(&pushes, g_array_unref);
+	store_load_free(pushes_load);
+}
+
 static void test_outbox_settled(struct fixture *f, gconstpointer data)
 {
 	char id[40];
@@ -1058,6 +1085,7 @@ int main(int argc, char **argv)
 	ADD("queue", test_queue);
 	ADD("outbox", test_outbox);
 	ADD("outbox-settled", test_outbox_settled);
+	ADD("outbox-settled-by-report", test_outbox_settled_by_report);
 	ADD("outbox-dead", test_outbox_dead);
 	ADD("last-seen", test_last_seen);
 	ADD("tokens", test_tokens);
