@@ -173,6 +173,8 @@ static void test_late_by_server(void)
 	g_assert_cmpint(SSL_connect(ssl), ==, 1);
 	g_assert_cmpint(SSL_write(ssl, "GET /who HTTP/1.1\r\n" H "\r\n", 30), ==, 30);
 	g_assert_cmpint(SSL_read(ssl, reply, sizeof reply), >, 0);
+	test_send(before, "GET /who HTTP/1.1\r\n" H "\r\n");
+	g_assert_cmpint(test_status(before), ==, 200);
 	SSL_free(ssl);
 	SSL_CTX_free(ctx);
 	close(fd);
