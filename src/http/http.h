@@ -92,7 +92,8 @@ typedef void (*http_done_fn)(void *ctx, const struct http_request *request, int 
 
 struct http_limits {
 	unsigned connections, connections_per_address; /* in total and per peer address; beyond: closed at accept */
-	unsigned handshake_ms, head_ms, request_ms, idle_ms, write_ms; /* deadlines; a sender of one byte a second is cut by head_ms/request_ms */
+	/* Deadlines; a sender of one byte a second is cut by head_ms/request_ms. A handshake that gets on, or waits for us, has six times handshake_ms at most. */
+	unsigned handshake_ms, head_ms, request_ms, idle_ms, write_ms;
 	size_t header_line_max, headers_max;           /* bytes of one line, of all lines */
 	unsigned n_headers_max;
 };
@@ -125,7 +126,7 @@ struct http_server;
 struct http_server_config {
 	unsigned n_loops;      /* loop threads, 1–64 */
 	unsigned n_workers;    /* 1–1024 */
-	unsigned queue_max;    /* jobs that may wait; beyond: 503 with Retry-After */
+	unsigned queue_max;    /* jobs that may wait; beyond: 503 with Retry-After. Beyond an eighth of them no listener with TLS accepts */
 	struct http_limits limits;
 };
 
