@@ -72,6 +72,8 @@ void cli_print_object(const json_t *object);
 /* Reads all pages of a listing: array, transfer full. PATH may hold a query. */
 json_t *cli_call_all(const struct cli *cli, const char *path, GError **error);
 
+/* Prints reports (struct lint_report), worst findings first, in the form asked for (--json, --junit). The exit code: 1 when an error stands. */
+int cli_show_lint(const struct cli *cli, const GPtrArray *reports);
 /* Prints REPLY (transfer full) in the form asked for; NULL: ERROR. The exit code. */
 int cli_show(const struct cli *cli, json_t *reply, const GError *error);
 int cli_show_list(const struct cli *cli, const char *path, const struct cli_column *columns, size_t n);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/cli.h"
+#include "core/declaration_lint.h"
 
 static void set_option(const struct cli *cli, json_t *body, const char *option, const char *key)
 {
@@ -11,11 +12,11 @@ static void set_option(const struct cli *cli, json_t *body, const char *option, 
 		json_object_set_new(body, key, json_string(cli_value(cli, option)));
 }
 
-/* {"declaration": …} of FILE, with the options; transfer full. */
-static json_t *upload_body(const struct cli *cli, GError **error)
+/* {"declaration": …} of TEXT (NULL: none, with ERROR set), with the options; transfer full. */
+static json_t *upload_body(const struct cli *cli, const char *text, gsize len, GError **error)
 {
-	gsize len = 0, data_len = 0;
-	g_autofree char *text = cli_read_file(cli->args[0], &len, error), *data = NULL, *encoded = NULL;
+	gsize data_len = 0;
+	g_autofree char *data = NULL, *encoded = NULL;
 	json_t *declaration = text ? json_parse(text, len, error) : NULL, *body;
 
 	if (!declaration) {
@@ -44,28 +45,43 @@ static json_t *upload_body(const struct cli *cli, GError **error)
 int cmd_declaration_add(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
-	json_t *body = upload_body(cli, &error), *reply = body ? cli_call_json(cli, "POST", "/api/v1/declarations", body, &error) : NULL;
+	gsize len = 0;
+	g_autofree char *text = cli_read_file(cli->args[0], &len, &error);
+	json_t *body = upload_body(cli, text, len, &error), *reply = body ? cli_call_json(cli, "POST", "/api/v1/declarations", body, &error) : NULL;
 
 	return cli_show(cli, reply, error);
 }
 
-static const struct cli_column finding_columns[] = {{"SEVERITY", "severity"}, {"WHERE", "path"}, {"WHAT", "what"}};
+/* What the server knows besides: what the declaration names, and its data. */
+static bool ask_server(const struct cli *cli, const char *text, gsize len, struct lint_report *report, GError **error)
+{
+	json_t *body = upload_body(cli, text, len, error);
+	g_autoptr(json_t) reply = body ? cli_call_json(cli, "POST", "/api/v1/declaration-lint", body, error) : NULL;
+	g_autoptr(finding_report) found = reply ? finding_report_parse(reply, error) : NULL;
 
+	for (guint i = 0; found && i < found->findings->len; i++) {
+		const struct finding *f = found->findings->pdata[i];
+
+		if (!finding_report_has(report->found, f->rule, f->path, f->text))
+			finding_add(report->found, f->rule, f->severity, f->systems, f->path, f->line, f->mend, "%s", f->text);
+	}
+	return found != NULL;
+}
+
+/* As "pomona lint", and then the server is asked about a declaration that is one. */
 int cmd_declaration_lint(const struct cli *cli)
 {
 	g_autoptr(GError) error = NULL;
-	json_t *body = upload_body(cli, &error);
-	g_autoptr(json_t) reply = body ? cli_call_json(cli, "POST", "/api/v1/declaration-lint", body, &error) : NULL;
+	gsize len = 0;
+	g_autofree char *text = cli_read_file(cli->args[0], &len, &error);
+	g_autoptr(lint_report) report = text ? declaration_lint(cli->args[0], text, len) : NULL;
+	g_autoptr(GPtrArray) reports = g_ptr_array_new();
+	g_auto(declaration_auto) one = {0};
 
-	if (!reply)
+	if (!report || (declaration_parse(text, len, &one, NULL) && !ask_server(cli, text, len, report, &error)))
 		return cli_fail(error);
-	if (cli_flag(cli, "json"))
-		cli_print_json(reply);
-	else if (!json_array_size(json_object_get(reply, "findings")))
-		printf("Nothing is wrong.\n");
-	else
-		cli_print_table(json_object_get(reply, "findings"), finding_columns, G_N_ELEMENTS(finding_columns));
-	return json_integer_value(json_object_get(reply, "errors")) ? CLI_FAILED : CLI_OK;
+	g_ptr_array_add(reports, report);
+	return cli_show_lint(cli, reports);
 }
 
 int cmd_declaration_list(const struct cli *cli)

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cli/cli.h"
 #include "codec/datetime.h"
+#include "core/declaration_lint.h"
 #include "keys/profile_file.h"
 #include "server/datadir.h"
 #include "server/system_roots.h"
@@ -129,8 +130,10 @@ static void print_json(const GPtrArray *reports)
 	cli_print_json(list);
 }
 
-static void print_reports(const struct cli *cli, const GPtrArray *reports)
+int cli_show_lint(const struct cli *cli, const GPtrArray *reports)
 {
+	unsigned n_errors = 0;
+
 	for (guint i = 0; i < reports->len; i++)
 		finding_report_sort(((struct lint_report *)reports->pdata[i])->found);
 	if (cli_flag(cli, "junit"))
@@ -140,6 +143,9 @@ static void print_reports(const struct cli *cli, const GPtrArray *reports)
 	else
 		for (guint i = 0; i < reports->len; i++)
 			print_people(reports->pdata[i]);
+	for (guint i = 0; i < reports->len; i++)
+		n_errors += ((const struct lint_report *)reports->pdata[i])->found->n[FINDING_ERROR];
+	return n_errors ? CLI_FAILED : CLI_OK;
 }
 
 static const char *severity_text(const struct lint_rule *rule, char text[32])
@@ -199,7 +205,10 @@ static bool lint_one(const struct cli *cli, const char *path, struct profile_fil
 	if (!file)
 		return false;
 	how->target = path;
-	report = cli_flag(cli, "fix") ? fix(cli, file, how, error) : profile_file_lint(file, how, pom_random_system());
+	if (lint_is_json(g_bytes_get_data(file, NULL), g_bytes_get_size(file)) && !cli_flag(cli, "fix"))
+		report = declaration_lint(path, g_bytes_get_data(file, NULL), g_bytes_get_size(file));
+	else
+		report = cli_flag(cli, "fix") ? fix(cli, file, how, error) : profile_file_lint(file, how, pom_random_system());
 	if (report)
 		g_ptr_array_add(reports, report);
 	return report != NULL;
@@ -208,7 +217,7 @@ static bool lint_one(const struct cli *cli, const char *path, struct profile_fil
 static bool check_usage(const struct cli *cli, GError **error)
 {
 	if (!cli->n_args)
-		return pom_fail(error, POM_ERR_USAGE, "name the profiles: pomona lint FILE… (or --rules)");
+		return pom_fail(error, POM_ERR_USAGE, "name the profiles or declarations: pomona lint FILE… (or --rules)");
 	if (cli_flag(cli, "fix") && !cli_value(cli, "out"))
 		return pom_fail(error, POM_ERR_USAGE, "--fix needs -o FILE: where to write the repaired profile");
 	if (cli_flag(cli, "fix") && cli->n_args > 1)
@@ -221,7 +230,6 @@ int cmd_lint(const struct cli *cli)
 	g_autoptr(GPtrArray) reports = g_ptr_array_new_with_free_func(free_report);
 	struct wish wish = {0};
 	g_autoptr(GError) error = NULL;
-	unsigned n_errors = 0;
 	bool ok;
 
 	if (cli_flag(cli, "rules"))
@@ -232,8 +240,5 @@ int cmd_lint(const struct cli *cli)
 	wish_clear(&wish);
 	if (!ok)
 		return cli_fail(error);
-	print_reports(cli, reports);
-	for (guint i = 0; i < reports->len; i++)
-		n_errors += ((const struct lint_report *)reports->pdata[i])->found->n[FINDING_ERROR];
-	return n_errors ? CLI_FAILED : CLI_OK;
+	return cli_show_lint(cli, reports);
 }

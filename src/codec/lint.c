@@ -25,7 +25,7 @@ void lint_report_free(struct lint_report *report)
 	g_free(report);
 }
 
-static struct lint_report *new_report(const char *target)
+struct lint_report *lint_report_new(const char *target)
 {
 	struct lint_report *report = g_new0(struct lint_report, 1);
 
@@ -388,9 +388,14 @@ static bool lint_content(struct lint_report *report, GBytes *content, const stru
 	return true;
 }
 
+bool lint_is_json(const void *data, size_t len)
+{
+	return judge_kind(data, len) == LINT_FILE_JSON;
+}
+
 struct lint_report *lint_file(const char *target, const void *data, size_t len, const struct lint_facts *facts)
 {
-	struct lint_report *report = new_report(target);
+	struct lint_report *report = lint_report_new(target);
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GBytes) content = mobileconfig_open(data, len, NULL, &error);
 
@@ -417,7 +422,7 @@ GBytes *lint_fix(const char *target, const void *data, size_t len, const struct 
 {
 	g_autoptr(GBytes) bytes = g_bytes_new(data, len), fixed = NULL;
 	g_auto(plist_notes_auto) notes = {0};
-	g_autoptr(lint_report) first = new_report(target);
+	g_autoptr(lint_report) first = lint_report_new(target);
 	g_autoptr(plist) profile = NULL;
 
 	plist_notes_init(&notes);

@@ -32,10 +32,14 @@ struct lint_report {
 	bool is_signed, is_encrypted;
 	bool is_service; /* no profile, but the Profile Service document that an over-the-air enrollment begins with */
 };
+/* An empty one on TARGET, for those who judge what lint_file does not; transfer full. */
+struct lint_report *lint_report_new(const char *target);
 void lint_report_free(struct lint_report *report);
 typedef struct lint_report lint_report;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(lint_report, lint_report_free)
 
+/* Whether a file begins like JSON: then it holds declarations (core/declaration_lint.h). */
+bool lint_is_json(const void *data, size_t len);
 /* Bytes of a .mobileconfig (XML or binary), signed or not → report on TARGET (its name), transfer full, never NULL: what is no profile at all is one error. Of a signature only
  * is said whether it is whole; who signed is for profile_lint (keys). */
 struct lint_report *lint_file(const char *target, const void *data, size_t len, const struct lint_facts *facts);

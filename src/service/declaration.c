@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/declaration_lint.h"
 #include "service/ddm_internal.h"
 #include "store/library_store.h"
 
@@ -268,14 +269,17 @@ json_t *service_declaration_add(struct service *service, const char *actor, cons
 json_t *service_declaration_lint(struct service *service, const struct declaration_upload *upload, GError **error)
 {
 	g_auto(incoming_auto) in = {0};
-	unsigned n_errors = 0;
+	g_autoptr(lint_report) report = NULL;
+	json_t *reply;
 
 	if (!look_at(service, upload, &in, error))
 		return NULL;
-	for (guint i = 0; i < in.findings->len; i++)
-		n_errors += ((const struct declaration_finding *)g_ptr_array_index(in.findings, i))->is_error;
-	return json_pack("{s:s, s:s, s:i, s:i, s:o}", "identifier", in.declaration.identifier, "type", in.declaration.type, "errors", (int)n_errors, "warnings", (int)(in.findings->len - n_errors), "findings",
-	                 declaration_findings_json(in.findings));
+	report = lint_report_new(in.declaration.identifier);
+	declaration_lint_add(report, in.findings, "");
+	reply = finding_report_format(report->found);
+	json_set_text(reply, "identifier", in.declaration.identifier);
+	json_set_text(reply, "type", in.declaration.type);
+	return reply;
 }
 
 /* ---- reading ---- */

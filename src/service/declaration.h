@@ -11,7 +11,7 @@ struct declaration_upload {
 };
 /* A new declaration, or a change of the one with its identifier; the same again is "unchanged". With "findings". POM_ERR_DECLARATION*, POM_ERR_JSON: nothing is stored. */
 json_t *service_declaration_add(struct service *service, const char *actor, const struct declaration_upload *upload, GError **error);
-/* What is wrong with it, and nothing else: {"errors", "warnings", "findings"}. */
+/* What is wrong with it, and nothing else: finding_report_format with "identifier" and "type". */
 json_t *service_declaration_lint(struct service *service, const struct declaration_upload *upload, GError **error);
 json_t *service_declaration_list(struct service *service, const char *after, int64_t limit, GError **error);
 /* With the payload, sets, who names it, and how many devices report it as what. */

@@ -151,7 +151,6 @@ def bad_files():
     yield "file-html", b"<!DOCTYPE html>\n<html><body>Log in</body></html>"
     yield "file-private-key", pem_key(LEAF.key)
     yield "file-pem", openssl_pem(signed)
-    yield "file-json", b'{"Type": "com.apple.configuration.passcode.settings"}'
     yield "file-der", der(ROOT.cert)
     yield "file-syntax", GOOD[:-30]
     yield "file-syntax", GOOD.replace(b"</dict>", b"</dic>", 1)
@@ -364,8 +363,76 @@ def each_bad_profile_has_its_finding_and_no_other():
     for i, (rule, data, args) in enumerate(asked):
         path = keep(f"asked-{i}.mobileconfig", xml_of(data))
         equal(weighty(reports([path], *args)[path], {rule}), [rule], f"{args} {rule}")
-    tried = {rule for rule, *_ in gallery} | {rule for rule, *_ in asked} | NOTES | {"profile-key"}
+    # Of the linter's own, file-json is said where a profile is asked for; a circle always names something of the wrong type, too: it is tried below.
+    tried = {rule for rule, *_ in gallery} | {rule for rule, *_ in asked} | {rule for rule, _ in bad_declarations()} | NOTES | {"profile-key", "file-json", "declaration-cycle"}
     equal(sorted(set(severities) - tried), [], "rules without a bad profile")
+
+
+# ---------------------------------------------------------------- declarations
+
+def declared(kind, identifier, **content):
+    return {"Type": "com.apple." + kind, "Identifier": identifier, "Payload": content}
+
+
+def active(identifier, *names, **more):
+    return declared("activation.simple", identifier, StandardConfigurations=list(names), **more)
+
+
+PASSCODE = declared("configuration.passcode.settings", "p", MinimumLength=6)
+
+
+def bad_declarations():
+    yield "declaration-json", b'{"Type": "x",}'
+    yield "declaration-json", b'{"Type": "a", "Type": "b"}'
+    yield "declaration-json", declared("configuration.passcode.settings", "p", MinimumLength=1 << 60)
+    yield "declaration-form", b'{"Type": "com.apple.configuration.passcode.settings"}'
+    yield "declaration-form", b"[]"
+    yield "declaration-form", b"[1]"
+    yield "declaration-form", {**PASSCODE, "Payloads": {}}
+    yield "declaration-identifier", {**PASSCODE, "Identifier": "a/b"}
+    yield "declaration-identifier", [PASSCODE, PASSCODE]
+    yield "declaration-type", declared("configuration.passcode.setings", "p")
+    yield "declaration-type", {**PASSCODE, "Type": "org.example.x"}
+    yield "declaration-key", declared("configuration.passcode.settings", "p", MinimumLenght=6)
+    yield "declaration-key", declared("configuration.passcode.settings", "p", MinimumLength="6")
+    yield "declaration-predicate", active("a", "p", Predicate="@status(device.model.family == 'Mac'")
+    yield "declaration-reference", [active("a", "b"), active("b", "p"), PASSCODE]
+
+
+@case
+def declarations_in_files():
+    gallery = [(rule, data if isinstance(data, bytes) else json.dumps(data, indent=2).encode()) for rule, data in bad_declarations()]
+    paths = [keep(f"bad-declaration-{i}.json", data) for i, (_, data) in enumerate(gallery)]
+    found = reports(paths)
+    for (rule, data), path in zip(gallery, paths):
+        equal([(f["rule"], f["severity"], bool(f["mend"])) for f in found[path]["findings"]], [(rule, "error", True)], f"{data} {found[path]}")
+    good = keep("good.json", b"\xef\xbb\xbf" + json.dumps([active("a", "p"), PASSCODE]).encode())
+    equal(reports([good])[good]["findings"], [], "two that belong together, behind a byte order mark")
+    lint(good, code=0)
+    lint(paths[0], code=1)
+    # Each line is that of the key, or of what lacks it.
+    path = keep("lines.json", json.dumps([PASSCODE, declared("configuration.passcode.settings", "q", **{"MinimumLenght": 6, "a\"b": [{"c": "}"}], "MinimumLength": "x"})], indent=2).encode())
+    text = pathlib.Path(path).read_text().splitlines()
+    rows = reports([path])[path]["findings"]
+    equal(sorted(f["path"] for f in rows), ["[1].Payload.MinimumLenght", "[1].Payload.MinimumLength", '[1].Payload.a"b'])
+    for f in rows:
+        key = f["path"].split(".")[-1] if '"' not in f["path"] else "Payload"  # one that is written with escapes: where it stands
+        expect(f'"{key}":' in text[f["line"] - 1], f"{f}: {text[f['line'] - 1]}")
+    cycle = keep("cycle.json", json.dumps([active("a", "b"), active("b", "a")]).encode())
+    equal(collections.Counter(f["rule"] for f in reports([cycle])[cycle]["findings"]), {"declaration-reference": 2, "declaration-cycle": 2})
+    # Beside profiles, and in the other form.
+    suites = xml.etree.ElementTree.fromstring(lint("--junit", path, keep("beside", GOOD)).stdout)
+    equal(len(suites.findall("testsuite")), 2)
+    refused("--fix", "-o", os.path.join(FOLDER, "fixed.json"), good, text="", code=1)
+    # The verb of declarations says the same, and what the server knows.
+    with Server(*NO_APNS) as s:
+        own = keep("own.json", json.dumps(active("a", "p", Predicate="@status(")).encode())
+        alone = reports([own])[own]["findings"]
+        code, out, _ = s.cli_code("declaration", "lint", own, "--json")
+        report = json.loads(out)
+        more = [f for f in report["findings"] if f not in alone]
+        equal((code, [f for f in alone if f not in report["findings"]], [(f["rule"], f["path"]) for f in more]), (1, [], [("declaration-reference", "Payload.StandardConfigurations[0]")]))
+        expect(b"<testsuites>" in subprocess.run([POMONA, "declaration", "lint", path, "--junit", "--data", s.data], capture_output=True, timeout=60).stdout, "an array, by itself")
 
 
 @case
