@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/ddm.h"
+#include "core/declaration_lint.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,6 +28,21 @@ static void check_declaration(const uint8_t *data, size_t size)
 	g_assert(!strcmp(token, same));
 }
 
+/* A file is linted whatever it is; what is none of ours has an error, and every line is one of the file. */
+static void check_lint(const uint8_t *data, size_t size)
+{
+	g_autoptr(lint_report) report = declaration_lint("x", data, size);
+	g_auto(declaration_auto) d = {0};
+	int n_lines = 1;
+
+	for (size_t i = 0; i < size; i++)
+		n_lines += data[i] == '\n';
+	for (guint i = 0; i < report->found->findings->len; i++)
+		g_assert(((const struct finding *)report->found->findings->pdata[i])->line <= n_lines);
+	g_assert(report->found->n[FINDING_ERROR] || lint_is_json(data, size));
+	g_assert(report->found->n[FINDING_ERROR] || *(const char *)data != '{' || declaration_parse(data, size, &d, NULL));
+}
+
 static void check_texts(const char *text)
 {
 	g_auto(ddm_endpoint_auto) endpoint = {0};
@@ -44,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	g_autoptr(ddm_report) report = ddm_report_parse(data, size, NULL);
 
 	check_declaration(data, size);
+	check_lint(data, size);
 	check_texts(text);
 	for (guint i = 0; report && i < report->changes->len; i++) {
 		const struct ddm_change *c = g_ptr_array_index(report->changes, i);

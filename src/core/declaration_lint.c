@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+enum { LINES_MAX = 100000, PATH_BYTES_MAX = 1000 }; /* of values whose lines are told; below longer paths, that of what they stand in */
+
 /* ---- lines ---- */
 
-/* Walks text that was parsed already, so it is well-formed JSON of bounded depth, and notes the line of each value by its path. */
+/* Walks text that was parsed already, so it is well-formed JSON of bounded depth, and notes the line of each value by its path (NULL: no more). */
 struct walker {
 	const char *p, *end;
 	int line;
@@ -36,9 +38,12 @@ static void walk_members(struct walker *w, const char *path)
 	bool is_array = *w->p++ == '[';
 
 	for (skip_space(w); w->p < w->end && *w->p != '}' && *w->p != ']'; skip_space(w)) {
-		g_autofree char *key = is_array ? g_strdup_printf("[%u]", index++) : take_string(w), *below = g_strconcat(path, is_array || !*path ? "" : ".", key, NULL);
+		g_autofree char *key = is_array ? g_strdup_printf("[%u]", index++) : take_string(w), *below = NULL;
 
-		g_hash_table_insert(w->lines, g_strdup(below), GINT_TO_POINTER(w->line));
+		if (path && strlen(path) + strlen(key) < PATH_BYTES_MAX && g_hash_table_size(w->lines) < LINES_MAX) {
+			below = g_strconcat(path, is_array || !*path ? "" : ".", key, NULL);
+			g_hash_table_insert(w->lines, g_strdup(below), GINT_TO_POINTER(w->line));
+		}
 		skip_space(w);
 		if (!is_array && w->p < w->end)
 			w->p++;
