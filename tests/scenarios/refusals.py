@@ -270,6 +270,14 @@ def command_line():
         for unknown in (["nonsense"], ["device", "nonsense"], ["device", "list", "more"]):
             p = subprocess.run([POMONA, "help", *unknown], capture_output=True, text=True)
             expect(p.returncode == 2 and "is no command" in p.stderr, f"help {unknown}: {p.returncode} {p.stderr}")
+        for wrong, said in (("push.per_second=-5", 'not "-5"'), ("apns.connections=9", "between 1 and 8"), ("doctor.timeout_seconds=0", "between 1 and 60"), ("inventory.queries=Nonsense", "Nonsense"),
+                            ("commands.expire_days=-1", "between 0 and 3650"), ("enroll.mdm_url=http://h", "enroll.mdm_url: "), ("push.nonsense=1", "push.nonsense")):
+            p = subprocess.run([POMONA, "serve", "--data", data, "--admin-listen", "", "--set", wrong], capture_output=True, text=True, timeout=60)
+            expect(p.returncode and said in p.stderr, f"{wrong}: {p.returncode} {p.stderr}")
+        for words in (["doctor", "absent.pem"], ["lint", "absent.mobileconfig"]):
+            p = subprocess.run([POMONA, *words], capture_output=True, text=True)
+            expect(p.returncode == 1 and "No such file" in p.stderr and words[1] in p.stderr, f"{words}: {p.returncode} {p.stderr}")
+        expect("bad-signature" in run("sim", "device", "--misbehave", "list"), "list of misbehaviors")
         expect("belongs to another device" in run("explain", "POM-E4103"), "explain")
         expect("refused the certificate request" in run("explain", "22013"), "explain an error of Apple")
         equal(run("explain", "DMCSCEPErrorDomain:22013"), run("explain", "22013"), "the domain of newer systems")
