@@ -159,7 +159,8 @@ static char *with_way_out(const struct standing *s, const char *text)
 
 static json_t *certificate_step(const struct standing *s, enum push_step_state state)
 {
-	const char *account = s->renews && s->renews->apple_account ? s->renews->apple_account : "the Apple account that made the old certificate";
+	bool is_account_known = s->renews && s->renews->apple_account;
+	const char *account = is_account_known ? s->renews->apple_account : "the Apple account that made the old certificate";
 	g_autofree char *renew = g_strdup_printf("Sign in at the Apple Push Certificates Portal as %s. In the row of the old certificate press \"Renew\", NOT \"Create a Certificate\": a new one has another topic, and all devices would have to enroll"
 	                                         " again. Upload the signed request, download the certificate, and give it here.", account);
 
@@ -169,7 +170,8 @@ static json_t *certificate_step(const struct standing *s, enum push_step_state s
 
 	if (state == PUSH_STATE_DONE)
 		return step_json(PUSH_STEP_CERTIFICATE, state, "The push certificate is here.", NULL, NULL, "pomona push-cert check");
-	return step_json(PUSH_STEP_CERTIFICATE, state, text, "Apple Push Certificates Portal", PUSH_PORTAL_URL, "pomona push-cert setup MDM_Certificate.pem --apple-account NAME");
+	return step_json(PUSH_STEP_CERTIFICATE, state, text, "Apple Push Certificates Portal", PUSH_PORTAL_URL,
+	                 is_account_known ? "pomona push-cert setup MDM_Certificate.pem" : "pomona push-cert setup MDM_Certificate.pem --apple-account NAME");
 }
 
 static json_t *output_json(const char *kind, const char *file, GBytes *csr, GBytes *document)
