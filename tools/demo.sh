@@ -137,7 +137,8 @@ if [ ! -d "$sim/watch" ] && [ -f "$sim/iphone/factory.pem" ]; then
 	done
 fi
 
-device=$($pomona device list --data "$data" --json | sed -n 's/^ *"id": "\(.*\)",$/\1/p' | head -n 1)
+# The iPhone: an Apple TV takes no passcode.
+device=$($pomona device list --data "$data" --query 'model.family = "iPhone"' --json | sed -n 's/^ *"id": "\(.*\)",$/\1/p' | head -n 1)
 cat <<TXT
 
 Pomona runs. Ctrl-C stops it; the data stays in $data.
