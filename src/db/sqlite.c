@@ -84,6 +84,8 @@ static sqlite3 *sqlite_connect(const char *path, bool writer, GError **error)
 	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+	/* Else a value that is compared with the column of a partial index has the statement prepared anew whenever another one is bound. */
+	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
 	if (!exec(sqlite, "PRAGMA journal_mode=WAL", error) || !exec(sqlite, "PRAGMA synchronous=FULL", error) ||
 	    !exec(sqlite, "PRAGMA foreign_keys=ON", error) || !exec(sqlite, "PRAGMA temp_store=MEMORY", error) ||
 	    !exec(sqlite, "PRAGMA cache_size=-8192", error) || !exec(sqlite, "PRAGMA wal_autocheckpoint=0", error))
