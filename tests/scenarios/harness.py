@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec as ec_keys, padding, rs
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-POMONA = os.environ.get("POMONA", "build/pomona")
+POMONA = os.path.abspath(os.environ.get("POMONA", "build/pomona"))
 # What a sanitized build writes when it finds something; a case with such a line in the server's log has failed.
 SANITIZER_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
 CHECKIN = "application/x-apple-aspen-mdm-checkin"
