@@ -333,33 +333,26 @@ static bool each_text(struct run *run, const json_t *spec, const char *what, con
 	return true;
 }
 
-/* Enrollment id; NULL with ERROR unset: it is not enrolled here, which is told and nothing else. */
-static char *resolve_device(struct run *run, const char *text, GError **error)
+/* Wants KIND "PREFIX/ENROLLMENT ID" of the device that TEXT names. One that is not enrolled here is told, and nothing else. */
+static bool want_device(struct run *run, enum kind kind, const char *prefix, const char *text, GError **error)
 {
 	GError *inner = NULL;
-	char *id = ddm_resolve(run->service, text, &inner);
+	g_autofree char *id = ddm_resolve(run->service, text, &inner);
 
 	if (id)
-		return id;
-	if (g_error_matches(inner, POM_ERROR, POM_ERR_NOT_FOUND)) {
-		g_clear_error(&inner);
-		json_array_append_new(run->missing, json_string(text));
-	} else {
+		return want(run, kind, g_strdup_printf("%s/%s", prefix, id), NULL, 0, error);
+	if (!g_error_matches(inner, POM_ERROR, POM_ERR_NOT_FOUND)) {
 		g_propagate_error(error, inner);
+		return false;
 	}
-	return NULL;
+	g_clear_error(&inner);
+	json_array_append_new(run->missing, json_string(text));
+	return true;
 }
 
 static bool take_member(struct run *run, const char *name, const json_t *spec, const char *text, GError **error)
 {
-	GError *inner = NULL;
-	g_autofree char *id = resolve_device(run, text, &inner);
-
-	if (inner) {
-		g_propagate_error(error, inner);
-		return false;
-	}
-	return !id || want(run, MEMBER, g_strdup_printf("%s/%s", name, id), NULL, 0, error);
+	return want_device(run, MEMBER, name, text, error);
 }
 
 static bool read_groups(struct run *run, const json_t *bundle, GError **error)
@@ -395,14 +388,9 @@ static bool take_set_user(struct run *run, const char *name, const json_t *spec,
 
 static bool take_set_device(struct run *run, const char *name, const json_t *spec, const char *text, GError **error)
 {
-	GError *inner = NULL;
-	g_autofree char *id = resolve_device(run, text, &inner);
+	g_autofree char *prefix = g_strdup_printf("%s/device/%s", name, channel_of(spec));
 
-	if (inner) {
-		g_propagate_error(error, inner);
-		return false;
-	}
-	return !id || want(run, ASSIGNMENT, g_strdup_printf("%s/device/%s/%s", name, channel_of(spec), id), NULL, 0, error);
+	return want_device(run, ASSIGNMENT, prefix, text, error);
 }
 
 static bool take_set_member(struct run *run, const char *name, const json_t *spec, const char *text, GError **error)
@@ -433,14 +421,9 @@ static bool take_profile_group(struct run *run, const char *name, const json_t *
 
 static bool take_profile_device(struct run *run, const char *name, const json_t *spec, const char *text, GError **error)
 {
-	GError *inner = NULL;
-	g_autofree char *id = resolve_device(run, text, &inner);
+	g_autofree char *prefix = g_strdup_printf("%s/device", name);
 
-	if (inner) {
-		g_propagate_error(error, inner);
-		return false;
-	}
-	return !id || want(run, PROFILE_ASSIGNMENT, g_strdup_printf("%s/device/%s", name, id), NULL, 0, error);
+	return want_device(run, PROFILE_ASSIGNMENT, prefix, text, error);
 }
 
 static bool read_profiles(struct run *run, const json_t *bundle, GError **error)
