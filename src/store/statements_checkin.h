@@ -17,13 +17,15 @@
 	X(EPOCH_AWAITING, "tii", "", ANY, WRITE, "UPDATE epoch SET awaiting_configuration = $3 WHERE enrollment_id = $1 AND epoch = $2") \
 	/* The topic of a device that was taken up before it had told its own. */ \
 	X(EPOCH_TOPIC, "tit", "", ANY, WRITE, "UPDATE epoch SET topic = $3 WHERE enrollment_id = $1 AND epoch = $2 AND topic = ''") \
-	/* The timeline: events, those of the links that an enrollment came of, and commands when they were asked for and when they ended. */ \
+	/* The timeline: events, those of the links that an enrollment came of, and commands when they were asked for, last fetched, and ended: at the same millisecond in this order. */ \
 	X(TIMELINE_PAGE, "titi", "itttii", ANY, READ, \
 	  "SELECT at, id, kind, detail, n, last_at FROM (SELECT v.at, v.id, v.kind, v.detail, v.n, v.last_at FROM event v WHERE v.enrollment_id = $1" \
 	  " OR v.enrollment_id IN (SELECT p.link_id FROM epoch p WHERE p.enrollment_id = $1 AND p.link_id IS NOT NULL)" \
-	  " UNION ALL SELECT c.created_at, c.uuid, 'CommandQueued', c.request_type, cast(1 as bigint), cast(0 as bigint) FROM command c WHERE c.enrollment_id = $1" \
-	  " UNION ALL SELECT d.created_at, d.uuid || '-', 'CommandQueued', d.request_type, cast(1 as bigint), cast(0 as bigint) FROM command_done d WHERE d.enrollment_id = $1" \
-	  " UNION ALL SELECT d.finished_at, d.uuid, 'CommandEnded', d.request_type || ': ' || d.status, cast(1 as bigint), cast(0 as bigint) FROM command_done d WHERE d.enrollment_id = $1) t" \
+	  " UNION ALL SELECT c.created_at, c.uuid || '-1', 'CommandQueued', c.request_type, cast(1 as bigint), cast(0 as bigint) FROM command c WHERE c.enrollment_id = $1" \
+	  " UNION ALL SELECT c.delivered_at, c.uuid || '-2', 'CommandDelivered', c.request_type, c.n_delivered, cast(0 as bigint) FROM command c WHERE c.enrollment_id = $1 AND c.delivered_at > 0" \
+	  " UNION ALL SELECT d.created_at, d.uuid || '-1', 'CommandQueued', d.request_type, cast(1 as bigint), cast(0 as bigint) FROM command_done d WHERE d.enrollment_id = $1" \
+	  " UNION ALL SELECT d.delivered_at, d.uuid || '-2', 'CommandDelivered', d.request_type, d.n_delivered, cast(0 as bigint) FROM command_done d WHERE d.enrollment_id = $1 AND d.delivered_at > 0" \
+	  " UNION ALL SELECT d.finished_at, d.uuid || '-3', 'CommandEnded', d.request_type || ': ' || d.status, cast(1 as bigint), cast(0 as bigint) FROM command_done d WHERE d.enrollment_id = $1) t" \
 	  " WHERE (at, id) > ($2, $3) ORDER BY at, id LIMIT $4") \
 	X(TIMELINE_FACTS, "t", "iiiiiiiitt", ANY, READ, \
 	  "SELECT e.state, e.last_seen, e.ended_at, cast(CASE WHEN p.push_token IS NULL THEN 0 ELSE 1 END as bigint), coalesce(p.push_dead_at, 0), coalesce(c.not_after, 0), coalesce(c.state, 0)," \

@@ -476,7 +476,7 @@ bool store_event_again(struct store *store, const char *enrollment_id, const cha
 /* The same in the timeline of a link; nothing happens when there is no such link. */
 bool store_link_event(struct store *store, const char *link_id, const char *kind, const char *detail, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct timeline_row { int64_t at_ms, n, last_ms; const char *id, *kind, *detail; };
-/* Events of an enrollment and its links, or of a link, with commands as CommandQueued and CommandEnded, in order of time; those after (AFTER_MS, AFTER_ID), at most LIMIT. */
+/* Events of an enrollment and its links, or of a link, with commands as CommandQueued, CommandDelivered and CommandEnded, in order of time; those after (AFTER_MS, AFTER_ID), at most LIMIT. */
 GArray *store_timeline_list(struct store *store, const char *id, int64_t after_ms, const char *after_id, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct timeline_enrollment { int64_t state, last_seen_ms, ended_ms, has_token, push_dead_ms, identity_not_after_ms, identity_state, oldest_command_ms; bool is_user; };
 /* POM_ERR_NOT_FOUND. */

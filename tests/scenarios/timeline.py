@@ -50,8 +50,8 @@ def from_the_link_to_a_command():
         equal(d.report(uuid), (200, b""))
         line = s.cli("device", "timeline", d.udid)
         own = [e for e in line if not e["kind"].startswith(("Push", "Connected"))]
-        equal([e["kind"] for e in own], ["LinkOpened", "ProfileServed", "GetCACaps", "GetCACert", "PKIOperation", "Authenticate", "Enrolled", "CommandQueued", "CommandEnded"])
-        equal([e["detail"] for e in own[-2:]], ["ProfileList", "ProfileList: Acknowledged"])
+        equal([e["kind"] for e in own], ["LinkOpened", "ProfileServed", "GetCACaps", "GetCACert", "PKIOperation", "Authenticate", "Enrolled", "CommandQueued", "CommandDelivered", "CommandEnded"])
+        equal([e["detail"] for e in own[-3:]], ["ProfileList", "ProfileList", "ProfileList: Acknowledged"])
         expect(own[0]["detail"] == "127.0.0.1" and own[4]["detail"].startswith("issued"), f"{own}")
         equal([e["at"] for e in line], sorted(e["at"] for e in line))
         # Page by page it is the same.
