@@ -55,6 +55,7 @@ void db_batch_free(struct db_batch *batch)
 	if (!batch)
 		return;
 	g_free(batch->key);
+	g_free(batch->hint);
 	g_array_unref(batch->entries);
 	g_array_unref(batch->values);
 	g_array_unref(batch->cells);
@@ -189,6 +190,35 @@ bool db_is_null(const struct db_batch *batch, unsigned i, size_t row, unsigned c
 	return !value || value->is_null;
 }
 
+enum db_outcome db_fail(enum db_outcome outcome, GError **error, const char *where, const char *what)
+{
+	static const enum pom_error codes[DB_OUTCOME_MAX] = {
+		[DB_CONFLICT] = POM_ERR_STORE_CONFLICT, [DB_REFUSED] = POM_ERR_STORE_REFUSED, [DB_FULL] = POM_ERR_STORE_FULL,
+		[DB_UNKNOWN] = POM_ERR_STORE_UNKNOWN, [DB_AWAY] = POM_ERR_STORE_AWAY,
+	};
+
+	pom_fail(error, codes[outcome], "%s: %s", where, what);
+	return outcome;
+}
+
+void db_batch_hint(struct db_batch *batch, const char *word)
+{
+	g_free(batch->hint);
+	batch->hint = g_strdup(word);
+}
+
+bool db_engine_of(const char *url, enum db_engine *ret, GError **error)
+{
+	if (g_str_has_prefix(url, "sqlite:"))
+		*ret = DB_SQLITE;
+	else if (g_str_has_prefix(url, "postgresql://") || g_str_has_prefix(url, "postgres://"))
+		*ret = DB_POSTGRES;
+	else
+		/* Not the URL itself: it may hold a password. */
+		return pom_fail(error, POM_ERR_CONFIG, "store.url must begin with sqlite: or postgresql://");
+	return true;
+}
+
 static void die(const char *message)
 {
 	fprintf(stderr, "%s\n", message);
@@ -197,15 +227,34 @@ static void die(const char *message)
 
 struct db *db_open(const struct db_config *config, GError **error)
 {
-	struct db *db = NULL;
+	enum db_engine engine;
+	struct db *db;
 
-	if (g_str_has_prefix(config->url, "sqlite:"))
-		db = db_sqlite_open(config->url + strlen("sqlite:"), config, error);
-	else
-		pom_fail(error, POM_ERR_CONFIG, "store \"%s\" is not known: it must begin with sqlite:", config->url);
+	if (!db_engine_of(config->url, &engine, error))
+		return NULL;
+	db = engine == DB_SQLITE ? db_sqlite_open(config->url + strlen("sqlite:"), config, error) : db_postgres_open(config->url, config, error);
 	if (db)
 		db->fatal = config->fatal ? config->fatal : die;
 	return db;
+}
+
+bool db_is_shared(const struct db *db)
+{
+	return db->driver->clock != NULL;
+}
+
+bool db_clock(struct db *db, int64_t *ret_ms, GError **error)
+{
+	if (db->driver->clock)
+		return db->driver->clock(db, ret_ms, error);
+	*ret_ms = g_get_real_time() / 1000;
+	return true;
+}
+
+void db_listen(struct db *db, void (*fn)(void *ctx, const char *word), void *ctx)
+{
+	if (db->driver->listen)
+		db->driver->listen(db, fn, ctx);
 }
 
 void db_close(struct db *db)

@@ -7,6 +7,8 @@
  *  - No statement of a batch may need an earlier one's result: ids are made by the caller.
  *  - A compare-and-set says DB_EXPECT_ONE: another number of rows undoes the batch and gives DB_CONFLICT.
  *  - DB_UNKNOWN (connection lost at commit) means that it may or may not have happened: every operation must be safe to repeat.
+ *  - Where several processes may use one database (db_is_shared), what a statement reads may have changed when the next one of the batch runs: only rows
+ *    that a batch writes are safe, and only what it compares while it writes (a version, a state) is sure.
  *  - A failed fsync is never survived: the process stops, because the kernel may have dropped what it could not write. */
 #pragma once
 
@@ -52,6 +54,7 @@ enum db_outcome {
 	DB_REFUSED,  /* the engine refused: nothing was changed */
 	DB_FULL,     /* no room on the disk: nothing was changed; repeat later */
 	DB_UNKNOWN,
+	DB_AWAY, /* the database cannot be reached: nothing was changed; repeat later */
 	DB_OUTCOME_MAX,
 };
 
@@ -88,8 +91,12 @@ struct db_migration {
 	const char *sql;
 };
 
+enum db_engine { DB_SQLITE, DB_POSTGRES };
+/* Which engine URL ("sqlite:/path/to/file", "postgresql://…") names. POM_ERR_CONFIG. */
+bool db_engine_of(const char *url, enum db_engine *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 struct db_config {
-	const char *url;                       /* "sqlite:/path/to/file" */
+	const char *url;                       /* "sqlite:/path/to/file", or "postgresql://…" with all that libpq takes (TLS, password file, several hosts) */
 	const struct db_statement *statements; /* the table; must stay */
 	unsigned n_statements;
 	const struct db_migration *migrations; /* of the url's engine; must stay */
@@ -99,14 +106,26 @@ struct db_config {
 
 /* Opens (making the file if need be), migrates, prepares every statement. POM_ERR_STORE_SCHEMA when the schema is newer than the
  * migrations; POM_ERR_STORE_REFUSED naming a statement that does not prepare or whose parameters or columns are not as
- * declared; POM_ERR_IO. Blocks. */
+ * declared; POM_ERR_STORE_AWAY, POM_ERR_STORE_UNFIT for a database that cannot be used (not UTF-8, only for reading, too old); POM_ERR_IO. One of several processes
+ * migrates, the others wait. Blocks. */
 struct db *db_open(const struct db_config *config, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void db_close(struct db *db); /* waits for running batches; NULL is fine */
 
-/* Runs the batch; blocks until it is durable or has failed. A batch of reads only sees one snapshot and runs beside others; one
+/* Runs the batch; blocks until it is durable or has failed. A batch of reads only runs beside others; it sees one
+ * snapshot on SQLite, and on PostgreSQL each statement sees what is committed when it runs, so that the statement whose version is compared later must come first. One
  * with a write joins the next group of the writer. A batch may be run again after a failure. ERROR: POM_ERR_STORE_CONFLICT,
- * _REFUSED, _FULL, _UNKNOWN to match. */
+ * _REFUSED, _FULL, _UNKNOWN, _AWAY to match. */
 enum db_outcome db_run(struct db *db, struct db_batch *batch, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Whether other processes may use the same database. */
+bool db_is_shared(const struct db *db);
+/* The engine's own clock, Unix milliseconds. Blocks. POM_ERR_STORE_AWAY. */
+bool db_clock(struct db *db, int64_t *ret_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Has WORD (1 to 60 letters) told to all processes that listen, this one too, when the batch is committed: a hint that they should look at what has changed. Hints can be lost. Only for what is rare: the
+ * engine tells them one transaction after the other. An engine that is not shared tells nobody. */
+void db_batch_hint(struct db_batch *batch, const char *word);
+/* Has FN called with each hint, by a thread of the driver, until the database is closed; with NULL when hints may have been missed. Once, before other threads use the database. */
+void db_listen(struct db *db, void (*fn)(void *ctx, const char *word), void *ctx);
 
 /* How far a long work is: called every few milliseconds with what is done and what there is (0: not known). False breaks it off. */
 struct db_progress {

@@ -17,6 +17,7 @@ struct db_batch {
 	GArray *values;  /* struct db_value; data points into chunks */
 	GArray *cells;   /* struct db_value: results, row by row */
 	GStringChunk *params_memory, *results_memory;
+	char *hint; /* NULL: none */
 
 	/* While queued: guarded by the driver's lock. */
 	bool is_done;
@@ -29,6 +30,9 @@ struct db_batch {
 struct db_driver {
 	void (*close)(struct db *db);
 	enum db_outcome (*run)(struct db *db, struct db_batch *batch, GError **error);
+	/* NULL in drivers of engines that are not shared. */
+	bool (*clock)(struct db *db, int64_t *ret_ms, GError **error);
+	void (*listen)(struct db *db, void (*fn)(void *ctx, const char *word), void *ctx);
 };
 
 /* The beginning of each driver's own struct. */
@@ -40,6 +44,7 @@ struct db {
 };
 
 struct db *db_sqlite_open(const char *path, const struct db_config *config, GError **error);
+struct db *db_postgres_open(const char *url, const struct db_config *config, GError **error);
 
 /* Forgets results, before a run. */
 void db_batch_reset(struct db_batch *batch);
@@ -48,5 +53,7 @@ void db_batch_add_cell(struct db_batch *batch, struct db_value value);
 bool db_batch_is_read(const struct db *db, const struct db_batch *batch);
 /* Checks that values fit the statements' declared types: a programming error, so it aborts. */
 void db_batch_check(const struct db *db, const struct db_batch *batch);
+/* Sets ERROR to the code of OUTCOME, saying where (WHERE) and what, and gives OUTCOME. */
+enum db_outcome db_fail(enum db_outcome outcome, GError **error, const char *where, const char *what);
 /* Whether N rows meet the statement's expectation. */
 bool db_expect_check(const struct db_statement *statement, uint64_t n_rows);

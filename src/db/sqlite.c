@@ -233,17 +233,6 @@ static enum db_outcome outcome_of(int code)
 	}
 }
 
-static enum db_outcome fail(enum db_outcome outcome, GError **error, const char *format, const char *what)
-{
-	static const enum pom_error codes[DB_OUTCOME_MAX] = {
-		[DB_CONFLICT] = POM_ERR_STORE_CONFLICT, [DB_REFUSED] = POM_ERR_STORE_REFUSED,
-		[DB_FULL] = POM_ERR_STORE_FULL, [DB_UNKNOWN] = POM_ERR_STORE_UNKNOWN,
-	};
-
-	pom_fail(error, codes[outcome], "%s: %s", format, what);
-	return outcome;
-}
-
 static bool is_sync_failure(int code)
 {
 	return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
@@ -272,11 +261,11 @@ static enum db_outcome run_entry(struct sqlite_db *db, struct connection *connec
 	if (code != SQLITE_OK) {
 		if (is_sync_failure(code))
 			db->face.fatal("fsync failed: nothing of this transaction was acknowledged; the process stops");
-		return fail(outcome_of(code), error, statement->name, sqlite3_errmsg(connection->sqlite));
+		return db_fail(outcome_of(code), error, statement->name, sqlite3_errmsg(connection->sqlite));
 	}
 	n_rows = statement->mode == DB_WRITE && !entry->n_columns ? (uint64_t)sqlite3_changes64(connection->sqlite) : entry->n_rows;
 	if (!db_expect_check(statement, n_rows))
-		return fail(DB_CONFLICT, error, statement->name, "the row is not as it was expected to be");
+		return db_fail(DB_CONFLICT, error, statement->name, "the row is not as it was expected to be");
 	return DB_DONE;
 }
 
@@ -332,7 +321,7 @@ static enum db_outcome run_read(struct sqlite_db *db, struct db_batch *batch, GE
 	if (!reader)
 		return DB_FULL;
 	if (transaction && step(reader->begin) != SQLITE_OK)
-		outcome = fail(DB_FULL, error, "begin", sqlite3_errmsg(reader->sqlite));
+		outcome = db_fail(DB_FULL, error, "begin", sqlite3_errmsg(reader->sqlite));
 	else
 		outcome = run_entries(db, reader, batch, error);
 	if (!sqlite3_get_autocommit(reader->sqlite))
@@ -398,7 +387,7 @@ static void fail_group(struct group *group, enum db_outcome outcome, const char 
 		if (batch->outcome != DB_DONE && batch->error)
 			continue;
 		g_clear_error(&batch->error);
-		batch->outcome = fail(outcome, &batch->error, "transaction", what);
+		batch->outcome = db_fail(outcome, &batch->error, "transaction", what);
 	}
 }
 
@@ -611,7 +600,7 @@ static bool prepare_all(struct sqlite_db *db, GError **error)
 
 struct db *db_sqlite_open(const char *path, const struct db_config *config, GError **error)
 {
-	static const struct db_driver driver = {sqlite_close, sqlite_run};
+	static const struct db_driver driver = {.close = sqlite_close, .run = sqlite_run};
 	struct sqlite_db *db = g_new0(struct sqlite_db, 1);
 
 	db->face = (struct db){&driver, config->statements, config->n_statements, NULL};

@@ -315,6 +315,24 @@
 	STORE_SCHEMA_4_DOCTOR(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_4_DDM(TEXT, INT, BLOB, END)
 
+/* Nodes, and who does what time alone makes due. */
+#define STORE_SCHEMA_5_NODE(TEXT, INT, BLOB, END) ""
+
+/* What nodes keep in memory, and how they learn that it has changed. */
+#define STORE_SCHEMA_5_SHARED(TEXT, INT, BLOB, END) ""
+
+/* The outbox of pushes, of several nodes. */
+#define STORE_SCHEMA_5_PUSH(TEXT, INT, BLOB, END) ""
+
+/* Keys by which engines place rows. */
+#define STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END) ""
+
+#define STORE_SCHEMA_5(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_5_NODE(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_5_SHARED(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_5_PUSH(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END)
+
 #define STORE_SCHEMA_1_SQLITE STORE_SCHEMA_1("TEXT", "INTEGER", "BLOB", ") STRICT;")
 #define STORE_SCHEMA_1_POSTGRES STORE_SCHEMA_1("TEXT COLLATE \"C\"", "bigint", "bytea", ");")
 #define STORE_SCHEMA_2_SQLITE STORE_SCHEMA_2("TEXT", "INTEGER", "BLOB", ") STRICT;") \
@@ -327,3 +345,5 @@
 #define STORE_SCHEMA_3_POSTGRES STORE_SCHEMA_3("TEXT COLLATE \"C\"", "bigint", "bytea", ");")
 #define STORE_SCHEMA_4_SQLITE STORE_SCHEMA_4("TEXT", "INTEGER", "BLOB", ") STRICT;")
 #define STORE_SCHEMA_4_POSTGRES STORE_SCHEMA_4("TEXT COLLATE \"C\"", "bigint", "bytea", ");")
+#define STORE_SCHEMA_5_SQLITE STORE_SCHEMA_5("TEXT", "INTEGER", "BLOB", ") STRICT;")
+#define STORE_SCHEMA_5_POSTGRES STORE_SCHEMA_5("TEXT COLLATE \"C\"", "bigint", "bytea", ");")

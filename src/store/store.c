@@ -9,16 +9,21 @@ const struct db_statement store_statements[Q_MAX] = {
 #undef X
 };
 
-const struct db_migration store_migrations_sqlite[] = {{1, STORE_SCHEMA_1_SQLITE}, {2, STORE_SCHEMA_2_SQLITE}, {3, STORE_SCHEMA_3_SQLITE}, {4, STORE_SCHEMA_4_SQLITE}};
-const struct db_migration store_migrations_postgres[] = {{1, STORE_SCHEMA_1_POSTGRES}, {2, STORE_SCHEMA_2_POSTGRES}, {3, STORE_SCHEMA_3_POSTGRES}, {4, STORE_SCHEMA_4_POSTGRES}};
+const struct db_migration store_migrations_sqlite[] = {{1, STORE_SCHEMA_1_SQLITE}, {2, STORE_SCHEMA_2_SQLITE}, {3, STORE_SCHEMA_3_SQLITE}, {4, STORE_SCHEMA_4_SQLITE}, {5, STORE_SCHEMA_5_SQLITE}};
+const struct db_migration store_migrations_postgres[] = {{1, STORE_SCHEMA_1_POSTGRES}, {2, STORE_SCHEMA_2_POSTGRES}, {3, STORE_SCHEMA_3_POSTGRES}, {4, STORE_SCHEMA_4_POSTGRES}, {5, STORE_SCHEMA_5_POSTGRES}};
 const unsigned store_n_migrations = G_N_ELEMENTS(store_migrations_sqlite);
 
 struct store *store_open(const char *url, const struct pom_clock *clock, const struct pom_random *random, GError **error)
 {
-	const struct db_config config = {url, store_statements, Q_MAX, store_migrations_sqlite, store_n_migrations, NULL};
-	struct db *db = db_open(&config, error);
+	struct db_config config = {.url = url, .statements = store_statements, .n_statements = Q_MAX, .n_migrations = store_n_migrations};
+	enum db_engine engine;
 	struct store *store;
+	struct db *db;
 
+	if (!db_engine_of(url, &engine, error))
+		return NULL;
+	config.migrations = engine == DB_SQLITE ? store_migrations_sqlite : store_migrations_postgres;
+	db = db_open(&config, error);
 	if (!db)
 		return NULL;
 	store = g_new0(struct store, 1);
