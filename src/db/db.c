@@ -38,6 +38,7 @@ struct db_value db_null(char type)
 struct db_batch *db_batch_new(const char *key)
 {
 	struct db_batch *batch = g_new0(struct db_batch, 1);
+	pthread_condattr_t attr;
 
 	batch->key = g_strdup(key);
 	batch->entries = g_array_new(FALSE, FALSE, sizeof(struct db_entry));
@@ -45,7 +46,11 @@ struct db_batch *db_batch_new(const char *key)
 	batch->cells = g_array_new(FALSE, FALSE, sizeof(struct db_value));
 	batch->params_memory = g_string_chunk_new(1024);
 	batch->results_memory = g_string_chunk_new(1024);
-	pthread_cond_init(&batch->done, NULL);
+	/* Time-outs of drivers must not depend on somebody setting the clock. */
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&batch->done, &attr);
+	pthread_condattr_destroy(&attr);
 	batch->link.data = batch;
 	return batch;
 }

@@ -20,7 +20,7 @@ struct db_batch {
 	char *hint; /* NULL: none */
 
 	/* While queued: guarded by the driver's lock. */
-	bool is_done;
+	bool is_done, is_taken;
 	enum db_outcome outcome;
 	GError *error;
 	pthread_cond_t done;
