@@ -62,6 +62,7 @@ int cmd_init(const struct cli *cli)
 	else
 		url = settings_check_url(cli_value(cli, "url"), &error);
 	options.url = url;
+	options.store_url = cli_value(cli, "store");
 	options.ra = cli_flag(cli, "ra");
 	options.key_type = cli_value(cli, "key-type") ? cli_value(cli, "key-type") : "rsa";
 	if (url && strcmp(options.key_type, "rsa") && strcmp(options.key_type, "ec")) {

@@ -15,6 +15,7 @@ const struct cli_verb cli_verbs[] = {
 	 " The URL is how devices reach the server; it becomes part of every enrollment and cannot be changed later without enrolling again."
 	 " Run again on its own directory it changes nothing.",
 	 OPTIONS({"url", CLI_VALUE, "URL", "public URL of the server: https://HOST[:PORT]"}, {"org", CLI_VALUE, "NAME", "name of your organization"},
+	         {"store", CLI_VALUE, "URL", "database: postgresql://…; without it SQLite in the data directory"},
 	         {"issuing-bits", CLI_VALUE, "N", "RSA size of the issuing CA: 2048 (default), 3072 or 4096"},
 	         {"key-type", CLI_VALUE, "TYPE", "of the CA: rsa (default) or ec, which brings an RSA RA for SCEP"}, {"ra", CLI_FLAG, NULL, "an RA stands beside an RSA CA too"}),
 	 CLI_COMMON_DATA | CLI_COMMON_JSON, cmd_init},

@@ -92,6 +92,8 @@ static bool write_conf(const char *dir, const struct datadir_options *o, GError 
 
 	g_key_file_set_string(file, "server", "url", o->url);
 	g_key_file_set_string(file, "server", "organization", o->organization);
+	if (o->store_url)
+		g_key_file_set_string(file, "store", "url", o->store_url);
 	g_key_file_set_comment(file, NULL, NULL, " Settings of Pomona. \"pomona help serve\" lists them all with their defaults.", NULL);
 	text = g_key_file_to_data(file, &len, NULL);
 	return datadir_write_file(path, text, len, 0644, error);
@@ -147,7 +149,7 @@ static bool write_root(const char *dir, struct store *store, GError **error)
 
 static bool fill(const char *dir, const struct datadir_options *o, GError **error)
 {
-	g_autofree char *key = datadir_path(dir, DATADIR_SEAL), *db = datadir_path(dir, DATADIR_DB), *url = g_strconcat("sqlite:", db, NULL);
+	g_autofree char *key = datadir_path(dir, DATADIR_SEAL), *db = datadir_path(dir, DATADIR_DB), *url = o->store_url ? g_strdup(o->store_url) : g_strconcat("sqlite:", db, NULL);
 	const struct ca_spec ca = {.name = "default", .organization = o->organization, .key_type = o->key_type, .root_bits = o->root_bits, .issuing_bits = o->issuing_bits, .ra = o->ra};
 	struct seal seal;
 	struct store *store;

@@ -18,6 +18,7 @@ char *datadir_path(const char *dir, const char *name);
 
 struct datadir_options {
 	const char *dir, *url, *organization;
+	const char *store_url; /* NULL: SQLite in the directory */
 	unsigned root_bits, issuing_bits;
 	const char *key_type; /* "rsa" or "ec" */
 	bool ra;              /* an RA stands beside the issuing CA (always with EC) */
