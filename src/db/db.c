@@ -104,7 +104,6 @@ void db_batch_reset(struct db_batch *batch)
 	g_clear_error(&batch->error);
 	for (guint i = 0; i < batch->entries->len; i++)
 		g_array_index(batch->entries, struct db_entry, i).n_rows = 0;
-	batch->is_done = false;
 }
 
 void db_batch_add_cell(struct db_batch *batch, struct db_value value)

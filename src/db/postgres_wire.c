@@ -75,6 +75,11 @@ static bool set_up_session(PGconn *pg, GError **error)
 	return true;
 }
 
+/* What the server says besides its answers has no reader; libpq would write it to stderr. */
+static void ignore_notice(void *ctx, const PGresult *result)
+{
+}
+
 PGconn *pg_connect(const char *url, GError **error)
 {
 	/* What comes before dbname, the URL may overrule. A server that has vanished is noticed within a quarter of a minute. */
@@ -92,6 +97,7 @@ PGconn *pg_connect(const char *url, GError **error)
 		pom_fail(error, POM_ERR_STORE_AWAY, "%s", message);
 		return NULL;
 	}
+	PQsetNoticeReceiver(pg, ignore_notice, NULL);
 	if (!set_up_session(pg, error)) {
 		PQfinish(pg);
 		return NULL;
