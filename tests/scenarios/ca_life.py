@@ -2,7 +2,6 @@
 
 After each step every device that should keep working does, over a new TLS connection that it trusts by the roots it has and no others; no other device does."""
 import concurrent.futures
-import sqlite3
 
 from harness import *
 
@@ -261,11 +260,9 @@ def a_device_that_refuses_is_not_pestered():
         kinds = [e["kind"] for e in s.cli("device", "timeline", d.udid)]
         expect("AnchorRefused" in kinds and "IdentityRenewalFailed" in kinds, f"timeline {kinds}")
         # A day later it is asked again.
-        s.stop()
-        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"), isolation_level=None)) as db:
-            db.execute("UPDATE event SET at = at - 90000000")
-            db.execute("UPDATE epoch SET renewal_at = renewal_at - 90000000")
-        s.start()
+        with s.stopped() as execute:
+            execute("UPDATE event SET at = at - 90000000")
+            execute("UPDATE epoch SET renewal_at = renewal_at - 90000000")
         wait_for("both commands wait", lambda: len(s.cli("command", "list", d.udid)) == 2)
         done = d.hang_up().run_commands(lambda command: None if b"com.apple.mdm" in command["Payload"] else "Error")
         equal(sorted(done), [("InstallProfile", "Acknowledged"), ("InstallProfile", "Error")], f"a day later ({d.why})")

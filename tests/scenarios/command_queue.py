@@ -1,6 +1,5 @@
 """The queue: what is secret in it, how long commands wait, what is folded, what is told of them, and NotNow."""
 import concurrent.futures
-import sqlite3
 
 from harness import *
 
@@ -319,7 +318,7 @@ def not_now_is_pushed_later_each_time():
         equal(d.report(other)[1]["CommandUUID"], third)
         expect(show(s, third)["next_push_at"] is not None, "the push for the other is gone")
         equal(d.report(third), (200, b""))
-        equal(sqlite3.connect(os.path.join(s.data, "pomona.db")).execute("SELECT count(*) FROM push_outbox").fetchone(), (0,), "a push that nobody needs")
+        equal(s.sql("SELECT count(*) FROM push_outbox"), [(0,)], "a push that nobody needs")
 
 
 @case

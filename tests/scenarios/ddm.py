@@ -1,6 +1,5 @@
 """Declarative management: declarations, sets, the protocol, status reports. The devices are a client of their own, strict about tokens."""
 import hashlib
-import sqlite3
 import warnings
 
 from harness import *
@@ -126,10 +125,7 @@ def add(s, d, *args):
 
 def settle(s):
     """Until all work is done."""
-    def idle():
-        with contextlib.closing(sqlite3.connect(f"file:{s.data}/pomona.db?mode=ro", uri=True, timeout=10)) as db:
-            return not db.execute("SELECT count(*) FROM ddm_work").fetchone()[0]
-    wait_for("the janitor", idle, 60)
+    wait_for("the janitor", lambda: s.sql("SELECT count(*) FROM ddm_work") == [(0,)], 60)
 
 
 def client(s, **options):
@@ -372,10 +368,8 @@ def what_is_refused():
         lint = s.cli_code("declaration", "lint", "-", "--json", input=json.dumps(declaration("p", {"MinimumLenght": 1, "MaximumFailedAttempts": 1}, "configuration.passcode.settings")))
         equal((lint[0], [f["path"] for f in json.loads(lint[1])["findings"]]), (1, ["Payload.MinimumLenght", "Payload.MaximumFailedAttempts"]))
         # A passing error is never 404. Behind the server's back the rows of what it would read are gone.
-        s.stop()
-        with contextlib.closing(sqlite3.connect(f"{s.data}/pomona.db", isolation_level=None)) as db:
-            db.execute("UPDATE declaration SET body = x'00' WHERE identifier = 'c1'")
-        s.start()
+        with s.stopped() as execute:
+            equal(execute("UPDATE declaration SET body = ? WHERE identifier = 'c1'", b"\0"), 1)
         device.hang_up()
         equal(device.checkin("declaration/asset/c1")[0], 500, "what cannot be opened is not gone")
         equal(device.checkin("declaration/asset/c2")[0], 200, "and the others are served")
@@ -450,8 +444,7 @@ def files_that_declarations_bring():
         expect(other.get(path(other, "data"))[0] in (403, 404), "who has left")
         secret = "s3cret-of-ann"
         expect(secret not in s.logs(), "secrets are not logged")
-        with contextlib.closing(sqlite3.connect(f"file:{s.data}/pomona.db?mode=ro", uri=True)) as db:
-            expect(secret not in "\n".join(db.iterdump()) and secret.encode().hex().upper() not in "\n".join(db.iterdump()).upper(), "nor on the disk in clear")
+        expect(secret.encode() not in s.store.content(), "nor on the disk in clear")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
 """The end of a device's management: un-enrolled by command or at once, deleted, blocked. No device is ever answered 401."""
-import sqlite3
 
 from harness import *
 
@@ -138,17 +137,12 @@ def an_identity_is_revoked_at_once():
 
 def rows_of(s, ids):
     """Where something is still kept of these enrollments, but certificates, links and the audit log."""
-    db = sqlite3.connect(f"file:{s.data}/pomona.db?mode=ro", uri=True, timeout=30)
     found = {}
-    try:
-        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            columns = [r[1] for r in db.execute(f"PRAGMA table_info({table})") if r[1] in ("enrollment_id", "parent_id", "target", "phone_id") or (r[1] == "id" and table == "enrollment")]
-            for column in columns:
-                n = db.execute(f"SELECT count(*) FROM {table} WHERE {column} IN ({','.join('?' * len(ids))})", ids).fetchone()[0]
-                if n and table not in ("certificate", "link"):
-                    found[f"{table}.{column}"] = n
-    finally:
-        db.close()
+    for table, columns in s.store.columns().items():
+        for column in [c for c in columns if c in ("enrollment_id", "parent_id", "target", "phone_id") or (c == "id" and table == "enrollment")]:
+            [(n,)] = s.sql(f"SELECT count(*) FROM {table} WHERE {column} IN ({','.join('?' * len(ids))})", *ids)
+            if n and table not in ("certificate", "link"):
+                found[f"{table}.{column}"] = n
     return found
 
 
@@ -210,9 +204,7 @@ def a_blocked_device_is_refused_and_not_woken():
         s.refused("command", "send", d.udid, "ProfileList", text="POM-E4452")
         s.refused("device", "unenroll", d.udid, text="POM-E4452")
         s.cli("device", "push", d.udid)
-        db = sqlite3.connect(f"file:{s.data}/pomona.db?mode=ro", uri=True, timeout=30)
-        equal(db.execute("SELECT count(*) FROM push_outbox").fetchone(), (0,), "no push waits")
-        db.close()
+        equal(s.sql("SELECT count(*) FROM push_outbox"), [(0,)], "no push waits")
         order = s.cli("command", "send", "--all", "SecurityInfo")["id"]
         wait_for("the order", lambda: s.cli("order", "show", order)["state"] == "done")
         [row] = s.cli("order", "show", order, "--devices")

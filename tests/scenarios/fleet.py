@@ -1,5 +1,4 @@
 """Many devices: queries, groups that follow what devices tell, orders, and that a crash in the middle of one gives each device exactly one command."""
-import sqlite3
 import uuid as uuids
 
 from harness import *
@@ -59,28 +58,6 @@ def finished(s, order_id):
 
 def send(s, *words, input=None):
     return finished(s, s.cli("command", "send", *words, input=input)["id"])
-
-
-@contextlib.contextmanager
-def database(s):
-    """The database of a server that is stopped for it."""
-    s.stop()
-    db = sqlite3.connect(os.path.join(s.data, "pomona.db"))
-    try:
-        yield db
-        db.commit()
-    finally:
-        db.close()
-    s.start()
-
-
-def look(s, sql, *values):
-    """Rows of the database of a server that may run."""
-    db = sqlite3.connect(f"file:{s.data}/pomona.db?mode=ro", uri=True, timeout=30)
-    try:
-        return db.execute(sql, values).fetchall()
-    finally:
-        db.close()
 
 
 # ---------------------------------------------------------------- queries
@@ -251,7 +228,7 @@ def orders_keep_secrets_sealed_and_can_be_taken_back():
         order = send(s, "--all", "DeviceLock", "PIN=@-", input="735519")
         equal(order["sent"], 2)
         s.stop()
-        everything = b"".join(p.read_bytes() for p in pathlib.Path(s.data).glob("pomona.db*"))
+        everything = s.store.content()
         expect(b"735519" not in everything and b"735519" not in s.logs().encode(), "a secret of an order lies in clear")
         s.start()
         mac.hang_up(), other.hang_up()
@@ -274,22 +251,11 @@ DEVICES = 3000
 
 def multiply(s, device, n):
     """N more enrolled devices, as the server would have them; none of them ever speaks."""
-    with database(s) as db:
-        columns = {t: [r[1] for r in db.execute(f"PRAGMA table_info({t})")] for t in ("enrollment", "epoch")}
-        [row] = db.execute("SELECT * FROM enrollment WHERE id = ?", (device.id_now,)).fetchall()
-        [epoch] = db.execute("SELECT * FROM epoch WHERE enrollment_id = ?", (device.id_now,)).fetchall()
-        for table, row in (("enrollment", row), ("epoch", epoch)):
-            names = columns[table]
-            place = {name: names.index(name) for name in ("id", "device_id", "enrollment_id", "certificate_serial", "serial") if name in names}
-            rows = []
-            for i in range(n):
-                new = list(row)
-                for name, value in (("id", f"{i:08X}-0000-7000-8000-00000000000A"), ("enrollment_id", f"{i:08X}-0000-7000-8000-00000000000A"), ("device_id", f"many-{i}"), ("certificate_serial", None),
-                                    ("serial", f"MANY{i}")):
-                    if name in place:
-                        new[place[name]] = value
-                rows.append(new)
-            db.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * len(names))})", rows)
+    with s.stopped() as execute:
+        for table, column in (("enrollment", "id"), ("epoch", "enrollment_id")):
+            row = execute(f"SELECT * FROM {table} WHERE {column} = ?", device.id_now)[0].dict()
+            other = [{column: f"{i:08X}-0000-7000-8000-00000000000A", "device_id": f"many-{i}", "certificate_serial": None, "serial": f"MANY{i}"} for i in range(n)]
+            execute.many(f"INSERT INTO {table} ({','.join(row)}) VALUES ({','.join('?' * len(row))})", [[o.get(name, row[name]) for name in row] for o in other])
 
 
 @case
@@ -308,14 +274,14 @@ def a_crash_in_the_middle_gives_each_device_one_command():
                     break
             s.process.kill()
             s.process.wait()
-            [(state, sent)] = look(s, "SELECT state, n_queued FROM fleet_order WHERE id = ?", order)
-            [(n, devices)] = look(s, "SELECT count(*), count(DISTINCT enrollment_id) FROM command WHERE note = ?", "order:" + order)
+            [(state, sent)] = s.sql("SELECT state, n_queued FROM fleet_order WHERE id = ?", order)
+            [(n, devices)] = s.sql("SELECT count(*), count(DISTINCT enrollment_id) FROM command WHERE note = ?", "order:" + order)
             equal((n, devices), (sent, sent), "what is marked is what is queued")
             seen_middle = seen_middle or (state == "sending" and 0 < sent < DEVICES)
             s.start()
             done = finished(s, order)
             equal((done["sent"], done["skipped"]), (DEVICES + 1, 0))
-            [(n, devices, uuids_)] = look(s, "SELECT count(*), count(DISTINCT enrollment_id), count(DISTINCT uuid) FROM command WHERE note = ?", "order:" + order)
+            [(n, devices, uuids_)] = s.sql("SELECT count(*), count(DISTINCT enrollment_id), count(DISTINCT uuid) FROM command WHERE note = ?", "order:" + order)
             equal((n, devices, uuids_), (DEVICES + 1,) * 3, "one command for each device")
             # A device is served while all that is going on.
             equal(phone.hang_up().is_asked(), ["DeviceInformation"])
@@ -326,7 +292,7 @@ def a_crash_in_the_middle_gives_each_device_one_command():
         s.cli("order", "cancel", order)
         done = wait_for("canceled", lambda: (o := s.cli("order", "show", order))["state"] == "canceled" and o, 60)
         equal([done[k] for k in ("answered", "canceled", "queued")], [1, DEVICES, 0])
-        equal(look(s, "SELECT count(*) FROM command WHERE note = ?", "order:" + order), [(0,)])
+        equal(s.sql("SELECT count(*) FROM command WHERE note = ?", "order:" + order), [(0,)])
 
 
 @case

@@ -151,13 +151,17 @@ class Server:
         return store.store_of(self.data)
 
     def sql(self, text, *values):
-        """The rows of a statement: tuples, each with dict()."""
+        """The rows of a statement (tuples, each with dict()), or how many it has changed."""
         with self.store.transaction() as execute:
-            return execute(text, values)
+            return execute(text, *values)
 
-    def execute(self, text, *values):
-        """How many rows a statement has changed."""
-        return self.sql(text, *values)
+    @contextlib.contextmanager
+    def stopped(self):
+        """EXECUTE(text, value…) of one transaction on the store of the server, which is stopped for it."""
+        self.stop()
+        with self.store.transaction() as execute:
+            yield execute
+        self.start()
 
     def start(self, *extra, wait=True):
         self.log_path = os.path.join(self.root, "log")

@@ -1,9 +1,6 @@
 """How a device proves who it is: Mdm-Signature, TLS client certificates, certificates that proxies pass on. With the configurations of docs/examples in a real nginx and a real HAProxy."""
-import atexit
-import functools
 import ipaddress
 import re
-import sqlite3
 
 from harness import *
 
@@ -20,19 +17,8 @@ def proxied(addresses=PROXY_ADDRESS, header=HEADER, *more):
     return ("--set", f"proxy.addresses={addresses}", "--set", "proxy.listen=127.0.0.1:0", "--set", f"proxy.certificate_header={header}", *more)
 
 
-@functools.cache
-def made_data():
-    """A data directory that was just made: making the keys of a CA takes longer than most cases."""
-    root = tempfile.mkdtemp(prefix="pomona-identity-")
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    run("init", "--data", os.path.join(root, "data"), "--url", "https://127.0.0.1:1", "--org", "Test Org")
-    return os.path.join(root, "data")
-
-
 def serve(*args):
-    root = tempfile.mkdtemp(prefix="pomona-")
-    shutil.copytree(made_data(), os.path.join(root, "data"))
-    return Server(*args, data=root, url="https://127.0.0.1:1")
+    return Server(*args, url="https://127.0.0.1:1")
 
 
 def ports(s):
@@ -150,10 +136,8 @@ def own_foreign(device, days=30):
 
 def age(s, device, ends):
     """Behind the server's back, while it is stopped: the device's certificate ended so many days ago."""
-    s.stop()
-    with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"), isolation_level=None)) as db:
-        equal(db.execute("UPDATE certificate SET not_after = ? WHERE serial = ?", (int((time.time() + ends * 86400) * 1000), serial(device.cert))).rowcount, 1, "certificates")
-    s.start()
+    with s.stopped() as execute:
+        equal(execute("UPDATE certificate SET not_after = ? WHERE serial = ?", int((time.time() + ends * 86400) * 1000), serial(device.cert)), 1, "certificates")
     device.hang_up()
 
 
@@ -478,7 +462,7 @@ def peers_behind_proxies():
 def wrong_settings():
     with tempfile.TemporaryDirectory() as root:
         data = os.path.join(root, "d")
-        run("init", "--data", data, "--url", f"https://127.0.0.1:{free_port()}")
+        init(data, "--url", f"https://127.0.0.1:{free_port()}")
         for settings, text in [
                 (("proxy.listen=127.0.0.1:0",), "proxy.addresses"), (("proxy.certificate_header=Client-Cert",), "proxy.addresses"), (("proxy.addresses=localhost",), "localhost"),
                 (("proxy.addresses=0.0.0.0/0",), "0.0.0.0/0"), (("proxy.addresses=10.0.0.1/8",), "prefix"), (("proxy.addresses=::1", "proxy.certificate_header=Client Cert:"), "Cert:"),

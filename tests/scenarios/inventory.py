@@ -1,5 +1,4 @@
 """What devices tell: facts and lists, kept with the time they were learnt; and that the server asks again, each device what it can answer, never twice at once."""
-import sqlite3
 
 from harness import *
 
@@ -42,19 +41,6 @@ def items(s, d, name):
 
 def waiting(s, d):
     return sorted(c["request_type"] for c in s.cli("command", "list", d.udid))
-
-
-@contextlib.contextmanager
-def database(s):
-    """The database of a server that is stopped for it."""
-    s.stop()
-    db = sqlite3.connect(os.path.join(s.data, "pomona.db"))
-    try:
-        yield db
-        db.commit()
-    finally:
-        db.close()
-    s.start()
 
 
 # ---------------------------------------------------------------- lists
@@ -165,41 +151,41 @@ def devices_are_asked_again_at_their_time_and_never_twice_at_once():
         while due - now < 600000:
             d = enroll(s)
             wait_for("questions", lambda: set(waiting(s, d)) == DEFAULT)
-            [(due,)] = look(s, "SELECT due_at FROM inventory WHERE enrollment_id = ?", d.id)
+            [(due,)] = s.sql("SELECT due_at FROM inventory WHERE enrollment_id = ?", d.id)
             now = time.time() * 1000
             expect(now - 60000 < due <= now + 24 * 3600 * 1000 + 60000, "the next time is within the interval")
         # Its time comes again while nothing was answered: nothing is asked twice.
         first = d.id
-        with database(s) as db:
-            db.execute("UPDATE inventory SET due_at = 1")
-        wait_for("its time was seen", lambda: look(s, "SELECT due_at FROM inventory WHERE enrollment_id = ?", first) == [(due,)])
+        with s.stopped() as execute:
+            execute("UPDATE inventory SET due_at = 1")
+        wait_for("its time was seen", lambda: s.sql("SELECT due_at FROM inventory WHERE enrollment_id = ?", first) == [(due,)])
         equal(waiting(s, d), sorted(DEFAULT))
         d.hang_up()
         equal({kind for kind, _ in d.run_commands()}, DEFAULT)
         # Answered, it is asked again when its time comes.
-        with database(s) as db:
-            db.execute("UPDATE inventory SET due_at = 1")
+        with s.stopped() as execute:
+            execute("UPDATE inventory SET due_at = 1")
         wait_for("questions again", lambda: set(waiting(s, d)) == DEFAULT)
         # Not who has been silent for long, or is blocked, or has left.
         d.hang_up()
         d.run_commands()
-        with database(s) as db:
-            db.execute("UPDATE inventory SET due_at = 1")
-            db.execute("UPDATE enrollment SET last_seen = 1000")
-        wait_for("its time was seen", lambda: look(s, "SELECT due_at FROM inventory WHERE enrollment_id = ?", first) == [(due,)])
+        with s.stopped() as execute:
+            execute("UPDATE inventory SET due_at = 1")
+            execute("UPDATE enrollment SET last_seen = 1000")
+        wait_for("its time was seen", lambda: s.sql("SELECT due_at FROM inventory WHERE enrollment_id = ?", first) == [(due,)])
         equal(waiting(s, d), [])
         s.cli("device", "block", d.udid)
-        with database(s) as db:
-            db.execute("UPDATE inventory SET due_at = 1")
-            db.execute("UPDATE enrollment SET last_seen = ?", (int(time.time() * 1000),))
-        wait_for("its time was seen", lambda: look(s, "SELECT due_at FROM inventory WHERE enrollment_id = ?", first) == [(due,)])
+        with s.stopped() as execute:
+            execute("UPDATE inventory SET due_at = 1")
+            execute("UPDATE enrollment SET last_seen = ?", int(time.time() * 1000))
+        wait_for("its time was seen", lambda: s.sql("SELECT due_at FROM inventory WHERE enrollment_id = ?", first) == [(due,)])
         equal(waiting(s, d), [])
         s.cli("device", "unblock", d.udid)
         d.hang_up()
         equal(d.check_out(), (200, b""))
-        with database(s) as db:
-            db.execute("INSERT INTO inventory (enrollment_id, due_at) VALUES (?, 1) ON CONFLICT (enrollment_id) DO UPDATE SET due_at = 1", (first,))
-        wait_for("it is asked no more", lambda: look(s, "SELECT count(*) FROM inventory WHERE enrollment_id = ?", first) == [(0,)])
+        with s.stopped() as execute:
+            execute("INSERT INTO inventory (enrollment_id, due_at) VALUES (?, 1) ON CONFLICT (enrollment_id) DO UPDATE SET due_at = 1", first)
+        wait_for("it is asked no more", lambda: s.sql("SELECT count(*) FROM inventory WHERE enrollment_id = ?", first) == [(0,)])
 
 
 @case
@@ -214,15 +200,6 @@ def inventory_can_be_switched_off_and_is_checked():
         for setting in ("inventory.hours=-1", "inventory.hours=100000", "inventory.queries=EraseDevice", "inventory.queries=DeviceInfo"):
             p = subprocess.run([POMONA, "serve", "--data", s.data, "--set", setting], capture_output=True, text=True, timeout=30)
             expect(p.returncode == 2 and "POM-E0010" in p.stderr and "inventory." in p.stderr, f"{setting}: {p.returncode} {p.stderr}")
-
-
-def look(s, sql, *values):
-    """Rows of the database of a server that may run."""
-    db = sqlite3.connect(f"file:{s.data}/pomona.db?mode=ro", uri=True, timeout=30)
-    try:
-        return db.execute(sql, values).fetchall()
-    finally:
-        db.close()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 What is delivered is read by openssl, xmllint and plistlib, never by code of ours."""
 import re
-import sqlite3
 import uuid as uuids
 
 from harness import *
@@ -159,19 +158,6 @@ def fetch(d):
     return reply
 
 
-@contextlib.contextmanager
-def database(s):
-    """The database of a server that is stopped for it."""
-    s.stop()
-    db = sqlite3.connect(os.path.join(s.data, "pomona.db"))
-    try:
-        yield db
-        db.commit()
-    finally:
-        db.close()
-    s.start()
-
-
 # ---------------------------------------------------------------- adding
 
 @case
@@ -202,7 +188,7 @@ def versions_are_kept_byte_for_byte():
         refuse(s, profile(identifier="org.example.other"), "a new version must have it too")
         # Not in clear on the disk.
         s.stop()
-        everything = b"".join(p.read_bytes() for p in pathlib.Path(s.data).glob("pomona.db*"))
+        everything = s.store.content()
         expect(b"Office" not in everything and b"as I wrote it" not in everything, "a profile lies on the disk in clear")
 
 
@@ -252,9 +238,8 @@ def bad_profiles_are_refused_and_nothing_is_stored():
         refuse(s, encrypted(plain(), self_signed(rsa_key(), cert.subject)), "cannot be read with this key", "--key", other)
         refuse(s, good, "not encrypted", "--key", other)
         equal(s.cli("profile", "list"), [], "profiles")
-        with database(s) as db:
-            for table in ("profile", "profile_version", "profile_state", "profile_work", "profile_assignment"):
-                equal(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0], 0, table)
+        for table in ("profile", "profile_version", "profile_state", "profile_work", "profile_assignment"):
+            equal(s.sql(f"SELECT count(*) FROM {table}"), [(0,)], table)
 
 
 # ---------------------------------------------------------------- the way to a device
@@ -396,7 +381,7 @@ def variables_do_not_leave_their_strings():
         equal(state(s, b), "installed")
         # Attributes may be secrets.
         s.stop()
-        everything = b"".join(p.read_bytes() for p in pathlib.Path(s.data).glob("pomona.db*"))
+        everything = s.store.content()
         expect(b"carol@example.org" not in everything and b"Carol" not in s.logs().encode(), "an attribute lies in clear")
 
 
@@ -455,9 +440,9 @@ def secrets_are_encrypted_to_the_present_identity():
         equal((d.content()["Password"], "EncryptedPayloadContent" in plistlib.loads(d.opened[-1])), ("another", True))
         # Nothing can be encrypted to an EC key, and secrets do not go out in clear instead.
         ec_key = ec_keys.generate_private_key(ec_keys.SECP256R1())
-        with database(s) as db:
-            serial = db.execute("SELECT p.certificate_serial FROM epoch p JOIN enrollment e ON e.id = p.enrollment_id WHERE e.device_id = ?", (ec.udid,)).fetchone()[0]
-            db.execute("UPDATE certificate SET der = ? WHERE serial = ?", (der(self_signed(ec_key, cert.subject)), serial))
+        with s.stopped() as execute:
+            [(serial,)] = execute("SELECT p.certificate_serial FROM epoch p JOIN enrollment e ON e.id = p.enrollment_id WHERE e.device_id = ?", ec.udid)
+            execute("UPDATE certificate SET der = ? WHERE serial = ?", der(self_signed(ec_key, cert.subject)), serial)
         ec.hang_up()
         s.cli("profile", "assign", "wifi", "--device", ec.id)
         equal(ec.run_commands(), [])
@@ -550,15 +535,15 @@ def deadlines_end_what_waits():
                 _, reply = d.report(reply["CommandUUID"])
             equal(state(s, d), name)
         now = time.time() * 1000
-        with database(s) as db:
-            left = {i: (t - now) / 3600000 for i, t in db.execute("SELECT e.device_id, s.deadline_at FROM profile_state s JOIN enrollment e ON e.id = s.enrollment_id")}
+        with s.stopped() as execute:
+            left = {i: (t - now) / 3600000 for i, t in execute("SELECT e.device_id, s.deadline_at FROM profile_state s JOIN enrollment e ON e.id = s.enrollment_id")}
             for name, hours in (("queued", 72), ("removing", 72), ("delivered", 5), ("acknowledged", 5)):
                 expect(abs(left[wanted[name].udid] - hours) < 0.2, f"{name}: {left[wanted[name].udid]} hours")
-            db.execute("UPDATE profile_state SET deadline_at = ?", (int(now) + 3600000,))
+            execute("UPDATE profile_state SET deadline_at = ?", int(now) + 3600000)
         time.sleep(1)
         equal({n: state(s, d) for n, d in wanted.items()}, {n: n for n in wanted}, "an hour before")
-        with database(s) as db:
-            db.execute("UPDATE profile_state SET deadline_at = ?", (int(now) - 1000,))
+        with s.stopped() as execute:
+            execute("UPDATE profile_state SET deadline_at = ?", int(now) - 1000)
         wait_for("all have failed", lambda: all(state(s, d) == "failed" for d in wanted.values()))
         for name, text in (("queued", "did not fetch the profile within 3 days"), ("delivered", "did not answer within 5 hours"), ("acknowledged", "nothing confirms it"),
                            ("removing", "did not fetch the removal within 3 days")):
@@ -659,13 +644,11 @@ def a_crash_while_many_devices_are_looked_at_loses_none():
         model = d.id
         add(s, plain())
         s.cli("group", "create", "all")
-        with database(s) as db:
-            columns = [r[1] for r in db.execute("PRAGMA table_info(enrollment)")]
-            row = dict(zip(columns, db.execute("SELECT * FROM enrollment WHERE id = ?", (model,)).fetchone()))
-            for i in range(many):
-                row.update(id=new_uuid(), device_id=f"many-{i}")
-                db.execute(f"INSERT INTO enrollment ({','.join(row)}) VALUES ({','.join('?' * len(row))})", list(row.values()))
-                db.execute("INSERT INTO group_member VALUES ('all', ?, 0)", (row["id"],))
+        with s.stopped() as execute:
+            row = execute("SELECT * FROM enrollment WHERE id = ?", model)[0].dict()
+            rows = [{**row, "id": new_uuid(), "device_id": f"many-{i}"} for i in range(many)]
+            execute.many(f"INSERT INTO enrollment ({','.join(row)}) VALUES ({','.join('?' * len(row))})", [list(r.values()) for r in rows])
+            execute.many("INSERT INTO group_member VALUES ('all', ?, 0)", [[r["id"]] for r in rows])
         s.cli("profile", "assign", "wifi", "--group", "all")
 
         def done():
@@ -674,18 +657,14 @@ def a_crash_while_many_devices_are_looked_at_loses_none():
         wait_for("some, not all", lambda: done()[0] > 0)
         s.process.kill()
         s.process.wait()
-        db = sqlite3.connect(os.path.join(s.data, "pomona.db"))
-        n = db.execute("SELECT count(*) FROM profile_state").fetchone()[0]
-        db.close()
+        [(n,)] = s.sql("SELECT count(*) FROM profile_state")
         expect(0 < n < many, f"killed too late: {n}")
         s.start()
         wait_for("all queued", lambda: done() == (many, 0), 30)
         s.stop()
-        db = sqlite3.connect(os.path.join(s.data, "pomona.db"))
-        equal(db.execute("SELECT count(*), count(DISTINCT enrollment_id), count(DISTINCT uuid) FROM command WHERE note = 'install:wifi'").fetchone(), (many, many, many), "one command each")
-        equal(db.execute("SELECT count(*) FROM profile_state s JOIN command c ON c.uuid = s.command_uuid").fetchone()[0], many, "states with their command")
-        equal(db.execute("SELECT count(*) FROM profile_work").fetchone()[0], 0, "work")
-        db.close()
+        equal(s.sql("SELECT count(*), count(DISTINCT enrollment_id), count(DISTINCT uuid) FROM command WHERE note = 'install:wifi'"), [(many, many, many)], "one command each")
+        equal(s.sql("SELECT count(*) FROM profile_state s JOIN command c ON c.uuid = s.command_uuid"), [(many,)], "states with their command")
+        equal(s.sql("SELECT count(*) FROM profile_work"), [(0,)], "work")
 
 
 # ---------------------------------------------------------------- besides

@@ -1,7 +1,6 @@
 """Over-the-air enrollment: the Profile Service, the factory identity, the transport identity, the encrypted profile; and everything that must not work."""
 import atexit
 import concurrent.futures
-import sqlite3
 import warnings
 
 from harness import *
@@ -403,10 +402,8 @@ def identities_that_cannot_receive_it():
         refused(s, link, lambda: d.say(d.transport, challenge=False), 403, "POM-E2104")
         # Its day is over.
         d.get_transport()
-        s.stop()
-        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"), isolation_level=None)) as db:
-            equal(db.execute("UPDATE certificate SET not_after = ? WHERE ota_link_id = ? AND state = 1", (int(time.time() * 1000) - 1, link["id"])).rowcount, 2)
-        s.start()
+        with s.stopped() as execute:
+            equal(execute("UPDATE certificate SET not_after = ? WHERE ota_link_id = ? AND state = 1", int(time.time() * 1000) - 1, link["id"]), 2)
         detail = refused(s, link, lambda: d.say(d.transport, challenge=False), 403, "POM-E2103")
         expect("begin again" in detail, detail)
         # The link ends: so does all that was given for it.

@@ -1,6 +1,5 @@
 """Profiles in files: signed, verified, encrypted, decrypted and linted, on the command line and over the API, read and made by OpenSSL besides."""
 import copy
-import sqlite3
 import stat
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -666,9 +665,7 @@ def signers_that_keep_the_server_from_starting():
         # An identity that an outside CA has given a device can look like any other certificate: only the register knows it.
         device, identity = s.enroll(), Cert("looks harmless", MIDDLE, eku=[CLIENT_AUTH, SERVER_AUTH])
         s.stop()
-        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db, db:
-            changed = db.execute("UPDATE certificate SET sha256 = ? WHERE sha256 = ?", (identity.cert.fingerprint(hashes.SHA256()), device.cert.fingerprint(hashes.SHA256())))
-            equal(changed.rowcount, 1, "register")
+        equal(s.sql("UPDATE certificate SET sha256 = ? WHERE sha256 = ?", identity.cert.fingerprint(hashes.SHA256()), device.cert.fingerprint(hashes.SHA256())), 1, "register")
         refuses_to_start(s, "identity of a device, issued by this server", *tls_files(s.root, identity, MIDDLE))
         for cert, text in unfit():
             # A TLS server takes none of these weak ones either.

@@ -197,11 +197,9 @@ def a_silent_device_is_pushed_again():
             eventually(lambda: [(r["waiting"], r["n_sent"]) for r in outbox(s)] == [(1, n)], f"push {n} is written down")
             row = outbox(s)[0]
             # Minutes pass.
-            s.stop()
-            with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db, db:
-                db.execute("UPDATE push_outbox SET due_at = ?, sent_at = sent_at - 300000", (int(time.time() * 1000),))
+            with s.stopped() as execute:
+                execute("UPDATE push_outbox SET due_at = ?, sent_at = sent_at - 300000", int(time.time() * 1000))
             d.connection = None
-            s.start()
             expect(lines.readline(), f"push {n + 1}")
             eventually(lambda: [(r["waiting"], r["n_sent"]) for r in outbox(s)] == [(1, n + 1)], "and the next is planned")
             later = outbox(s)[0]
@@ -210,10 +208,8 @@ def a_silent_device_is_pushed_again():
         expect(len(events) == 1 and "push 4" in events[0]["detail"] and "apns-id" in events[0]["detail"], f"one line that says so: {events}")
         # Its commands are gone: nothing is left to push for.
         s.cli("command", "cancel", s.cli("command", "list", d.udid)[0]["command_uuid"])
-        s.stop()
-        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db, db:
-            db.execute("UPDATE push_outbox SET due_at = ?", (int(time.time() * 1000),))
-        s.start()
+        with s.stopped() as execute:
+            execute("UPDATE push_outbox SET due_at = ?", int(time.time() * 1000))
         eventually(lambda: not outbox(s), "the wish is let go")
         equal(s.metric('pomona_pushes_total{result="ok"}'), 0)
 

@@ -1,7 +1,6 @@
 """The push certificate from nothing to renewal, against stand-ins for Apple's two pages; and every file that people take for it by mistake."""
 import http.server
 import pty
-import sqlite3
 import termios
 
 from harness import *
@@ -73,16 +72,10 @@ def serve(*args):
         yield s, portal
 
 
-def database(s):
-    return sqlite3.connect(os.path.join(s.data, "pomona.db"), isolation_level=None)
-
-
 def age(s, table, days):
     """Behind the server's back, while it is stopped: all rows of TABLE end so many days from now."""
-    s.stop()
-    with contextlib.closing(database(s)) as db:
-        expect(db.execute(f"UPDATE {table} SET not_after = ?", (int((time.time() + days * 86400) * 1000),)).rowcount > 0, "rows")
-    s.start()
+    with s.stopped() as execute:
+        expect(execute(f"UPDATE {table} SET not_after = ?", int((time.time() + days * 86400) * 1000)) > 0, "rows")
 
 
 def topic_of(pem):
@@ -148,7 +141,7 @@ def examine_document(s, portal, path, csr_pem, mdm_cer):
 
 def no_secret_on_disk(s):
     s.stop()
-    data = b"".join(read(os.path.join(s.data, f)) for f in os.listdir(s.data) if f.startswith("pomona.db"))
+    data = s.store.content()
     expect(b"PRIVATE KEY" not in data, "a key in clear on disk")
     # PKCS#8 of RSA: version 0, then the OID of rsaEncryption.
     expect(bytes.fromhex("020100300d06092a864886f70d010101") not in data, "a key in clear on disk")

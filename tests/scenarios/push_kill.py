@@ -6,8 +6,7 @@ KILLS = 3
 
 
 def n_owed(s):
-    with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"), timeout=60)) as db:
-        return db.execute("SELECT count(*) FROM push_outbox WHERE waiting = 0").fetchone()[0]
+    return s.sql("SELECT count(*) FROM push_outbox WHERE waiting = 0")[0][0]
 
 
 @case

@@ -11,8 +11,7 @@ STOPPING = ["TopicDisallowed", "BadTopic", "MissingTopic", "BadCertificate", "Ba
 
 
 def dead_tokens(s):
-    with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"), timeout=60)) as db:
-        return {row[0] for row in db.execute("SELECT push_token FROM epoch WHERE push_dead_at > 0")}
+    return {row[0] for row in s.sql("SELECT push_token FROM epoch WHERE push_dead_at > 0")}
 
 
 @case

@@ -75,11 +75,9 @@ def a_new_certificate_takes_effect_at_once():
 def an_expired_push_certificate():
     with OddApns(ok) as apns, server(apns) as s:
         d = s.enroll()
-        s.stop()
-        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db, db:
-            db.execute("UPDATE push_certificate SET not_after = ?", (int(time.time() * 1000) - 1000,))
+        with s.stopped() as execute:
+            execute("UPDATE push_certificate SET not_after = ?", int(time.time() * 1000) - 1000)
         d.connection = None
-        s.start()
         s.cli("device", "push", d.udid)
         eventually(lambda: push_status(s)["state"] == "expired", "it is said")
         status = push_status(s)

@@ -197,7 +197,7 @@ def admin_api():
         equal(s.api("GET", "/api/v1/commands/none")[0], 404)
         status, _, headers = s.api("PUT", "/api/v1/devices")
         equal((status, headers["Allow"].replace(" ", "").split(",")[0]), (405, "GET"))
-        database = open(os.path.join(s.data, "pomona.db"), "rb").read()
+        database = s.store.content()
         expect(s.token().encode() not in database and made["token"].encode() not in database, "a token in clear on disk")
 
 
@@ -223,7 +223,7 @@ def push_certificates():
         code, _, err = s.cli_code("push-cert", "import", path)
         expect(code == 1 and "POM-E6006" in err and "Renew" in err, err)
         equal(len(s.cli("push-cert", "show")), 1)
-        database = open(os.path.join(s.data, "pomona.db"), "rb").read() + open(os.path.join(s.data, "pomona.db-wal"), "rb").read()
+        database = s.store.content()
         expect(b"PRIVATE" not in database, "a key in clear on disk")
 
 

@@ -1,7 +1,6 @@
 """SCEP profiles: who issues, what, for how long, and who decides; challenges as administrators make them."""
 import hmac
 import http.server
-import sqlite3
 
 from harness import *
 
@@ -234,7 +233,7 @@ def challenges_that_administrators_make():
             expect(s.cli_code("challenge", "new", *wrong)[0] != 0, f"{wrong}")
         # Of the secret only the hash is kept; it is said once.
         s.stop()
-        files = b"".join(pathlib.Path(s.data, f).read_bytes() for f in os.listdir(s.data) if f.startswith("pomona.db"))
+        files = s.store.content()
         for m in (made, short, gone, fresh):
             expect(m["challenge"].encode() not in files and m["challenge"] not in json.dumps(listed) + s.logs(), "a challenge is stored or shown")
             expect(hashlib.sha256(m["challenge"].encode()).digest() in files, "its hash is not")
@@ -488,7 +487,7 @@ def a_person_decides_about_a_challenge():
         refused(s, "POM-E3104", lambda: c.ask(make_csr(key, challenge=made["challenge"]), signer))
         # The challenge in what waits is not in clear.
         s.stop()
-        files = b"".join(pathlib.Path(s.data, f).read_bytes() for f in os.listdir(s.data) if f.startswith("pomona.db"))
+        files = s.store.content()
         expect(text.encode() not in files and second.encode() not in files, "a challenge is stored in clear")
 
 
@@ -537,12 +536,9 @@ def renewals_as_the_profile_has_them():
         equal(client("both").ask(make_csr(new_key, challenge=STATIC), mine, message_type=RENEWAL_REQ).certificate(mine[0]).subject, mine[1].subject)
         # The last third, by a certificate whose life is nearly over in the register.
         mine = identity("late")
-        s.stop()
         now = int(time.time() * 1000)
-        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db:
-            equal(db.execute("UPDATE certificate SET not_before = ?, not_after = ? WHERE serial = ?", (now - 70 * 86400000, now + 30 * 86400000, f"{mine[1].serial_number:032X}")).rowcount, 1)
-            db.commit()
-        s.start()
+        with s.stopped() as execute:
+            equal(execute("UPDATE certificate SET not_before = ?, not_after = ? WHERE serial = ?", now - 70 * 86400000, now + 30 * 86400000, f"{mine[1].serial_number:032X}"), 1)
         equal(client("late").renew(mine).certificate(mine[0]).subject, mine[1].subject)
 
 

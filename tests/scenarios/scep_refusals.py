@@ -1,6 +1,5 @@
 """What the SCEP server must refuse, or must not be led astray by: attack after attack, each with its row in log, metric and audit log, since devices show no reason."""
 import re
-import sqlite3
 import statistics
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -518,12 +517,9 @@ def s6_only_valid_certificates_of_ours_renew():
             answer.certificate(third[0])
         # What the register does not know, or knows as expired.
         expired, unknown = identity(), identity()
-        s.stop()
-        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db:
+        with s.stopped() as execute:
             for sql, cert in [("UPDATE certificate SET not_after = 1 WHERE serial = ?", expired[1]), ("DELETE FROM certificate WHERE serial = ?", unknown[1])]:
-                equal(db.execute(sql, (f"{cert.serial_number:032X}",)).rowcount, 1)
-            db.commit()
-        s.start()
+                equal(execute(sql, f"{cert.serial_number:032X}"), 1)
         refused(s, "POM-E3107", lambda: Scep(s, "main").renew(expired), what="expired")
         refused(s, "POM-E3107", lambda: Scep(s, "main").renew(unknown), what="not in the register")
         refused(s, "POM-E3101", lambda: Scep(s, "main").renew(unknown, message_type=PKCS_REQ), what="not in the register, as PKCSReq")
@@ -631,12 +627,9 @@ def an_approval_is_for_one_challenge():
 
 def without_signature(s, *certificates):
     """What a process leaves that died between the reservation of a row and its certificate."""
-    s.stop()
-    with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"))) as db:
+    with s.stopped() as execute:
         for cert in certificates:
-            equal(db.execute("UPDATE certificate SET state = 0, der = NULL, sha256 = NULL WHERE serial = ?", (f"{cert.serial_number:032X}",)).rowcount, 1)
-        db.commit()
-    s.start()
+            equal(execute("UPDATE certificate SET state = 0, der = NULL, sha256 = NULL WHERE serial = ?", f"{cert.serial_number:032X}"), 1)
 
 
 @case

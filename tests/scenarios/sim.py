@@ -2,7 +2,6 @@
 import http.server
 import ipaddress
 import re
-import sqlite3
 import stat
 import threading
 
@@ -152,9 +151,8 @@ def a_removed_profile_checks_out():
         # The server refuses to send this: it is put into the queue past it, in place of the person who removes the profile on the device.
         s.refused("command", "send", device["udid"], "RemoveProfile", f"Identifier={identifier}", text="POM-E5221")
         body = plistlib.dumps({"CommandUUID": "by-hand", "Command": {"RequestType": "RemoveProfile", "Identifier": identifier}})
-        with contextlib.closing(sqlite3.connect(os.path.join(s.data, "pomona.db"), 30)) as db, db:
-            db.execute("INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now) VALUES (?, 'F', 'by-hand', ?, 'RemoveProfile', ?, 0, 0, 0)",
-                       (device["id"], s.cli("device", "show", device["id"])["epoch"], body))
+        s.sql("INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now) VALUES (?, 'F', 'by-hand', ?, 'RemoveProfile', ?, 0, 0, 0)",
+              device["id"], s.cli("device", "show", device["id"])["epoch"], body)
         s.cli("device", "push", device["id"])
         p.wait()
         equal(s.cli("device", "show", device["udid"])["state"], "ended")

@@ -48,9 +48,12 @@ class Sqlite:
 
     @contextlib.contextmanager
     def transaction(self):
-        """EXECUTE(text, values): the rows, or how many were changed; all of it or nothing."""
+        """EXECUTE(text, value…): the rows, or how many were changed; execute.many(text, rows). All of it or nothing."""
         with contextlib.closing(sqlite3.connect(self.path, timeout=60)) as db, db:
-            yield lambda text, values=(): answer(db.execute(text, values))
+            def execute(text, *values):
+                return answer(db.execute(text, values))
+            execute.many = db.executemany
+            yield execute
 
     def columns(self):
         """{table: [columns]}"""
@@ -74,12 +77,14 @@ class Postgres:
 
     @contextlib.contextmanager
     def transaction(self):
+        from psycopg2.extras import execute_batch
         with contextlib.closing(connect(self.url)) as db:
             db.autocommit = False
             with db, db.cursor() as cursor:
-                def execute(text, values=()):
-                    cursor.execute(text.replace("%", "%%").replace("?", "%s"), values)
+                def execute(text, *values):
+                    cursor.execute(with_percent(text), values)
                     return answer(cursor)
+                execute.many = lambda text, rows: execute_batch(cursor, with_percent(text), rows, 500)
                 yield execute
 
     def columns(self):
@@ -104,6 +109,10 @@ class Postgres:
     @property
     def name(self):
         return urllib.parse.urlsplit(self.url).path.lstrip("/")
+
+
+def with_percent(text):
+    return text.replace("%", "%%").replace("?", "%s")
 
 
 def answer(cursor):
