@@ -85,6 +85,9 @@ bool db_is_null(const struct db_batch *batch, unsigned i, size_t row, unsigned c
 /* An open database. Any thread may use it. */
 struct db;
 
+/* Whether all its statements only read. */
+bool db_batch_is_read(const struct db *db, const struct db_batch *batch);
+
 /* A step of the schema, for one engine; applied once, in order, each in a transaction of its own. */
 struct db_migration {
 	int version; /* 1, 2, 3 … */

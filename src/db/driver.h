@@ -50,7 +50,6 @@ struct db *db_postgres_open(const char *url, const struct db_config *config, GEr
 void db_batch_reset(struct db_batch *batch);
 /* Appends a result value to the batch, copying its bytes. */
 void db_batch_add_cell(struct db_batch *batch, struct db_value value);
-bool db_batch_is_read(const struct db *db, const struct db_batch *batch);
 /* Checks that values fit the statements' declared types: a programming error, so it aborts. */
 void db_batch_check(const struct db *db, const struct db_batch *batch);
 /* Sets ERROR to the code of OUTCOME, saying where (WHERE) and what, and gives OUTCOME. */

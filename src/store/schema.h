@@ -316,7 +316,12 @@
 	STORE_SCHEMA_4_DDM(TEXT, INT, BLOB, END)
 
 /* Nodes, and who does what time alone makes due. */
-#define STORE_SCHEMA_5_NODE(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_5_NODE(TEXT, INT, BLOB, END) \
+	/* Processes that serve. Times by the database's clock; clock_ms: how far the node's own clock is ahead of it. trouble: why it takes no work, '' when it does. */ \
+	"CREATE TABLE node (id " TEXT " NOT NULL PRIMARY KEY, name " TEXT " NOT NULL, address " TEXT " NOT NULL, version " TEXT " NOT NULL, schema_version " INT " NOT NULL, started_at " INT " NOT NULL," \
+	" seen_at " INT " NOT NULL, clock_ms " INT " NOT NULL, trouble " TEXT " NOT NULL" END \
+	/* Who does what one node alone may do. node: '' for none; fence: grows with each new holder. */ \
+	"CREATE TABLE lease (job " TEXT " NOT NULL PRIMARY KEY, node " TEXT " NOT NULL, fence " INT " NOT NULL, expires_at " INT " NOT NULL" END
 
 /* What nodes keep in memory, and how they learn that it has changed. */
 #define STORE_SCHEMA_5_SHARED(TEXT, INT, BLOB, END) ""

@@ -1,4 +1,26 @@
 /* Nodes, leases of work. Same form as statements.h. */
 #pragma once
 
-#define NODE_STATEMENTS(X)
+#define NODE_COLUMNS "id, name, address, version, schema_version, started_at, seen_at, clock_ms, trouble"
+
+#define NODE_STATEMENTS(X) \
+	X(NODE_BEAT, "ttttiiiit", "", ONE, WRITE, \
+	  "INSERT INTO node (" NODE_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE" \
+	  " SET seen_at = excluded.seen_at, clock_ms = excluded.clock_ms, trouble = excluded.trouble, address = excluded.address") \
+	X(NODE_LIST, "ti", "ttttiiiit", ANY, READ, "SELECT " NODE_COLUMNS " FROM node WHERE id > $1 ORDER BY id LIMIT $2") \
+	X(NODE_REMOVE, "t", "", ANY, WRITE, "DELETE FROM node WHERE id = $1") \
+	X(NODE_FORGET, "i", "", ANY, WRITE, "DELETE FROM node WHERE seen_at < $1") \
+	X(LEASE_MAKE, "t", "", ANY, WRITE, "INSERT INTO lease (job, node, fence, expires_at) VALUES ($1, '', 0, 0) ON CONFLICT (job) DO NOTHING") \
+	/* Who has it already keeps his number. The conditions stand twice: the inner ones choose which row is locked, the outer ones are looked at again when it has changed meanwhile. */ \
+	X(LEASE_TAKE, "ttii", "i", ANY, WRITE, \
+	  "UPDATE lease SET node = $2, fence = fence + CASE WHEN node = $2 THEN 0 ELSE 1 END, expires_at = $4 WHERE job = $1 AND (node = $2 OR expires_at <= $3)" \
+	  " AND job IN (SELECT o.job FROM lease o WHERE o.job = $1 AND (o.node = $2 OR o.expires_at <= $3) /*skip_locked*/) RETURNING fence") \
+	/* Whose name stands there is still the holder, however late: nobody has taken it. */ \
+	X(LEASE_RENEW, "ti", "ti", ANY, WRITE, "UPDATE lease SET expires_at = $2 WHERE node = $1 RETURNING job, fence") \
+	X(LEASE_RELEASE, "tt", "", ANY, WRITE, "UPDATE lease SET node = '', expires_at = 0 WHERE node = $1 AND job = $2") \
+	X(LEASE_RELEASE_ALL, "t", "", ANY, WRITE, "UPDATE lease SET node = '', expires_at = 0 WHERE node = $1") \
+	/* A write of the row, though it changes nothing: nobody can take the lease before this transaction has ended, and it waits for who just takes it. */ \
+	X(LEASE_FENCE, "tti", "", ONE, WRITE, "UPDATE lease SET fence = fence WHERE job = $1 AND node = $2 AND fence = $3") \
+	X(LEASE_HELD, "tti", "i", ANY, READ, "SELECT fence FROM lease WHERE job = $1 AND node = $2 AND fence = $3") \
+	X(LEASE_LIST, "", "ttii", ANY, READ, "SELECT job, node, fence, expires_at FROM lease ORDER BY job") \
+	X(SETTING_KEEP, "tt", "", ANY, WRITE, "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")

@@ -30,6 +30,7 @@ struct store *store_open(const char *url, const struct pom_clock *clock, const s
 	store->db = db;
 	store->clock = clock;
 	store->random = random;
+	store->leases = db_is_shared(db);
 	pthread_mutex_init(&store->seen_lock, NULL);
 	store->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	pthread_mutex_init(&store->delivered_lock, NULL);
@@ -74,7 +75,16 @@ void store_load_free(store_load *load)
 
 bool store_run(struct store *store, struct db_batch *batch, GError **error)
 {
-	return db_run(store->db, batch, error) == DB_DONE;
+	GError *inner = NULL;
+
+	if (!store_fence_add(store, batch, error))
+		return false;
+	if (db_run(store->db, batch, &inner) == DB_DONE)
+		return true;
+	if (g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT))
+		store_fence_explain(store, &inner);
+	g_propagate_error(error, inner);
+	return false;
 }
 
 bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_found, GError **error)

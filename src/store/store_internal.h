@@ -14,6 +14,7 @@ struct store {
 	GHashTable *seen; /* enrollment id → int64_t *, newest time */
 	pthread_mutex_t delivered_lock;
 	GHashTable *delivered; /* CommandUUID → what of its delivery is not written yet */
+	bool leases;           /* they are written down: other nodes may use this database */
 };
 
 /* Of the table of deliveries. */
@@ -48,10 +49,13 @@ void store_batch_authority(struct db_batch *batch, const struct authority_row *r
 void store_batch_certificate_import(struct db_batch *batch, const struct certificate_import *certificate);
 /* Adds a link with its challenge to a batch. */
 void store_batch_link(struct db_batch *batch, const struct link_new *link);
-/* Runs; true when done. */
+/* Runs; true when done. What a thread writes under a lease is written only while the lease is its node's: POM_ERR_NODE_LEASE. */
 bool store_run(struct store *store, struct db_batch *batch, GError **error);
 /* Runs a change and what belongs to it, as its audit entry. *RET_FOUND false: what was to be changed is not there, and nothing was written. */
 bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_found, GError **error);
+/* Of node_store.c: what a thread that works under a lease must prove with each batch that writes. Before: adds the proof, or says that the lease was lost. After a conflict: says whether that was why. */
+bool store_fence_add(struct store *store, struct db_batch *batch, GError **error);
+void store_fence_explain(struct store *store, GError **error);
 /* Facts from Q_FACTS_CERTIFICATE at I and Q_FACTS_ENROLLMENT at I (rows 0). */
 void store_read_certificate(const struct db_batch *batch, unsigned i, struct certificate_facts *ret);
 void store_read_enrollment(const struct db_batch *batch, unsigned i, struct enrollment_facts *ret);

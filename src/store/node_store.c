@@ -1,0 +1,179 @@
+#include "store/node_store.h"
+
+#include <string.h>
+
+#include "store/store_internal.h"
+
+/* What the calling thread works under. */
+struct lease_work {
+	bool is_on, is_lost;
+	char job[LEASE_JOB_MAX + 1], node[POM_ID_LEN + 1];
+	int64_t fence;
+};
+static _Thread_local struct lease_work work;
+
+bool store_is_shared(const struct store *store)
+{
+	return store->leases;
+}
+
+bool store_clock(struct store *store, int64_t *ret_ms, GError **error)
+{
+	return db_clock(store->db, ret_ms, error);
+}
+
+bool store_node_beat(struct store *store, const struct node_row *node, int64_t until_ms, GArray **ret_held, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	GArray *held;
+
+	db_batch_add(batch, Q_LEASE_RENEW, db_text(node->id), db_int(until_ms));
+	db_batch_add(batch, Q_NODE_BEAT, db_text(node->id), db_text(node->name), db_text(node->address), db_text(node->version), db_int(node->schema), db_int(node->started_ms), db_int(node->seen_ms),
+	             db_int(node->clock_ms), db_text(node->trouble));
+	if (!store_run(store, batch, error))
+		return false;
+	held = g_array_new(FALSE, TRUE, sizeof(struct lease_hold));
+	for (size_t i = 0; i < db_rows(batch, 0); i++) {
+		struct lease_hold hold = {.fence = db_get_int(batch, 0, i, 1)};
+
+		g_strlcpy(hold.job, db_get_text(batch, 0, i, 0), sizeof(hold.job));
+		g_array_append_val(held, hold);
+	}
+	*ret_held = held;
+	return true;
+}
+
+static void take_node(const struct db_batch *batch, size_t row, void *out)
+{
+	*(struct node_row *)out = (struct node_row){
+		db_get_text(batch, 0, row, 0), db_get_text(batch, 0, row, 1), db_get_text(batch, 0, row, 2), db_get_text(batch, 0, row, 3), db_get_int(batch, 0, row, 4), db_get_int(batch, 0, row, 5),
+		db_get_int(batch, 0, row, 6), db_get_int(batch, 0, row, 7), db_get_text(batch, 0, row, 8),
+	};
+}
+
+GArray *store_node_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_NODE_LIST, db_text(after), db_int(limit));
+	return store_list(store, batch, sizeof(struct node_row), take_node, ret_load, error);
+}
+
+bool store_node_remove(struct store *store, const char *id, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_LEASE_RELEASE_ALL, db_text(id));
+	db_batch_add(batch, Q_NODE_REMOVE, db_text(id));
+	return store_run(store, batch, error);
+}
+
+bool store_node_forget(struct store *store, int64_t before_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_NODE_FORGET, db_int(before_ms));
+	return store_run(store, batch, error);
+}
+
+bool store_lease_take(struct store *store, const char *job, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fence, GError **error)
+{
+	g_autoptr(db_batch) batch = NULL;
+	unsigned taken;
+
+	*ret_fence = 1;
+	if (!store->leases)
+		return true;
+	batch = db_batch_new(NULL);
+	db_batch_add(batch, Q_LEASE_MAKE, db_text(job));
+	taken = db_batch_add(batch, Q_LEASE_TAKE, db_text(job), db_text(node), db_int(now_ms), db_int(now_ms + ttl_ms));
+	*ret_fence = 0;
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_fence = db_get_int(batch, taken, 0, 0);
+	return true;
+}
+
+bool store_lease_release(struct store *store, const char *job, const char *node, GError **error)
+{
+	g_autoptr(db_batch) batch = NULL;
+
+	if (!store->leases)
+		return true;
+	batch = db_batch_new(NULL);
+	db_batch_add(batch, Q_LEASE_RELEASE, db_text(node), db_text(job));
+	return store_run(store, batch, error);
+}
+
+static void take_lease(const struct db_batch *batch, size_t row, void *out)
+{
+	*(struct lease_row *)out = (struct lease_row){db_get_text(batch, 0, row, 0), db_get_text(batch, 0, row, 1), db_get_int(batch, 0, row, 2), db_get_int(batch, 0, row, 3)};
+}
+
+GArray *store_lease_list(struct store *store, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add_values(batch, Q_LEASE_LIST, NULL, 0);
+	return store_list(store, batch, sizeof(struct lease_row), take_lease, ret_load, error);
+}
+
+void store_lease_enter(struct store *store, const char *job, const char *node, int64_t fence)
+{
+	g_assert(!work.is_on && strlen(job) <= LEASE_JOB_MAX && strlen(node) <= POM_ID_LEN);
+	work = (struct lease_work){.is_on = store->leases, .fence = fence};
+	g_strlcpy(work.job, job, sizeof(work.job));
+	g_strlcpy(work.node, node, sizeof(work.node));
+}
+
+bool store_lease_leave(struct store *store)
+{
+	bool kept = !work.is_lost;
+
+	work.is_on = work.is_lost = false;
+	return kept;
+}
+
+void store_lease_force(struct store *store)
+{
+	store->leases = true;
+}
+
+static bool fail_lost(GError **error)
+{
+	return pom_fail(error, POM_ERR_NODE_LEASE, "the work \"%s\" has gone to another node meanwhile: nothing of it is written here any more", work.job);
+}
+
+/* At the end of the batch, for its other statements are known by their places. One that is run again has it twice, which does no harm. */
+bool store_fence_add(struct store *store, struct db_batch *batch, GError **error)
+{
+	if (!work.is_on || db_batch_is_read(store->db, batch))
+		return true;
+	if (work.is_lost)
+		return fail_lost(error);
+	db_batch_add(batch, Q_LEASE_FENCE, db_text(work.job), db_text(work.node), db_int(work.fence));
+	return true;
+}
+
+void store_fence_explain(struct store *store, GError **error)
+{
+	g_autoptr(db_batch) batch = NULL;
+
+	if (!work.is_on)
+		return;
+	batch = db_batch_new(NULL);
+	db_batch_add(batch, Q_LEASE_HELD, db_text(work.job), db_text(work.node), db_int(work.fence));
+	if (db_run(store->db, batch, NULL) != DB_DONE || db_rows(batch, 0))
+		return;
+	work.is_lost = true;
+	g_clear_error(error);
+	fail_lost(error);
+}
+
+bool store_setting_keep(struct store *store, const char *name, const char *value, char **ret_value, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_SETTING_KEEP, db_text(name), db_text(value));
+	return store_run(store, batch, error) && store_setting_get(store, name, ret_value, error);
+}

@@ -1,0 +1,53 @@
+/* Nodes and leases: who else uses this database, and who does what one node alone may do.
+ *
+ * A lease has a holder, an end, and a number, the fence, which grows with each new holder. A holder renews it in time; whoever finds it ended takes it. A node that was stopped for longer
+ * and goes on does not know yet that another one has taken over: so a thread that works under a lease says so (store_lease_enter), and each batch that it writes until it leaves holds only
+ * when holder and fence are still its own. What it had decided before it was stopped is refused with POM_ERR_NODE_LEASE, and so is all it would write after.
+ *
+ * Times are the database's (store_clock): nodes need not agree about the hour. On an engine that is not shared every lease is granted and nothing is written. */
+#pragma once
+
+#include "store/store.h"
+
+/* ---- nodes ---- */
+struct node_row {
+	const char *id, *name, *address, *version;
+	int64_t schema, started_ms, seen_ms; /* by the database's clock */
+	int64_t clock_ms;                    /* how far its own clock is ahead of the database's */
+	const char *trouble;                 /* why it takes no work; "" when it does */
+};
+/* Whether other processes may use this database. */
+bool store_is_shared(const struct store *store);
+/* The database's clock, Unix milliseconds; the system's where the database is a file. Blocks. POM_ERR_STORE_AWAY. */
+bool store_clock(struct store *store, int64_t *ret_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Says that NODE is there, and renews all its leases until UNTIL_MS; *RET_HELD (transfer full, array of struct lease_hold): those that it has. */
+struct lease_hold { char job[32]; int64_t fence; };
+bool store_node_beat(struct store *store, const struct node_row *node, int64_t until_ms, GArray **ret_held, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* In order of id, after AFTER ("" for the first), at most LIMIT: array of struct node_row, borrowed from *RET_LOAD; transfer full both. */
+GArray *store_node_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* NODE ends: its row goes, and others may have its leases at once. */
+bool store_node_remove(struct store *store, const char *id, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Removes the rows of nodes that were last seen before BEFORE_MS. */
+bool store_node_forget(struct store *store, int64_t before_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* ---- leases ---- */
+enum { LEASE_JOB_MAX = 31 };
+/* Takes the lease of JOB (1 to LEASE_JOB_MAX bytes) for NODE until NOW_MS + TTL_MS when it is NODE's already, was released, or has ended; *RET_FENCE is its number, 0 when it is another's, or just being
+ * taken. Does not wait for others. */
+bool store_lease_take(struct store *store, const char *job, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fence, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Gives JOB up, when NODE has it: others may have it at once. */
+bool store_lease_release(struct store *store, const char *job, const char *node, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* All that were ever taken, in order of job: array of struct lease_row. */
+struct lease_row { const char *job, *node; int64_t fence, expires_ms; };
+GArray *store_lease_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* From here on the calling thread works under the lease of JOB; the strings are copied. Not twice at once. */
+void store_lease_enter(struct store *store, const char *job, const char *node, int64_t fence);
+/* Ends that; false when the lease was found lost meanwhile. */
+bool store_lease_leave(struct store *store);
+
+/* For tests: leases are written down, and asked, on whatever engine. */
+void store_lease_force(struct store *store);
+
+/* Keeps VALUE as the setting NAME when there is none yet, and gives the one that is there now, transfer full. */
+bool store_setting_keep(struct store *store, const char *name, const char *value, char **ret_value, GError **error) G_GNUC_WARN_UNUSED_RESULT;
