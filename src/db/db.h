@@ -5,6 +5,8 @@
  *    how many rows it must touch, read or write. Values are always bound.
  *  - A batch runs whole or not at all. DB_DONE is said only after the engine has made it durable.
  *  - No statement of a batch may need an earlier one's result: ids are made by the caller.
+ *  - Where several processes may use one database, three words in a statement's SQL, which are comments to SQLite, mean what one engine alone has: "/ *skip_locked* /" (without the blanks) after a
+ *    SELECT locks its rows and leaves out those that are locked; "/ *clock_ms* /" adds the engine's clock to the number before it, "/ *schema_version* /" the version of the schema that is there now.
  *  - A compare-and-set says DB_EXPECT_ONE: another number of rows undoes the batch and gives DB_CONFLICT.
  *  - DB_UNKNOWN (connection lost at commit) means that it may or may not have happened: every operation must be safe to repeat.
  *  - Where several processes may use one database (db_is_shared), what a statement reads may have changed when the next one of the batch runs: only rows

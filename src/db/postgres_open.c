@@ -30,6 +30,8 @@ char *pg_statement_sql(const struct db_statement *statement)
 	g_autoptr(GString) sql = g_string_new(statement->sql);
 
 	g_string_replace(sql, "/*skip_locked*/", "FOR UPDATE SKIP LOCKED", 0);
+	g_string_replace(sql, "/*clock_ms*/", "+ floor(extract(epoch from clock_timestamp()) * 1000)", 0);
+	g_string_replace(sql, "/*schema_version*/", "+ (SELECT max(version) FROM pomona_schema)", 0);
 	return statement->expect == DB_EXPECT_ANY ? g_strdup(sql->str) : guard(statement, sql->str);
 }
 

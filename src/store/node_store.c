@@ -4,6 +4,8 @@
 
 #include "store/store_internal.h"
 
+enum { NODES_MAX = 1000 };
+
 /* What the calling thread works under. */
 struct lease_work {
 	bool is_on, is_lost;
@@ -17,9 +19,9 @@ bool store_is_shared(const struct store *store)
 	return store->leases;
 }
 
-bool store_clock(struct store *store, int64_t *ret_ms, GError **error)
+int64_t store_schema(void)
 {
-	return db_clock(store->db, ret_ms, error);
+	return store_migrations_sqlite[store_n_migrations - 1].version;
 }
 
 bool store_node_beat(struct store *store, const struct node_row *node, int64_t until_ms, GArray **ret_held, GError **error)
@@ -43,20 +45,55 @@ bool store_node_beat(struct store *store, const struct node_row *node, int64_t u
 	return true;
 }
 
-static void take_node(const struct db_batch *batch, size_t row, void *out)
+static struct node_row take_node(const struct db_batch *batch, unsigned i, size_t row)
 {
-	*(struct node_row *)out = (struct node_row){
-		db_get_text(batch, 0, row, 0), db_get_text(batch, 0, row, 1), db_get_text(batch, 0, row, 2), db_get_text(batch, 0, row, 3), db_get_int(batch, 0, row, 4), db_get_int(batch, 0, row, 5),
-		db_get_int(batch, 0, row, 6), db_get_int(batch, 0, row, 7), db_get_text(batch, 0, row, 8),
+	return (struct node_row){
+		db_get_text(batch, i, row, 0), db_get_text(batch, i, row, 1), db_get_text(batch, i, row, 2), db_get_text(batch, i, row, 3), db_get_int(batch, i, row, 4), db_get_int(batch, i, row, 5),
+		db_get_int(batch, i, row, 6), db_get_int(batch, i, row, 7), db_get_text(batch, i, row, 8),
 	};
 }
 
-GArray *store_node_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error)
+static struct lease_row take_lease(const struct db_batch *batch, unsigned i, size_t row)
 {
-	struct db_batch *batch = db_batch_new(NULL);
+	return (struct lease_row){db_get_text(batch, i, row, 0), db_get_text(batch, i, row, 1), db_get_int(batch, i, row, 2), db_get_int(batch, i, row, 3)};
+}
 
-	db_batch_add(batch, Q_NODE_LIST, db_text(after), db_int(limit));
-	return store_list(store, batch, sizeof(struct node_row), take_node, ret_load, error);
+/* Straight to the database: store_run refuses all on a schema that is too new. */
+bool store_node_look(struct store *store, struct node_look *ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	bool is_real = db_is_shared(store->db);
+
+	*ret = (struct node_look){0};
+	db_batch_add_values(batch, Q_NODE_CLOCK, NULL, 0);
+	db_batch_add(batch, Q_NODE_LIST, db_text(""), db_int(NODES_MAX));
+	db_batch_add_values(batch, Q_LEASE_LIST, NULL, 0);
+	if (db_run(store->db, batch, error) != DB_DONE)
+		return false;
+	ret->now_ms = is_real ? db_get_int(batch, 0, 0, 0) : pom_clock_now_ms(store->clock);
+	ret->schema = is_real ? db_get_int(batch, 0, 0, 1) : store_schema();
+	ret->nodes = g_array_new(FALSE, FALSE, sizeof(struct node_row));
+	ret->leases = g_array_new(FALSE, FALSE, sizeof(struct lease_row));
+	for (size_t i = 0; i < db_rows(batch, 1); i++) {
+		struct node_row row = take_node(batch, 1, i);
+
+		g_array_append_val(ret->nodes, row);
+	}
+	for (size_t i = 0; i < db_rows(batch, 2); i++) {
+		struct lease_row row = take_lease(batch, 2, i);
+
+		g_array_append_val(ret->leases, row);
+	}
+	ret->load = g_steal_pointer(&batch);
+	atomic_store(&store->newer_schema, ret->schema > store_schema() ? (int)ret->schema : 0);
+	return true;
+}
+
+void node_look_clear(struct node_look *look)
+{
+	g_clear_pointer(&look->nodes, g_array_unref);
+	g_clear_pointer(&look->leases, g_array_unref);
+	g_clear_pointer(&look->load, store_load_free);
 }
 
 bool store_node_remove(struct store *store, const char *id, GError **error)
@@ -65,7 +102,7 @@ bool store_node_remove(struct store *store, const char *id, GError **error)
 
 	db_batch_add(batch, Q_LEASE_RELEASE_ALL, db_text(id));
 	db_batch_add(batch, Q_NODE_REMOVE, db_text(id));
-	return store_run(store, batch, error);
+	return db_run(store->db, batch, error) == DB_DONE;
 }
 
 bool store_node_forget(struct store *store, int64_t before_ms, GError **error)
@@ -105,19 +142,6 @@ bool store_lease_release(struct store *store, const char *job, const char *node,
 	return store_run(store, batch, error);
 }
 
-static void take_lease(const struct db_batch *batch, size_t row, void *out)
-{
-	*(struct lease_row *)out = (struct lease_row){db_get_text(batch, 0, row, 0), db_get_text(batch, 0, row, 1), db_get_int(batch, 0, row, 2), db_get_int(batch, 0, row, 3)};
-}
-
-GArray *store_lease_list(struct store *store, store_load **ret_load, GError **error)
-{
-	struct db_batch *batch = db_batch_new(NULL);
-
-	db_batch_add_values(batch, Q_LEASE_LIST, NULL, 0);
-	return store_list(store, batch, sizeof(struct lease_row), take_lease, ret_load, error);
-}
-
 void store_lease_enter(struct store *store, const char *job, const char *node, int64_t fence)
 {
 	g_assert(!work.is_on && strlen(job) <= LEASE_JOB_MAX && strlen(node) <= POM_ID_LEN);
@@ -137,6 +161,13 @@ bool store_lease_leave(struct store *store)
 void store_lease_force(struct store *store)
 {
 	store->leases = true;
+}
+
+bool store_check_schema(struct store *store, GError **error)
+{
+	int newer = atomic_load_explicit(&store->newer_schema, memory_order_relaxed);
+
+	return !newer || pom_fail(error, POM_ERR_NODE_OLD, "the database has schema %d by now, this program knows %d at most: install the Pomona that the other nodes run, and start it again", newer, (int)store_schema());
 }
 
 static bool fail_lost(GError **error)

@@ -4,7 +4,7 @@
  * and goes on does not know yet that another one has taken over: so a thread that works under a lease says so (store_lease_enter), and each batch that it writes until it leaves holds only
  * when holder and fence are still its own. What it had decided before it was stopped is refused with POM_ERR_NODE_LEASE, and so is all it would write after.
  *
- * Times are the database's (store_clock): nodes need not agree about the hour. On an engine that is not shared every lease is granted and nothing is written. */
+ * Times are the database's (store_node_look): nodes need not agree about the hour. On an engine that is not shared every lease is granted and nothing is written. */
 #pragma once
 
 #include "store/store.h"
@@ -16,15 +16,26 @@ struct node_row {
 	int64_t clock_ms;                    /* how far its own clock is ahead of the database's */
 	const char *trouble;                 /* why it takes no work; "" when it does */
 };
+struct lease_row { const char *job, *node; int64_t fence, expires_ms; }; /* node "": nobody */
 /* Whether other processes may use this database. */
 bool store_is_shared(const struct store *store);
-/* The database's clock, Unix milliseconds; the system's where the database is a file. Blocks. POM_ERR_STORE_AWAY. */
-bool store_clock(struct store *store, int64_t *ret_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What a node looks at before it does anything: the database's clock and schema, and who holds what. On an engine that is not shared: the system's clock, this program's schema, nobody. */
+struct node_look {
+	int64_t now_ms;   /* the database's clock, Unix milliseconds */
+	int64_t schema;
+	GArray *nodes;    /* struct node_row, of the first 1000 */
+	GArray *leases;   /* struct lease_row, in order of job */
+	store_load *load; /* what their texts borrow from */
+};
+/* RET: free with node_look_clear. It also takes notice of the schema: when another node has migrated the database for a newer program, all that is asked of STORE but this and store_node_remove fails with
+ * POM_ERR_NODE_OLD from then on. Blocks. */
+bool store_node_look(struct store *store, struct node_look *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void node_look_clear(struct node_look *look);
+/* The newest schema that this program knows. */
+int64_t store_schema(void);
 /* Says that NODE is there, and renews all its leases until UNTIL_MS; *RET_HELD (transfer full, array of struct lease_hold): those that it has. */
 struct lease_hold { char job[32]; int64_t fence; };
 bool store_node_beat(struct store *store, const struct node_row *node, int64_t until_ms, GArray **ret_held, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* In order of id, after AFTER ("" for the first), at most LIMIT: array of struct node_row, borrowed from *RET_LOAD; transfer full both. */
-GArray *store_node_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* NODE ends: its row goes, and others may have its leases at once. */
 bool store_node_remove(struct store *store, const char *id, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Removes the rows of nodes that were last seen before BEFORE_MS. */
@@ -37,10 +48,6 @@ enum { LEASE_JOB_MAX = 31 };
 bool store_lease_take(struct store *store, const char *job, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fence, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Gives JOB up, when NODE has it: others may have it at once. */
 bool store_lease_release(struct store *store, const char *job, const char *node, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* All that were ever taken, in order of job: array of struct lease_row. */
-struct lease_row { const char *job, *node; int64_t fence, expires_ms; };
-GArray *store_lease_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
 /* From here on the calling thread works under the lease of JOB; the strings are copied. Not twice at once. */
 void store_lease_enter(struct store *store, const char *job, const char *node, int64_t fence);
 /* Ends that; false when the lease was found lost meanwhile. */

@@ -141,8 +141,8 @@ static void test_conflict(struct fixture *f, gconstpointer data)
 static void test_nodes(struct fixture *f, gconstpointer data)
 {
 	struct node_row a = node("A", 1000), b = node("B", 2000);
-	g_autoptr(GArray) held = NULL, none = NULL, nodes = NULL, rest = NULL, leases = NULL;
-	g_autoptr(store_load) load = NULL, rest_load = NULL, lease_load = NULL;
+	g_autoptr(GArray) held = NULL, none = NULL, other = NULL;
+	struct node_look look, rest;
 	const struct node_row *first;
 
 	g_assert_true(store_node_beat(f->a, &a, 1000 + TTL_MS, &none, NULL));
@@ -154,12 +154,12 @@ static void test_nodes(struct fixture *f, gconstpointer data)
 	a.trouble = "late";
 	g_assert_true(store_node_beat(f->a, &a, 3000 + TTL_MS, &held, NULL));
 	g_assert_cmpuint(held->len, ==, 2);
-	g_assert_true(store_node_beat(f->b, &b, 1, &(GArray *){NULL}, NULL));
+	g_assert_true(store_node_beat(f->b, &b, 1, &other, NULL));
 	/* The beat has renewed them. */
 	g_assert_cmpint(take(f->b, "x", "B", 2999 + TTL_MS), ==, 0);
-	nodes = store_node_list(f->b, "", 10, &load, NULL);
-	g_assert_cmpuint(nodes->len, ==, 2);
-	first = &g_array_index(nodes, struct node_row, 0);
+	g_assert_true(store_node_look(f->b, &look, NULL));
+	g_assert_cmpuint(look.nodes->len, ==, 2);
+	first = &g_array_index(look.nodes, struct node_row, 0);
 	g_assert_cmpstr(first->id, ==, "A");
 	g_assert_cmpint(first->seen_ms, ==, 3000);
 	g_assert_cmpint(first->clock_ms, ==, -70);
@@ -168,12 +168,14 @@ static void test_nodes(struct fixture *f, gconstpointer data)
 	g_assert_true(store_node_remove(f->a, "A", NULL));
 	g_assert_cmpint(take(f->b, "x", "B", 3000), ==, 2);
 	g_assert_true(store_node_forget(f->a, 2000, NULL));
-	rest = store_node_list(f->a, "", 10, &rest_load, NULL);
-	g_assert_cmpuint(rest->len, ==, 1);
-	leases = store_lease_list(f->a, &lease_load, NULL);
-	g_assert_cmpuint(leases->len, ==, 2);
-	g_assert_cmpstr(g_array_index(leases, struct lease_row, 0).node, ==, "B");
-	g_assert_cmpstr(g_array_index(leases, struct lease_row, 1).node, ==, "");
+	g_assert_true(store_node_look(f->a, &rest, NULL));
+	g_assert_cmpuint(rest.nodes->len, ==, 1);
+	g_assert_cmpuint(rest.leases->len, ==, 2);
+	g_assert_cmpstr(g_array_index(rest.leases, struct lease_row, 0).node, ==, "B");
+	g_assert_cmpstr(g_array_index(rest.leases, struct lease_row, 1).node, ==, "");
+	g_assert_cmpint(rest.schema, ==, store_schema());
+	node_look_clear(&look);
+	node_look_clear(&rest);
 }
 
 /* Many threads of both nodes ask at once: one of them gets it. */
@@ -219,16 +221,17 @@ static void test_alone(void)
 {
 	g_autofree char *dir = g_dir_make_tmp("pomona-node-XXXXXX", NULL), *url = g_strdup_printf("sqlite:%s/s.db", dir);
 	struct fixture f = {.dir = g_steal_pointer(&dir), .a = store_open(url, pom_clock_system(), pom_random_system(), NULL)};
-	g_autoptr(store_load) load = NULL;
-	g_autoptr(GArray) leases = NULL;
+	struct node_look look;
 
 	g_assert_false(store_is_shared(f.a));
 	g_assert_cmpint(take(f.a, "job", "A", 1000), >, 0);
 	store_lease_enter(f.a, "job", "A", 7);
 	g_assert_true(put(f.a, "a", NULL));
 	g_assert_true(store_lease_leave(f.a));
-	leases = store_lease_list(f.a, &load, NULL);
-	g_assert_cmpuint(leases->len, ==, 0);
+	g_assert_true(store_node_look(f.a, &look, NULL));
+	g_assert_cmpuint(look.leases->len, ==, 0);
+	g_assert_cmpint(look.now_ms, >, 1700000000000);
+	node_look_clear(&look);
 	tear_down(&f, NULL);
 }
 

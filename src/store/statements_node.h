@@ -4,6 +4,7 @@
 #define NODE_COLUMNS "id, name, address, version, schema_version, started_at, seen_at, clock_ms, trouble"
 
 #define NODE_STATEMENTS(X) \
+	X(NODE_CLOCK, "", "ii", ANY, READ, "SELECT cast(0 /*clock_ms*/ as bigint), cast(0 /*schema_version*/ as bigint)") \
 	X(NODE_BEAT, "ttttiiiit", "", ONE, WRITE, \
 	  "INSERT INTO node (" NODE_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE" \
 	  " SET seen_at = excluded.seen_at, clock_ms = excluded.clock_ms, trouble = excluded.trouble, address = excluded.address") \

@@ -77,7 +77,7 @@ bool store_run(struct store *store, struct db_batch *batch, GError **error)
 {
 	GError *inner = NULL;
 
-	if (!store_fence_add(store, batch, error))
+	if (!store_check_schema(store, error) || !store_fence_add(store, batch, error))
 		return false;
 	if (db_run(store->db, batch, &inner) == DB_DONE)
 		return true;

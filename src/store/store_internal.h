@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "store/statements.h"
 #include "store/store.h"
@@ -15,6 +16,7 @@ struct store {
 	pthread_mutex_t delivered_lock;
 	GHashTable *delivered; /* CommandUUID → what of its delivery is not written yet */
 	bool leases;           /* they are written down: other nodes may use this database */
+	atomic_int newer_schema; /* that a newer program has given the database; 0: none */
 };
 
 /* Of the table of deliveries. */
@@ -56,6 +58,8 @@ bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_foun
 /* Of node_store.c: what a thread that works under a lease must prove with each batch that writes. Before: adds the proof, or says that the lease was lost. After a conflict: says whether that was why. */
 bool store_fence_add(struct store *store, struct db_batch *batch, GError **error);
 void store_fence_explain(struct store *store, GError **error);
+/* POM_ERR_NODE_OLD when the database has been migrated for a newer program. */
+bool store_check_schema(struct store *store, GError **error);
 /* Facts from Q_FACTS_CERTIFICATE at I and Q_FACTS_ENROLLMENT at I (rows 0). */
 void store_read_certificate(const struct db_batch *batch, unsigned i, struct certificate_facts *ret);
 void store_read_enrollment(const struct db_batch *batch, unsigned i, struct enrollment_facts *ret);
