@@ -15,14 +15,19 @@ void store_batch_push(struct store *store, struct db_batch *batch, const char *e
 	store_batch_push_urgent(store, batch, enrollment_id, due_ms, PUSH_URGENCY_WAVE);
 }
 
+static void read_push(const struct db_batch *batch, unsigned i, size_t row, struct push_row *ret)
+{
+	*ret = (struct push_row){
+		.enrollment_id = db_get_text(batch, i, row, 0), .attempts = db_get_int(batch, i, row, 1), .generation = db_get_text(batch, i, row, 2),
+		.epoch = db_get_int(batch, i, row, 3), .push_token = db_get_bytes(batch, i, row, 4), .push_magic = db_get_text(batch, i, row, 5),
+		.dead_ms = db_get_int(batch, i, row, 6), .topic = db_get_text(batch, i, row, 7), .due_ms = db_get_int(batch, i, row, 8), .n_sent = db_get_int(batch, i, row, 9),
+		.wanted = db_get_int(batch, i, row, 10) != 0, .claim = db_get_text(batch, i, row, 11), .urgent = db_get_int(batch, i, row, 12) > 0,
+	};
+}
+
 static void take_push(const struct db_batch *batch, size_t row, void *out)
 {
-	*(struct push_row *)out = (struct push_row){
-		.enrollment_id = db_get_text(batch, 0, row, 0), .attempts = db_get_int(batch, 0, row, 1), .generation = db_get_text(batch, 0, row, 2),
-		.epoch = db_get_int(batch, 0, row, 3), .push_token = db_get_bytes(batch, 0, row, 4), .push_magic = db_get_text(batch, 0, row, 5),
-		.dead_ms = db_get_int(batch, 0, row, 6), .topic = db_get_text(batch, 0, row, 7), .due_ms = db_get_int(batch, 0, row, 8), .n_sent = db_get_int(batch, 0, row, 9),
-		.wanted = db_get_int(batch, 0, row, 10) != 0,
-	};
+	read_push(batch, 0, row, out);
 }
 
 static void clear_push(void *data)
@@ -54,6 +59,65 @@ GArray *store_push_due_urgent(struct store *store, const char *topic, int64_t no
 
 	db_batch_add(batch, Q_PUSH_DUE_URGENT, db_text(topic), db_int(now_ms), db_int(limit));
 	return list_pushes(store, batch, ret_load, error);
+}
+
+GArray *store_push_claim(struct store *store, const struct push_claim *claim, int64_t now_ms, store_load **ret_load, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	unsigned list;
+	GArray *rows;
+
+	if (claim->n_urgent)
+		db_batch_add(batch, Q_PUSH_CLAIM_URGENT, db_text(claim->topic), db_int(now_ms), db_text(claim->id), db_int(claim->until_ms), db_int(claim->n_urgent));
+	if (claim->n)
+		db_batch_add(batch, Q_PUSH_CLAIM, db_text(claim->topic), db_int(now_ms), db_text(claim->id), db_int(claim->until_ms), db_int(claim->n));
+	list = db_batch_add(batch, Q_PUSH_CLAIMED, db_text(claim->id));
+	if (!store_run(store, batch, error))
+		return NULL;
+	rows = g_array_sized_new(FALSE, TRUE, sizeof(struct push_row), (guint)db_rows(batch, list));
+	g_array_set_clear_func(rows, clear_push);
+	g_array_set_size(rows, (guint)db_rows(batch, list));
+	for (guint i = 0; i < rows->len; i++)
+		read_push(batch, list, i, &g_array_index(rows, struct push_row, i));
+	*ret_load = g_steal_pointer(&batch);
+	return rows;
+}
+
+bool store_push_free_since(struct store *store, const char *topic, int64_t now_ms, int64_t *ret_due_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_PUSH_FREE, db_text(topic), db_int(now_ms));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_due_ms = db_get_int(batch, 0, 0, 0);
+	return true;
+}
+
+bool store_push_renew(struct store *store, const struct push_hold *holds, size_t n, int64_t until_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	for (size_t i = 0; i < n; i++)
+		db_batch_add(batch, Q_PUSH_RENEW, db_text(holds[i].enrollment_id), db_text(holds[i].claim), db_int(until_ms));
+	return n == 0 || store_run(store, batch, error);
+}
+
+bool store_push_release(struct store *store, const struct push_hold *holds, size_t n, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	for (size_t i = 0; i < n; i++)
+		db_batch_add(batch, Q_PUSH_RELEASE, db_text(holds[i].enrollment_id), db_text(holds[i].claim));
+	return n == 0 || store_run(store, batch, error);
+}
+
+bool store_push_release_claim(struct store *store, const char *claim, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_PUSH_RELEASE_CLAIM, db_text(claim));
+	return store_run(store, batch, error);
 }
 
 bool store_push_next(struct store *store, const char *topic, int64_t now_ms, int64_t *ret_next_ms, GError **error)
@@ -111,9 +175,14 @@ static void add_event(struct store *store, struct db_batch *batch, const struct 
 		db_batch_add(batch, Q_EVENT_TRIM, db_text(o->enrollment_id));
 }
 
+static struct db_value claim_of(const struct push_outcome *o)
+{
+	return db_text(o->claim ? o->claim : "");
+}
+
 static void add_retry(struct db_batch *batch, const struct push_outcome *o)
 {
-	db_batch_add(batch, Q_PUSH_RETRY, db_text(o->enrollment_id), db_text(o->generation), db_int(o->retry_ms), db_int(o->attempts), db_int(o->slow));
+	db_batch_add(batch, Q_PUSH_RETRY, db_text(o->enrollment_id), db_text(o->generation), db_int(o->retry_ms), db_int(o->attempts), db_int(o->slow), claim_of(o));
 }
 
 static void add_dead(struct store *store, struct db_batch *batch, const struct push_outcome *o)
@@ -130,7 +199,7 @@ static void add_dead(struct store *store, struct db_batch *batch, const struct p
 static void add_sent(struct store *store, struct db_batch *batch, const struct push_outcome *o)
 {
 	db_batch_add(batch, Q_PUSH_SETTLE, db_text(o->enrollment_id), db_text(o->generation), db_int(o->epoch));
-	db_batch_add(batch, Q_PUSH_SENT, db_text(o->enrollment_id), db_text(o->generation), db_int(o->at_ms), db_int(o->retry_ms));
+	db_batch_add(batch, Q_PUSH_SENT, db_text(o->enrollment_id), db_text(o->generation), db_int(o->at_ms), db_int(o->retry_ms), claim_of(o));
 	add_event(store, batch, o, "PushSent");
 }
 
@@ -138,7 +207,7 @@ static void add_outcome(struct store *store, struct db_batch *batch, const struc
 {
 	switch (o->result) {
 	case PUSH_DONE:
-		db_batch_add(batch, Q_PUSH_DONE, db_text(o->enrollment_id), db_text(o->generation));
+		db_batch_add(batch, Q_PUSH_DONE, db_text(o->enrollment_id), db_text(o->generation), claim_of(o));
 		break;
 	case PUSH_RETRY:
 		add_retry(batch, o);

@@ -327,7 +327,11 @@
 #define STORE_SCHEMA_5_SHARED(TEXT, INT, BLOB, END) ""
 
 /* The outbox of pushes, of several nodes. */
-#define STORE_SCHEMA_5_PUSH(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_5_PUSH(TEXT, INT, BLOB, END) \
+	/* claim: the id under which a node has taken the push to send it, until claimed_until ('', 0: nobody has). Only used where several nodes share the database. */ \
+	"ALTER TABLE push_outbox ADD COLUMN claim " TEXT " NOT NULL DEFAULT '';" \
+	"ALTER TABLE push_outbox ADD COLUMN claimed_until " INT " NOT NULL DEFAULT 0;" \
+	"CREATE INDEX push_outbox_claim ON push_outbox (claim) WHERE claim <> '';"
 
 /* Keys by which engines place rows. */
 #define STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END) ""

@@ -5,10 +5,14 @@
 #define PUSH_REST_MS "3000"
 #define PUSH_ROW_COLUMNS \
 	"o.enrollment_id, o.attempts, o.generation, e.active_epoch, p.push_token, p.push_magic, p.push_dead_at, p.topic, o.due_at, o.n_sent," \
-	" cast(CASE WHEN o.waiting = 0 OR EXISTS (SELECT 1 FROM command c WHERE c.enrollment_id = o.enrollment_id AND c.epoch = e.active_epoch) THEN 1 ELSE 0 END as bigint)"
-#define PUSH_ROW_TYPES "titibtitiii"
+	" cast(CASE WHEN o.waiting = 0 OR EXISTS (SELECT 1 FROM command c WHERE c.enrollment_id = o.enrollment_id AND c.epoch = e.active_epoch) THEN 1 ELSE 0 END as bigint)," \
+	" o.claim, o.urgent"
+#define PUSH_ROW_TYPES "titibtitiiiti"
 #define PUSH_ROW_FROM \
 	" FROM push_outbox o LEFT JOIN enrollment e ON e.id = o.enrollment_id LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch"
+
+/* What a claim gives up when the answer is written: only who still has it writes. */
+#define PUSH_UNCLAIM "claim = '', claimed_until = 0"
 
 #define PUSH_STATEMENTS(X) \
 	/* A push that is owed already keeps its time, and one that APNs has put off too, unless a person asks. A blocked device is not woken: it would be refused. */ \
@@ -40,24 +44,39 @@
 	  "SELECT " PUSH_ROW_COLUMNS PUSH_ROW_FROM " WHERE o.topic = $1 AND o.due_at <= $2 AND (o.due_at, o.enrollment_id) > ($3, $4) ORDER BY o.due_at, o.enrollment_id LIMIT $5") \
 	X(PUSH_DUE_URGENT, "tii", PUSH_ROW_TYPES, ANY, READ, \
 	  "SELECT " PUSH_ROW_COLUMNS PUSH_ROW_FROM " WHERE o.topic = $1 AND o.urgent > 0 AND o.due_at <= $2 ORDER BY o.due_at DESC LIMIT $3") \
+	/* Takes what is due and what nobody has, or had until now, up to $5; what another node is just taking is passed over. That nobody has it is asked again where it is taken. */ \
+	X(PUSH_CLAIM, "titii", "", ANY, WRITE, \
+	  "WITH due AS (SELECT enrollment_id FROM push_outbox WHERE topic = $1 AND due_at <= $2 AND claimed_until <= $2 ORDER BY due_at, enrollment_id LIMIT $5 /*skip_locked*/)" \
+	  " UPDATE push_outbox SET claim = $3, claimed_until = $4 WHERE enrollment_id IN (SELECT enrollment_id FROM due) AND claimed_until <= $2") \
+	X(PUSH_CLAIM_URGENT, "titii", "", ANY, WRITE, \
+	  "WITH due AS (SELECT enrollment_id FROM push_outbox WHERE topic = $1 AND urgent > 0 AND due_at <= $2 AND claimed_until <= $2 ORDER BY due_at DESC LIMIT $5 /*skip_locked*/)" \
+	  " UPDATE push_outbox SET claim = $3, claimed_until = $4 WHERE enrollment_id IN (SELECT enrollment_id FROM due) AND claimed_until <= $2") \
+	X(PUSH_CLAIMED, "t", PUSH_ROW_TYPES, ANY, READ, \
+	  "SELECT " PUSH_ROW_COLUMNS PUSH_ROW_FROM " WHERE o.claim = $1 AND o.claim <> '' ORDER BY o.due_at, o.enrollment_id") \
+	X(PUSH_FREE, "ti", "i", ANY, READ, "SELECT coalesce(min(due_at), 0) FROM push_outbox WHERE topic = $1 AND claimed_until <= $2") \
+	X(PUSH_RENEW, "tti", "", ANY, WRITE, "UPDATE push_outbox SET claimed_until = $3 WHERE enrollment_id = $1 AND claim = $2") \
+	X(PUSH_RELEASE, "tt", "", ANY, WRITE, "UPDATE push_outbox SET " PUSH_UNCLAIM " WHERE enrollment_id = $1 AND claim = $2") \
+	X(PUSH_RELEASE_CLAIM, "t", "", ANY, WRITE, "UPDATE push_outbox SET " PUSH_UNCLAIM " WHERE claim = $1 AND claim <> ''") \
 	X(PUSH_NEXT, "ti", "i", ANY, READ, "SELECT coalesce(min(due_at), 0) FROM push_outbox WHERE topic = $1 AND due_at > $2") \
 	X(PUSH_COUNTS, "", "tiii", ANY, READ, \
 	  "SELECT topic, cast(sum(1 - waiting) as bigint), cast(sum(waiting) as bigint), coalesce(min(CASE waiting WHEN 0 THEN created_at END), 0) FROM push_outbox GROUP BY topic ORDER BY topic") \
 	X(PUSH_DEAD_COUNTS, "", "ti", ANY, READ, \
 	  "SELECT p.topic, count(*) FROM epoch p JOIN enrollment e ON e.id = p.enrollment_id AND e.active_epoch = p.epoch WHERE p.push_dead_at > 0 GROUP BY p.topic ORDER BY p.topic") \
-	X(PUSH_DONE, "tt", "", ANY, WRITE, "DELETE FROM push_outbox WHERE enrollment_id = $1 AND generation = $2") \
+	X(PUSH_DONE, "ttt", "", ANY, WRITE, "DELETE FROM push_outbox WHERE enrollment_id = $1 AND generation = $2 AND claim = $3") \
 	/* Nothing is left for the device. The generation is read before: what was asked for since then stays. */ \
 	X(PUSH_OF, "t", "t", ANY, READ, "SELECT generation FROM push_outbox WHERE enrollment_id = $1") \
 	X(PUSH_SETTLE, "tti", "", ANY, WRITE, \
 	  "DELETE FROM push_outbox WHERE enrollment_id = $1 AND generation = $2 AND NOT EXISTS (SELECT 1 FROM command c WHERE c.enrollment_id = $1 AND c.epoch = $3)") \
-	/* APNs has it: the device is waited for until $4. What was asked for while it was under way rests a little. */ \
-	X(PUSH_SENT, "ttii", "", ANY, WRITE, \
+	/* APNs has it: the device is waited for until $4. What was asked for while it was under way rests a little, also what nobody has claimed yet. */ \
+	X(PUSH_SENT, "ttiit", "", ANY, WRITE, \
 	  "UPDATE push_outbox SET waiting = CASE generation WHEN $2 THEN 1 ELSE waiting END, n_sent = CASE generation WHEN $2 THEN n_sent + 1 ELSE n_sent END," \
 	  " attempts = CASE generation WHEN $2 THEN 0 ELSE attempts END, urgent = CASE generation WHEN $2 THEN 0 ELSE urgent END, sent_at = $3," \
-	  " due_at = CASE WHEN generation = $2 THEN $4 WHEN due_at < $3 + " PUSH_REST_MS " THEN $3 + " PUSH_REST_MS " ELSE due_at END WHERE enrollment_id = $1") \
+	  " due_at = CASE WHEN generation = $2 THEN $4 WHEN due_at < $3 + " PUSH_REST_MS " THEN $3 + " PUSH_REST_MS " ELSE due_at END, " PUSH_UNCLAIM \
+	  " WHERE enrollment_id = $1 AND (claim = $5 OR (claim = '' AND generation <> $2))") \
 	/* $5: also when it was asked for again meanwhile, but not by a person. */ \
-	X(PUSH_RETRY, "ttiii", "", ANY, WRITE, \
-	  "UPDATE push_outbox SET due_at = $3, attempts = $4 WHERE enrollment_id = $1 AND (generation = $2 OR ($5 = 1 AND waiting = 0 AND urgent < 2))") \
+	X(PUSH_RETRY, "ttiiit", "", ANY, WRITE, \
+	  "UPDATE push_outbox SET due_at = CASE WHEN generation = $2 OR ($5 = 1 AND waiting = 0 AND urgent < 2) THEN $3 ELSE due_at END," \
+	  " attempts = CASE WHEN generation = $2 OR ($5 = 1 AND waiting = 0 AND urgent < 2) THEN $4 ELSE attempts END, " PUSH_UNCLAIM " WHERE enrollment_id = $1 AND claim = $6") \
 	X(PUSH_DEAD, "tibi", "", ANY, WRITE, "UPDATE epoch SET push_dead_at = $4 WHERE enrollment_id = $1 AND epoch = $2 AND push_token = $3 AND token_at < $4") \
 	/* Only when the token is dead now: a TokenUpdate may have come since. */ \
 	X(PUSH_DROP_DEAD, "ti", "", ANY, WRITE, \

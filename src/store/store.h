@@ -421,6 +421,8 @@ struct push_row {
 	GBytes *push_token; /* NULL: no token (yet, or no longer) */
 	int64_t attempts, epoch, dead_ms, due_ms, n_sent; /* n_sent: pushes that APNs took since it was asked for */
 	bool wanted;        /* false: the device has been pushed, and nothing waits for it any more */
+	bool urgent;        /* not one of a wave */
+	const char *claim;  /* under which it is taken; "": nobody has it */
 };
 /* Place in the order of a topic's pushes; zeros: the beginning. */
 struct push_place { int64_t due_ms; char enrollment_id[POM_ID_LEN + 1]; };
@@ -428,6 +430,25 @@ struct push_place { int64_t due_ms; char enrollment_id[POM_ID_LEN + 1]; };
 GArray *store_push_due(struct store *store, const char *topic, int64_t now_ms, const struct push_place *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The newest of those that must not wait behind many others. */
 GArray *store_push_due_urgent(struct store *store, const char *topic, int64_t now_ms, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Where several nodes share the database, a push is claimed by the node that sends it: for a time, under an id that is made for each call of store_push_claim. Who claims it once that time is over has it; what the
+ * one before him writes then (store_push_apply, store_push_renew, store_push_release) changes nothing of it. Times are Unix milliseconds of the node: they must last for much longer than clocks may differ. */
+struct push_claim {
+	const char *topic, *id;
+	int64_t until_ms;
+	int64_t n, n_urgent; /* how many at most: of all, the longest due first, and before that of those that must not wait, the newest first */
+};
+/* Claims what is due at NOW_MS and free. All that is claimed under the id, by an earlier call too, whose outcome was not known: array of struct push_row (element clear function set), borrowed from *RET_LOAD; transfer full both. */
+GArray *store_push_claim(struct store *store, const struct push_claim *claim, int64_t now_ms, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Since when, or from when on, the first push of TOPIC that nobody has at NOW_MS is due; 0: there is none. */
+bool store_push_free_since(struct store *store, const char *topic, int64_t now_ms, int64_t *ret_due_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What a node has claimed, and under which id. */
+struct push_hold { char *enrollment_id, *claim; };
+/* Has them until UNTIL_MS. */
+bool store_push_renew(struct store *store, const struct push_hold *holds, size_t n, int64_t until_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Gives them back as they are, for others to take. */
+bool store_push_release(struct store *store, const struct push_hold *holds, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Gives back all that is claimed under one id. */
+bool store_push_release_claim(struct store *store, const char *claim, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* When the next push of TOPIC becomes due after NOW_MS; 0: none. */
 bool store_push_next(struct store *store, const char *topic, int64_t now_ms, int64_t *ret_next_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* How many pushes of each topic are owed, since when the oldest, how many devices have been pushed and have not come, and how many have a dead token; by topic. Reads them all. */
@@ -447,8 +468,9 @@ struct push_outcome {
 	bool slow;       /* with PUSH_RETRY: also what was asked for meanwhile waits until then */
 	int64_t at_ms;   /* of the answer */
 	char *detail;    /* of the timeline's event; NULL: none */
+	char *claim;     /* under which it was taken; NULL: it was not claimed */
 };
-/* Writes what became of pushes, with their events PushSent, PushRefused and PushTokenDead. */
+/* Writes what became of pushes, with their events PushSent, PushRefused and PushTokenDead. Gives up their claims; a row that is claimed under another id by now stays as it is. */
 bool store_push_apply(struct store *store, const struct push_outcome *outcomes, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Asks for a push, as a person does: at once, before those of a wave. */
 bool store_push_ask(struct store *store, const char *enrollment_id, int64_t due_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
