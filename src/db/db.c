@@ -234,12 +234,21 @@ struct db *db_open(const struct db_config *config, GError **error)
 	enum db_engine engine;
 	struct db *db;
 
-	if (!db_engine_of(config->url, &engine, error))
+	if (!db_url_check(config->url, error) || !db_engine_of(config->url, &engine, error))
 		return NULL;
 	db = engine == DB_SQLITE ? db_sqlite_open(config->url + strlen("sqlite:"), config, error) : db_postgres_open(config->url, config, error);
 	if (db)
 		db->fatal = config->fatal ? config->fatal : die;
 	return db;
+}
+
+bool db_peek(const char *url, int *ret_schema, GError **error)
+{
+	enum db_engine engine;
+
+	if (!db_url_check(url, error) || !db_engine_of(url, &engine, error))
+		return false;
+	return engine == DB_SQLITE ? db_sqlite_peek(url + strlen("sqlite:"), ret_schema, error) : db_postgres_peek(url, ret_schema, error);
 }
 
 bool db_is_shared(const struct db *db)

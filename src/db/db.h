@@ -99,6 +99,12 @@ struct db_migration {
 enum db_engine { DB_SQLITE, DB_POSTGRES };
 /* Which engine URL ("sqlite:/path/to/file", "postgresql://…") names. POM_ERR_CONFIG. */
 bool db_engine_of(const char *url, enum db_engine *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* That, and that URL says clearly what in it is a password. POM_ERR_CONFIG, without any part of the URL. */
+bool db_url_check(const char *url, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether a password stands in URL itself (not in a file that it names). Unclear: yes. */
+bool db_url_has_password(const char *url);
+/* URL as logs and people may see it, without passwords. transfer full, never NULL. */
+char *db_url_show(const char *url);
 
 struct db_config {
 	const char *url;                       /* "sqlite:/path/to/file", or "postgresql://…" with all that libpq takes (TLS, password file, several hosts) */
@@ -114,6 +120,9 @@ struct db_config {
  * declared; POM_ERR_STORE_AWAY, POM_ERR_STORE_UNFIT for a database that cannot be used (not UTF-8, only for reading, too old); POM_ERR_IO. One of several processes
  * migrates, the others wait. Blocks. */
 struct db *db_open(const struct db_config *config, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What is at URL, without changing anything: the version of its schema, 0 when it is empty or not there yet. POM_ERR_STORE_UNFIT when it holds tables that are not ours, POM_ERR_CONFIG,
+ * POM_ERR_STORE_AWAY, POM_ERR_IO. Blocks. */
+bool db_peek(const char *url, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void db_close(struct db *db); /* waits for running batches; NULL is fine */
 
 /* Runs the batch; blocks until it is durable or has failed. A batch of reads only runs beside others; it sees one

@@ -45,6 +45,9 @@ struct db {
 
 struct db *db_sqlite_open(const char *path, const struct db_config *config, GError **error);
 struct db *db_postgres_open(const char *url, const struct db_config *config, GError **error);
+/* db_peek, of each engine. */
+bool db_sqlite_peek(const char *file, int *ret_schema, GError **error);
+bool db_postgres_peek(const char *url, int *ret_schema, GError **error);
 
 /* Forgets results, before a run. */
 void db_batch_reset(struct db_batch *batch);

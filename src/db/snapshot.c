@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "db/db.h"
+#include "db/driver.h"
 
 /* PAGES_AT_ONCE: between two calls for progress. OPS_AT_ONCE: likewise, in steps of SQLite's machine. */
 enum { PAGES_AT_ONCE = 512, OPS_AT_ONCE = 20000, BUSY_MS = 10000 };
@@ -134,4 +134,24 @@ bool db_check_file(const char *file, const struct db_progress *progress, int *re
 	if (g_strcmp0(said, "ok"))
 		return pom_fail(error, POM_ERR_STORE_REFUSED, "%s is damaged: %s", file, said ? said : "");
 	return read_schema(sqlite, file, ret_schema, error);
+}
+
+bool db_sqlite_peek(const char *file, int *ret_schema, GError **error)
+{
+	g_autoptr(sqlite3) sqlite = NULL;
+	g_autoptr(sqlite3_stmt) prepared = NULL;
+	int code;
+
+	*ret_schema = 0;
+	if (!g_file_test(file, G_FILE_TEST_EXISTS))
+		return true;
+	sqlite = connect(file, SQLITE_OPEN_READWRITE, error);
+	if (!sqlite || !read_schema(sqlite, file, ret_schema, error))
+		return false;
+	code = sqlite3_prepare_v2(sqlite, "SELECT count(*) FROM sqlite_schema", -1, &prepared, NULL);
+	if (code != SQLITE_OK || sqlite3_step(prepared) != SQLITE_ROW)
+		return fail(error, code, file, sqlite3_errmsg(sqlite));
+	if (!*ret_schema && sqlite3_column_int(prepared, 0))
+		return pom_fail(error, POM_ERR_STORE_UNFIT, "%s holds tables that are not Pomona's", file);
+	return true;
 }

@@ -50,6 +50,26 @@ void store_close(struct store *store)
 	g_free(store);
 }
 
+bool store_peek(const char *url, int *ret_schema, GError **error)
+{
+	return db_peek(url, ret_schema, error);
+}
+
+bool store_url_check(const char *url, GError **error)
+{
+	return db_url_check(url, error);
+}
+
+bool store_url_has_password(const char *url)
+{
+	return db_url_has_password(url);
+}
+
+char *store_url_show(const char *url)
+{
+	return db_url_show(url);
+}
+
 bool store_copy(const char *url, const char *file, const struct db_progress *progress, int *ret_schema, GError **error)
 {
 	return db_copy(url, file, progress, ret_schema, error);

@@ -18,6 +18,11 @@ struct audit_entry;
 /* Opens the database at URL and migrates it. CLOCK and RANDOM must stay. POM_ERR_STORE_*. */
 struct store *store_open(const char *url, const struct pom_clock *clock, const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void store_close(struct store *store);
+/* What is at URL, and what of URL may be seen: see db_peek, db_url_check, db_url_has_password, db_url_show. */
+bool store_peek(const char *url, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_url_check(const char *url, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_url_has_password(const char *url);
+char *store_url_show(const char *url);
 /* A copy of the database at URL into FILE, for a backup: see db_copy. */
 bool store_copy(const char *url, const char *file, const struct db_progress *progress, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Examines such a copy before it is used: see db_check_file. POM_ERR_STORE_SCHEMA when it is newer than this program, or holds nothing. */
