@@ -190,13 +190,14 @@ void pg_send_batch(struct pg_db *db, struct pg_connection *connection, struct db
 static void take_rows(struct pg_db *db, const struct pg_op *op, const PGresult *result)
 {
 	struct db_entry *entry = &g_array_index(op->batch->entries, struct db_entry, op->entry);
-	const char *types = db->face.statements[op->statement].results;
+	const struct db_statement *statement = &db->face.statements[op->statement];
+	const char *types = statement->results;
 	int n_rows = PQntuples(result);
 
 	entry->n_columns = (unsigned)strlen(types);
 	entry->first_cell = op->batch->cells->len;
-	/* A statement without results may still give a row: that of its expectation. */
-	entry->n_rows = entry->n_columns ? (unsigned)n_rows : 0;
+	/* A statement without results, or that must find nothing, may still give a row: that of its expectation. */
+	entry->n_rows = entry->n_columns && statement->expect != DB_EXPECT_NONE ? (unsigned)n_rows : 0;
 	for (unsigned row = 0; row < entry->n_rows; row++)
 		for (int c = 0; types[c]; c++) {
 			struct db_value value = {.type = types[c], .is_null = PQgetisnull(result, (int)row, c)};
