@@ -106,6 +106,7 @@ int cmd_init(const struct cli *cli);
 int cmd_serve(const struct cli *cli);
 int cmd_backup(const struct cli *cli);
 int cmd_restore(const struct cli *cli);
+int cmd_migrate_store(const struct cli *cli);
 int cmd_enroll_new(const struct cli *cli);
 int cmd_enroll_list(const struct cli *cli);
 int cmd_enroll_revoke(const struct cli *cli);

@@ -60,6 +60,7 @@ const struct cli_verb cli_verbs[] = {
 	 OPTIONS({"secrets", CLI_FLAG, NULL, "whoever has it may read secrets in commands and answers (command show --secrets)"}), CLI_COMMON_API, cmd_token_new},
 	{"token list", "", 0, 0, "list API tokens", "pomona token list", NO_OPTIONS, CLI_COMMON_API, cmd_token_list},
 	{"token revoke", "ID", 1, 1, "withdraw an API token", "pomona token revoke 0199…", NO_OPTIONS, CLI_COMMON_API, cmd_token_revoke},
+#include "cli/move_verbs.inc"
 #include "cli/ca_verbs.inc"
 #include "cli/ota_verbs.inc"
 #include "cli/profile_verbs.inc"

@@ -155,3 +155,5 @@ bool db_copy(const char *url, const char *file, const struct db_progress *progre
 /* Examines a database FILE that nobody has open (integrity_check) and tells its schema. POM_ERR_IO, POM_ERR_STORE_REFUSED with the
  * first fault, POM_ERR_CANCELED. Blocks. */
 bool db_check_file(const char *file, const struct db_progress *progress, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Refuses, with POM_ERR_LOCKED, a database in a file that another process has open. One that is not there, or not in a file, passes. Blocks. */
+bool db_check_alone(const char *url, GError **error) G_GNUC_WARN_UNUSED_RESULT;

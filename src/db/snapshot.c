@@ -1,4 +1,4 @@
-/* Copies of a database for backups, and their examination. */
+/* Copies of a database for backups, their examination, and whether others have a database open. */
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <string.h>
@@ -154,4 +154,23 @@ bool db_sqlite_peek(const char *file, int *ret_schema, GError **error)
 	if (!*ret_schema && sqlite3_column_int(prepared, 0))
 		return pom_fail(error, POM_ERR_STORE_UNFIT, "%s holds tables that are not Pomona's", file);
 	return true;
+}
+
+bool db_check_alone(const char *url, GError **error)
+{
+	const char *path = g_str_has_prefix(url, "sqlite:") ? url + strlen("sqlite:") : NULL;
+	g_autoptr(sqlite3) sqlite = NULL;
+	int code;
+
+	if (!path || access(path, F_OK))
+		return true;
+	sqlite = connect(path, SQLITE_OPEN_READWRITE, error);
+	if (!sqlite)
+		return false;
+	sqlite3_busy_timeout(sqlite, 0);
+	/* Whoever has it open holds a shared lock all the time, even when it does nothing. */
+	code = sqlite3_exec(sqlite, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT", NULL, NULL, NULL);
+	if ((code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED)
+		return pom_fail(error, POM_ERR_LOCKED, "another process uses %s: stop it first", path);
+	return code == SQLITE_OK ? true : fail(error, code, path, sqlite3_errmsg(sqlite));
 }

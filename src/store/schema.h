@@ -336,11 +336,19 @@
 /* Keys by which engines place rows. */
 #define STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END) ""
 
+/* Moves of all data from one database to another. */
+#define STORE_SCHEMA_5_MOVE(TEXT, INT, BLOB, END) \
+	/* side: "in": the data here comes from another database, "out": it goes to another one; both have the same id. state: running, done. other: that database, without its password. */ \
+	"CREATE TABLE data_move (side " TEXT " NOT NULL PRIMARY KEY, id " TEXT " NOT NULL, state " TEXT " NOT NULL, other " TEXT " NOT NULL, started_at " INT " NOT NULL, ended_at " INT " NOT NULL" END \
+	/* How many rows of each table a move that is not done has brought here, in order of their keys. */ \
+	"CREATE TABLE data_move_table (name " TEXT " NOT NULL PRIMARY KEY, n_rows " INT " NOT NULL" END
+
 #define STORE_SCHEMA_5(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_5_NODE(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_5_SHARED(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_5_PUSH(TEXT, INT, BLOB, END) \
-	STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END)
+	STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_5_MOVE(TEXT, INT, BLOB, END)
 
 #define STORE_SCHEMA_1_SQLITE STORE_SCHEMA_1("TEXT", "INTEGER", "BLOB", ") STRICT;")
 #define STORE_SCHEMA_1_POSTGRES STORE_SCHEMA_1("TEXT COLLATE \"C\"", "bigint", "bytea", ");")

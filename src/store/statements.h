@@ -8,6 +8,7 @@
 #include "store/statements_doctor.h"
 #include "store/statements_fleet.h"
 #include "store/statements_library.h"
+#include "store/statements_move.h"
 #include "store/statements_node.h"
 #include "store/statements_ota.h"
 #include "store/statements_push.h"
@@ -37,7 +38,7 @@
 #define NOT_LOST "NOT (c.state = 2 AND coalesce(c.revoked_reason, '') <> 'certificateHold')"
 
 #define STORE_STATEMENTS(X) \
-	OWN_STATEMENTS(X) OTA_STATEMENTS(X) LIBRARY_STATEMENTS(X) COMMAND_STATEMENTS(X) FLEET_STATEMENTS(X) CHECKIN_STATEMENTS(X) PUSHCERT_STATEMENTS(X) PUSH_STATEMENTS(X) DOCTOR_STATEMENTS(X) DDM_STATEMENTS(X) NODE_STATEMENTS(X) SHARED_STATEMENTS(X)
+	OWN_STATEMENTS(X) OTA_STATEMENTS(X) LIBRARY_STATEMENTS(X) COMMAND_STATEMENTS(X) FLEET_STATEMENTS(X) CHECKIN_STATEMENTS(X) PUSHCERT_STATEMENTS(X) PUSH_STATEMENTS(X) DOCTOR_STATEMENTS(X) DDM_STATEMENTS(X) NODE_STATEMENTS(X) MOVE_STATEMENTS(X) SHARED_STATEMENTS(X)
 #define OWN_STATEMENTS(X) \
 	/* settings, authorities, tokens */ \
 	X(SETTING_GET, "t", "t", ANY, READ, "SELECT value FROM setting WHERE name = $1") \

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "store/move_store.h"
 #include "store/schema.h"
 #include "store/store_internal.h"
 
@@ -35,6 +36,10 @@ struct store *store_open(const char *url, const struct pom_clock *clock, const s
 	store->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	pthread_mutex_init(&store->delivered_lock, NULL);
 	store->delivered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, store_delivery_free);
+	if (!store_move_check(store, error)) {
+		store_close(store);
+		return NULL;
+	}
 	return store;
 }
 

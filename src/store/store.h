@@ -15,7 +15,7 @@
 struct store;
 struct audit_entry;
 
-/* Opens the database at URL and migrates it. CLOCK and RANDOM must stay. POM_ERR_STORE_*. */
+/* Opens the database at URL and migrates it. CLOCK and RANDOM must stay. POM_ERR_STORE_*, also _MOVE for one that was moved to another, or is not whole. */
 struct store *store_open(const char *url, const struct pom_clock *clock, const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void store_close(struct store *store);
 /* What is at URL, and what of URL may be seen: see db_peek, db_url_check, db_url_has_password, db_url_show. */

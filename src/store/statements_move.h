@@ -1,0 +1,15 @@
+/* Moves of all data to another database: what is written down about them. The statements over whole tables are made from tables.h. Same form as statements.h. */
+#pragma once
+
+#define MOVE_STATEMENTS(X) \
+	X(MOVE_LIST, "", "ttttii", ANY, READ, "SELECT side, id, state, other, started_at, ended_at FROM data_move ORDER BY side") \
+	/* The same move once more only tells where it goes now. */ \
+	X(MOVE_BEGIN, "ttti", "", ONE, WRITE, \
+	  "INSERT INTO data_move (side, id, state, other, started_at, ended_at) VALUES ($1, $2, 'running', $3, $4, 0)" \
+	  " ON CONFLICT (side) DO UPDATE SET other = excluded.other WHERE data_move.id = excluded.id AND data_move.state = 'running'") \
+	X(MOVE_END, "tti", "", ONE, WRITE, "UPDATE data_move SET state = 'done', ended_at = CASE state WHEN 'done' THEN ended_at ELSE $3 END WHERE side = $1 AND id = $2") \
+	X(MOVE_UNDO, "", "", ONE, WRITE, "DELETE FROM data_move WHERE side = 'out'") \
+	X(MOVE_TABLE_LIST, "", "ti", ANY, READ, "SELECT name, n_rows FROM data_move_table ORDER BY name") \
+	X(MOVE_TABLE_BEGIN, "t", "", ONE, WRITE, "INSERT INTO data_move_table (name, n_rows) VALUES ($1, 0)") \
+	X(MOVE_TABLE_ADVANCE, "tii", "", ONE, WRITE, "UPDATE data_move_table SET n_rows = $3 WHERE name = $1 AND n_rows = $2") \
+	X(MOVE_TABLE_FORGET, "", "", ANY, WRITE, "DELETE FROM data_move_table")
