@@ -7,6 +7,7 @@
 #include "codec/qr.h"
 #include "server/admin_internal.h"
 #include "service/fleet.h"
+#include "service/shared.h"
 
 enum { BODY_MAX = 12 << 20, PUBLIC = 1, DOCTOR_WAIT_MS = 1000 };
 
@@ -788,7 +789,8 @@ static struct http_response *api(void *ctx, const struct http_request *request)
 	g_autoptr(GError) error = NULL;
 	enum http_method method = request->method == HTTP_HEAD ? HTTP_GET : request->method;
 
-	if (!is_authorized(server, request, &error))
+	/* What another node has said to be done is seen from then on. */
+	if (!is_authorized(server, request, &error) || !service_shared_look(server->service, &error))
 		return admin_problem(request, error);
 	for (unsigned i = 0; i < G_N_ELEMENTS(table); i++)
 		if (table[i].method == method && !strcmp(table[i].pattern, request->route->pattern)) {

@@ -9,6 +9,7 @@
 #include "service/library.h"
 #include "service/timeline.h"
 #include "service/push_cert.h"
+#include "service/shared.h"
 
 enum { TICK_S = 2, MINUTE_MS = 60 * 1000, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
 
@@ -21,6 +22,15 @@ static void flush(struct server *server)
 	g_clear_error(&error);
 	if (!store_flush_delivered(server->store, &error))
 		pom_log(POM_LOG_WARNING, "deliveries of commands could not be written", "why", error->message, NULL);
+}
+
+/* What other nodes have changed. */
+static void look(struct server *server)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!service_shared_tick(server->service, &error))
+		pom_log(POM_LOG_WARNING, "what other nodes have changed could not be read", "why", error->message, NULL);
 }
 
 static void renew_tls(struct server *server, int64_t now_ms)
@@ -161,6 +171,7 @@ static void *janitor_main(void *data)
 		pthread_mutex_unlock(&server->janitor_lock);
 		now_ms = service_now_ms(server->service);
 		flush(server);
+		look(server);
 		if (now_ms >= next_hourly) {
 			hourly(server, now_ms);
 			next_hourly = now_ms + HOUR_MS;
@@ -192,6 +203,7 @@ void server_janitor_start(struct server *server)
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&server->janitor_lock, NULL);
 	pthread_create(&server->janitor, NULL, janitor_main, server);
+	atomic_store(&server->janitor_runs, true);
 }
 
 void server_janitor_hurry(struct server *server)

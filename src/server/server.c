@@ -16,6 +16,7 @@
 #include "server/datadir.h"
 #include "server/outbound.h"
 #include "server/server_internal.h"
+#include "store/shared_store.h"
 
 /* Together below the ten seconds that a stop may take; what still hangs then (a name lookup, a disk) is left behind. */
 enum { HTTP_GRACE_MS = 7500, PUSH_GRACE_MS = 1500, STOP_S = 10 };
@@ -298,6 +299,15 @@ static void wake_push(void *ctx)
 		pusher_wake(server->pusher);
 }
 
+/* Another node, or this one, has changed something: the janitor compares what is in memory at each of its turns, and now at once. By a thread of the driver. */
+static void on_hint(void *ctx, const char *word)
+{
+	struct server *server = ctx;
+
+	if ((!word || shared_kind_is_hint(word)) && atomic_load(&server->janitor_runs))
+		server_janitor_nudge(server);
+}
+
 static bool new_service(struct server *server, const struct seal *seal, GError **error)
 {
 	struct service_settings settings = service_settings(server->settings);
@@ -335,6 +345,7 @@ static bool open_service(struct server *server, GError **error)
 	server->service->library_changed_ctx = server;
 	server->service->ca_changed = ca_changed;
 	server->service->ca_changed_ctx = server;
+	store_listen(server->store, on_hint, server);
 	server->service->outbound = server_outbound();
 	service_warn_profiles(server->service);
 	return true;

@@ -33,6 +33,7 @@ struct server {
 	pthread_mutex_t janitor_lock;
 	pthread_cond_t janitor_wake;
 	bool stopping, hurry, nudged;
+	atomic_bool janitor_runs; /* it can be nudged */
 	pthread_t janitor;
 	struct server_doctor *doctor;
 };

@@ -50,6 +50,7 @@ struct outside_ca {
 
 struct ca_set {
 	struct pom_refs refs;
+	int64_t version;            /* of SHARED_CA, that it was read at */
 	GPtrArray *generations;     /* struct generation, by CA and number; retired ones without keys */
 	struct authority *profile_signer;
 	GHashTable *profiles;       /* name → struct profile_entry */
@@ -61,7 +62,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ca_set, ca_set_unref)
 
 /* The present set, new reference. Any thread. */
 struct ca_set *service_ca_set(struct service *service);
-/* Reads the set from the store again and puts it in place. Keys that are open already stay so. Blocks. */
+/* Reads the set from the store again and puts it in place. Keys that are open already stay so. Blocks. See also service/shared.h. */
 bool service_ca_reload(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Whether a key in a PKCS#11 token is not open: reading again may open it. */

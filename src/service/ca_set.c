@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "keys/pkcs11.h"
 #include "service/ca_internal.h"
+#include "store/shared_store.h"
 
 void authority_free(struct authority *authority)
 {
@@ -422,21 +423,58 @@ static bool check_set(const struct ca_set *set, GError **error)
 	return true;
 }
 
-bool service_ca_reload(struct service *service, GError **error)
+static struct ca_set *ca_set_new(int64_t version)
 {
-	g_autoptr(ca_set) set = g_new0(struct ca_set, 1), before = NULL;
-	bool ok;
+	struct ca_set *set = g_new0(struct ca_set, 1);
 
 	pom_refs_init(&set->refs);
+	set->version = version;
 	set->generations = g_ptr_array_new_with_free_func(generation_free);
 	set->profiles = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, profile_entry_free);
 	set->outside = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, outside_ca_free);
+	return set;
+}
+
+/* Reads the parts one after another. *RET_AGAIN: somebody changed them meanwhile, so they may not fit together. */
+static struct ca_set *try_load(struct service *service, const struct ca_set *before, bool *ret_again, GError **error)
+{
+	struct shared_versions first, last;
+	g_autoptr(ca_set) set = NULL;
+	GError *inner = NULL;
+	bool ok;
+
+	*ret_again = false;
+	if (!store_shared_versions(service->store, &first, error))
+		return NULL;
+	set = ca_set_new(first.of[SHARED_CA]);
+	ok = load_generations(service, set, &inner) && load_authorities(service, set, before, &inner) && load_profiles(service, set, &inner) && load_outside(service, set, &inner) && check_set(set, &inner);
+	if (store_shared_versions(service->store, &last, ok ? error : NULL))
+		*ret_again = last.of[SHARED_CA] != first.of[SHARED_CA];
+	else
+		ok = false;
+	if (*ret_again)
+		pom_fail(error, POM_ERR_BUSY, "the CAs are changing while they are read");
+	else if (inner)
+		g_propagate_error(error, g_steal_pointer(&inner));
+	g_clear_error(&inner);
+	return ok && !*ret_again ? g_steal_pointer(&set) : NULL;
+}
+
+bool service_ca_reload(struct service *service, GError **error)
+{
+	enum { TRIES = 8 };
+	g_autoptr(ca_set) set = NULL, before = NULL;
+	bool again = true;
+	GError *inner = NULL;
+
 	/* One reads at a time, so that an older state never replaces a newer one. */
 	pthread_mutex_lock(&service->load_lock);
 	before = service->ca ? service_ca_set(service) : NULL;
-	ok = load_generations(service, set, error) && load_authorities(service, set, before, error) && load_profiles(service, set, error) && load_outside(service, set, error) &&
-	     check_set(set, error);
-	if (ok) {
+	for (int i = 0; i < TRIES && again; i++) {
+		g_clear_error(&inner);
+		set = try_load(service, before, &again, &inner);
+	}
+	if (set) {
 		struct ca_set *old;
 
 		pthread_rwlock_wrlock(&service->ca_lock);
@@ -447,7 +485,9 @@ bool service_ca_reload(struct service *service, GError **error)
 		identity_cache_empty(service->identities);
 	}
 	pthread_mutex_unlock(&service->load_lock);
-	return ok;
+	if (inner)
+		g_propagate_error(error, inner);
+	return !inner;
 }
 
 bool service_has_closed_token(struct service *service)

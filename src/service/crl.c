@@ -8,6 +8,7 @@
 #include "service/ca_internal.h"
 #include "service/profile_sign.h"
 #include "service/push_cert_internal.h"
+#include "service/shared.h"
 
 /* A revocation is stored with the time at which it was decided, and becomes visible a little later: what lies within this of a list's making is looked at again. */
 enum { COMMIT_MARGIN_MS = 10000, SCAN_PAGE = 1000, SCAN_MAX = 100000, PUBLISH_TRIES = 8 };
@@ -93,10 +94,12 @@ static bool refresh_again(struct service *service, const struct generation *g, b
 
 GBytes *service_crl(struct service *service, const char *generation_id, int64_t *ret_number, int64_t *ret_next_update_ms, GError **error)
 {
-	g_autoptr(ca_set) set = service_ca_set(service);
-	const struct generation *g = ca_set_find(set, generation_id);
+	g_autoptr(ca_set) set = service_ca_set_now(service, error);
+	const struct generation *g = set ? ca_set_find(set, generation_id) : NULL;
 	struct crl_row crl = {0};
 
+	if (!set)
+		return NULL;
 	if (!g || g->state == GENERATION_REQUESTED) {
 		pom_fail(error, POM_ERR_NOT_FOUND, "there is no CA generation \"%.80s\"", generation_id);
 		return NULL;
@@ -173,9 +176,11 @@ json_t *service_crl_publish(struct service *service, const char *actor, GError *
 
 GBytes *service_ca_certificate(struct service *service, const char *generation_id, GError **error)
 {
-	g_autoptr(ca_set) set = service_ca_set(service);
-	const struct generation *g = ca_set_find(set, generation_id);
+	g_autoptr(ca_set) set = service_ca_set_now(service, error);
+	const struct generation *g = set ? ca_set_find(set, generation_id) : NULL;
 
+	if (!set)
+		return NULL;
 	if (g && g->issuing)
 		return g_bytes_ref(g->issuing->der);
 	pom_fail(error, POM_ERR_NOT_FOUND, "there is no CA generation \"%.80s\"", generation_id);
@@ -252,13 +257,16 @@ static GBytes *answer(struct service *service, const struct ca_set *set, const s
 
 GBytes *service_ocsp(struct service *service, GBytes *data, int64_t *ret_max_age, GError **ret_refusal)
 {
-	g_autoptr(ca_set) set = service_ca_set(service);
+	g_autoptr(ca_set) set = NULL;
 	g_autoptr(ocsp_request) request = data ? ocsp_request_parse(g_bytes_get_data(data, NULL), g_bytes_get_size(data), ret_refusal) : NULL;
 	GBytes *reply;
 
 	*ret_max_age = 0;
 	if (!request)
 		return ocsp_error_format(OCSP_STATUS_MALFORMED_REQUEST);
+	set = service_ca_set_now(service, ret_refusal);
+	if (!set)
+		return ocsp_error_format(OCSP_STATUS_TRY_LATER);
 	reply = answer(service, set, request, ret_max_age, ret_refusal);
 	return reply ? reply : ocsp_error_format(OCSP_STATUS_INTERNAL_ERROR);
 }

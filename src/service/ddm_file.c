@@ -6,6 +6,7 @@
 
 #include "service/ddm_internal.h"
 #include "service/library_device.h"
+#include "service/shared.h"
 
 enum { MAC_LEN = 32 };
 
@@ -65,7 +66,7 @@ static bool check_sender(struct service *service, const struct device_proof *pro
 	GError *inner = NULL;
 	bool ok;
 
-	if (!service_prove(service, proof, empty, sha256, error))
+	if (!service_shared_look(service, error) || !service_prove(service, proof, empty, sha256, error))
 		return false;
 	if (!store_enrollment_get(service->store, enrollment_id, &row, &load, &inner)) {
 		if (g_error_matches(inner, POM_ERROR, POM_ERR_NOT_FOUND)) {

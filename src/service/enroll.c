@@ -7,6 +7,7 @@
 #include "service/enroll.h"
 #include "service/library.h"
 #include "service/profile_sign.h"
+#include "service/shared.h"
 
 enum { TOKEN_BYTES = 24, SECRET_BYTES = 24, TTL_MAX_S = 365 * 86400, NAME_MAX_LEN = 255 };
 
@@ -104,7 +105,7 @@ bool service_link_load(struct service *service, const char *token, struct subjec
 	uint8_t hash[32];
 
 	cert_sha256(token, strlen(token), hash);
-	if (!store_link_load(service->store, hash, ret, error))
+	if (!service_shared_look(service, error) || !store_link_load(service->store, hash, ret, error))
 		return false;
 	g_strlcpy(subject->detail, ret->facts.id ? ret->facts.id : "", sizeof(subject->detail));
 	if (link_check(&ret->facts, service_now_ms(service), error))

@@ -3,6 +3,7 @@
 
 #include "service/enroll.h"
 #include "service/enroll_html.h"
+#include "service/shared.h"
 
 void service_set_tls_trust(struct service *service, enum tls_trust trust, GBytes *root)
 {
@@ -136,17 +137,19 @@ const char *service_enroll_policy(void)
 GBytes *service_enroll_trust(struct service *service, const char *token, struct subject *subject, GError **error)
 {
 	enum tls_trust trust;
-	g_autoptr(GPtrArray) roots = service_trust_roots(service, &trust);
+	g_autoptr(GPtrArray) roots = NULL;
 	/* One profile for all links: who installs it twice has it once. */
 	struct enroll_served served = {.url = service->settings.url};
-	struct enroll_profile profile = {.link_id = service->settings.url, .organization = service->settings.organization, .served = &served,
-	                                 .anchors = (GBytes *const *)roots->pdata, .n_anchors = roots->len};
+	struct enroll_profile profile = {.link_id = service->settings.url, .organization = service->settings.organization, .served = &served};
 	struct link_load link = {0};
 	g_autoptr(plist) tree = NULL;
 
 	if (!service_link_load(service, token, subject, &link, error))
 		return NULL;
 	link_load_clear(&link);
+	roots = service_trust_roots(service, &trust);
+	profile.anchors = (GBytes *const *)roots->pdata;
+	profile.n_anchors = roots->len;
 	if (!roots->len) {
 		pom_fail(error, POM_ERR_NOT_FOUND, "there is no root certificate to trust first");
 		return NULL;

@@ -6,6 +6,7 @@
 
 #include "service/ca_internal.h"
 #include "service/checkin.h"
+#include "service/shared.h"
 
 enum { CACHE_MAX = 16384, SIGNATURE_TEXT_MAX = 16384 };
 
@@ -17,6 +18,7 @@ struct identity {
 struct identity_cache {
 	pthread_mutex_t lock;
 	GHashTable *identities; /* struct identity, keyed by its first member */
+	unsigned n_emptied;
 };
 
 static guint identity_hash(const void *data)
@@ -73,7 +75,18 @@ static EVP_PKEY *cache_get(struct identity_cache *cache, const uint8_t sha256[32
 	return key;
 }
 
-static void cache_put(struct identity_cache *cache, const uint8_t sha256[32], EVP_PKEY *key)
+static unsigned cache_turn(struct identity_cache *cache)
+{
+	unsigned turn;
+
+	pthread_mutex_lock(&cache->lock);
+	turn = cache->n_emptied;
+	pthread_mutex_unlock(&cache->lock);
+	return turn;
+}
+
+/* Unless the cache was emptied since TURN: then other CAs are trusted than those that KEY was checked with. */
+static void cache_put(struct identity_cache *cache, const uint8_t sha256[32], EVP_PKEY *key, unsigned turn)
 {
 	struct identity *identity = g_new0(struct identity, 1);
 
@@ -83,14 +96,18 @@ static void cache_put(struct identity_cache *cache, const uint8_t sha256[32], EV
 	pthread_mutex_lock(&cache->lock);
 	if (g_hash_table_size(cache->identities) >= CACHE_MAX)
 		g_hash_table_remove_all(cache->identities);
-	g_hash_table_add(cache->identities, identity);
+	if (turn == cache->n_emptied)
+		g_hash_table_add(cache->identities, g_steal_pointer(&identity));
 	pthread_mutex_unlock(&cache->lock);
+	if (identity)
+		identity_free(identity);
 }
 
 void identity_cache_empty(struct identity_cache *cache)
 {
 	pthread_mutex_lock(&cache->lock);
 	g_hash_table_remove_all(cache->identities);
+	cache->n_emptied++;
 	pthread_mutex_unlock(&cache->lock);
 }
 
@@ -119,6 +136,7 @@ static bool is_trusted(struct service *service, X509 *cert, GBytes *der, const u
 static EVP_PKEY *trusted_key(struct service *service, GBytes *der, const uint8_t sha256[32], GError **error)
 {
 	EVP_PKEY *key = cache_get(service->identities, sha256);
+	unsigned turn = key ? 0 : cache_turn(service->identities);
 	g_autoptr(X509) cert = NULL;
 
 	if (key)
@@ -128,7 +146,7 @@ static EVP_PKEY *trusted_key(struct service *service, GBytes *der, const uint8_t
 		return NULL;
 	key = X509_get_pubkey(cert);
 	if (key)
-		cache_put(service->identities, sha256, key);
+		cache_put(service->identities, sha256, key, turn);
 	else
 		pom_fail(error, POM_ERR_CERT_MALFORMED, "the key in the device's certificate cannot be read");
 	return key;
@@ -245,7 +263,7 @@ void device_proof_clear(struct device_proof *proof)
 	g_clear_pointer(&proof->certificate, g_bytes_unref);
 }
 
-bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error)
+static bool prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error)
 {
 	uint8_t sha256[32];
 
@@ -255,4 +273,22 @@ bool service_prove(struct service *service, const struct device_proof *proof, GB
 		return false;
 	memcpy(ret_sha256, sha256, 32);
 	return true;
+}
+
+bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error)
+{
+	int64_t version = service_ca_version(service);
+	g_autoptr(GError) inner = NULL;
+
+	if (prove(service, proof, body, ret_sha256, &inner))
+		return true;
+	/* Another node may know its issuer already. */
+	if (g_error_matches(inner, POM_ERROR, POM_ERR_CERT_UNTRUSTED)) {
+		if (!service_shared_look(service, error))
+			return false;
+		if (service_ca_version(service) != version)
+			return prove(service, proof, body, ret_sha256, error);
+	}
+	g_propagate_error(error, g_steal_pointer(&inner));
+	return false;
 }

@@ -12,6 +12,7 @@
 #include "service/ota.h"
 #include "service/library_device.h"
 #include "service/renewal.h"
+#include "service/shared.h"
 #include "service/timeline.h"
 
 enum { CONFLICT_TRIES = 8 };
@@ -133,8 +134,24 @@ static bool answer(struct service *service, const struct checkin_message *m, con
 	return true;
 }
 
-/* Who sent it: the certificate's hash, and what proved it. */
-struct sender { uint8_t sha256[32]; const struct device_proof *proof; };
+/* Who sent it: the certificate's hash, what proved it, and the version of the CAs by which it is trusted. */
+struct sender { uint8_t sha256[32]; const struct device_proof *proof; GBytes *body; int64_t ca_version; };
+
+static bool prove(struct service *service, const struct device_proof *proof, GBytes *body, struct sender *ret, GError **error)
+{
+	*ret = (struct sender){.proof = proof, .body = body, .ca_version = service_ca_version(service)};
+	return service_prove(service, proof, body, ret->sha256, error);
+}
+
+/* LOADED_VERSION came with the certificate's facts. When other CAs are trusted by now, the proof is looked at again by them. */
+static bool prove_again(struct service *service, const struct sender *sender, int64_t loaded_version, GError **error)
+{
+	uint8_t sha256[32];
+
+	if (!loaded_version || loaded_version == sender->ca_version)
+		return true;
+	return service_ca_follow(service, loaded_version, error) && service_prove(service, sender->proof, sender->body, sha256, error);
+}
 
 /* A certificate that the register does not have: it may be of a device of another server. *RET_AGAIN as of bind_renewal. MESSAGE NULL: a command report. */
 static bool bind_first_use(struct service *service, const struct sender *sender, const struct checkin_message *message, const struct checkin_identity *who, const struct checkin_facts *facts,
@@ -163,6 +180,10 @@ static bool load_checkin(struct service *service, const struct sender *sender, c
 
 	if (!store_checkin_load(service->store, sender->sha256, &m->who, ret, error))
 		return false;
+	if (!prove_again(service, sender, ret->ca_version, error)) {
+		checkin_load_clear(ret);
+		return false;
+	}
 	if (bind_renewal(service, &ret->facts, service_now_ms(service), &again, error) && !again && bind_first_use(service, sender, m, &m->who, &ret->facts, &bound, error) && !bound)
 		return true;
 	checkin_load_clear(ret);
@@ -183,6 +204,9 @@ static bool checkin_once(struct service *service, const struct sender *sender, c
 	bool ok;
 
 	*ret_again = false;
+	/* Whether the topic is ours. */
+	if ((m->type == CHECKIN_AUTHENTICATE || m->type == CHECKIN_TOKEN_UPDATE) && !service_shared_look(service, error))
+		return false;
 	if (!load_checkin(service, sender, m, &load, error))
 		return false;
 	set_subject(subject, &m->who, load.facts.device.id);
@@ -213,10 +237,10 @@ bool service_checkin(struct service *service, const struct device_proof *proof, 
 	struct device_reply reply = {200, NULL, NULL};
 	g_autoptr(plist) tree = NULL;
 	GError *inner = NULL;
-	struct sender sender = {.proof = proof};
+	struct sender sender;
 	bool again = true, ok = false;
 
-	if (!service_prove(service, proof, body, sender.sha256, error))
+	if (!prove(service, proof, body, &sender, error))
 		return false;
 	tree = plist_parse(g_bytes_get_data(body, NULL), g_bytes_get_size(body), NULL, error);
 	if (!tree || !checkin_message_parse(tree, &message, error))
@@ -313,6 +337,10 @@ static bool load_report(struct service *service, const struct sender *sender, co
 
 	if (!store_report_load(service->store, sender->sha256, report, ret, error))
 		return false;
+	if (!prove_again(service, sender, ret->ca_version, error)) {
+		report_load_clear(ret);
+		return false;
+	}
 	if (bind_renewal(service, &ret->facts, service_now_ms(service), &again, error) && !again && bind_first_use(service, sender, NULL, &report->who, &ret->facts, &bound, error) && !bound)
 		return true;
 	report_load_clear(ret);
@@ -406,12 +434,12 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 	struct report_plan plan;
 	struct device_reply reply = {200, NULL, NULL};
 	g_autoptr(plist) tree = NULL;
-	struct sender sender = {.proof = proof};
+	struct sender sender;
 	const char *id = NULL;
 	int64_t epoch = 0, now_ms = service_now_ms(service);
 	bool serves = false, ok;
 
-	if (!service_prove(service, proof, body, sender.sha256, error))
+	if (!prove(service, proof, body, &sender, error))
 		return false;
 	tree = plist_parse(g_bytes_get_data(body, NULL), g_bytes_get_size(body), NULL, error);
 	if (!tree || !report_parse(tree, &report, error))

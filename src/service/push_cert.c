@@ -4,6 +4,7 @@
 #include "base/metric.h"
 #include "keys/pkcs12.h"
 #include "service/push_cert_internal.h"
+#include "store/shared_store.h"
 
 #define RENEW_TEXT "renew it (\"Renew\" in its row at " PUSH_PORTAL_URL ", with the Apple account that made it; \"Create a Certificate\" would lose the devices)"
 
@@ -14,7 +15,8 @@ static bool load_topics(struct service *service, GError **error)
 {
 	g_autoptr(store_load) load = NULL;
 	g_autofree char *chosen = NULL;
-	g_autoptr(GArray) rows = store_pushcert_default(service->store, &chosen, error) ? store_pushcert_list(service->store, &load, error) : NULL;
+	struct shared_versions versions;
+	g_autoptr(GArray) rows = store_shared_versions(service->store, &versions, error) && store_pushcert_default(service->store, &chosen, error) ? store_pushcert_list(service->store, &load, error) : NULL;
 	GPtrArray *topics;
 
 	if (!rows)
@@ -32,6 +34,7 @@ static bool load_topics(struct service *service, GError **error)
 	pthread_rwlock_wrlock(&service->topics_lock);
 	g_strfreev(service->topics);
 	service->topics = (char **)g_ptr_array_free(topics, FALSE);
+	service->topics_version = versions.of[SHARED_PUSH_CERTIFICATE];
 	pthread_rwlock_unlock(&service->topics_lock);
 	return true;
 }

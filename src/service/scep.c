@@ -10,6 +10,7 @@
 #include "core/ota.h"
 #include "service/ca_internal.h"
 #include "service/relay.h"
+#include "service/shared.h"
 #include "service/webhook.h"
 
 enum { RESERVE_TRIES = 8, RETRY_US = 10000, REQUEST_DAYS = 14, PENDING_MAX = 10000, RELAY_MS = 120000 };
@@ -60,8 +61,8 @@ static struct generation *find_active(const struct ca_set *set, const struct sce
 
 GBytes *service_scep_caps(struct service *service, const char *profile, GError **error)
 {
-	g_autoptr(ca_set) set = service_ca_set(service);
-	const struct profile_entry *entry = find_profile(set, profile, error);
+	g_autoptr(ca_set) set = service_ca_set_now(service, error);
+	const struct profile_entry *entry = set ? find_profile(set, profile, error) : NULL;
 	/* LF and canonical case, also after the last line: Apple's tools compare exactly. SHA-384 is there because strongSwan 5.9.8
 	 * takes AES only where it is listed. */
 	GString *caps;
@@ -101,8 +102,8 @@ static GBytes *format_chain(const struct generation *g, bool with_ra, GError **e
 
 GBytes *service_scep_ca_cert(struct service *service, const char *profile, const char **ret_type, GError **error)
 {
-	g_autoptr(ca_set) set = service_ca_set(service);
-	const struct profile_entry *entry = find_profile(set, profile, error);
+	g_autoptr(ca_set) set = service_ca_set_now(service, error);
+	const struct profile_entry *entry = set ? find_profile(set, profile, error) : NULL;
 	const struct generation *g = entry ? find_active(set, entry->profile, error) : NULL;
 
 	if (!g)
@@ -117,8 +118,8 @@ GBytes *service_scep_ca_cert(struct service *service, const char *profile, const
 
 GBytes *service_scep_next_ca_cert(struct service *service, const char *profile, GError **error)
 {
-	g_autoptr(ca_set) set = service_ca_set(service);
-	const struct profile_entry *entry = find_profile(set, profile, error);
+	g_autoptr(ca_set) set = service_ca_set_now(service, error);
+	const struct profile_entry *entry = set ? find_profile(set, profile, error) : NULL;
 	const struct generation *g = entry ? find_active(set, entry->profile, error) : NULL, *next = g ? ca_set_in_state(set, entry->profile->ca, GENERATION_NEXT) : NULL;
 	g_autoptr(GBytes) certs = NULL;
 	gsize len;
@@ -898,11 +899,13 @@ static bool answer(struct run *run, struct subject *subject, struct scep_outcome
 
 bool service_scep_operation(struct service *service, const struct scep_call *call, struct subject *subject, struct scep_outcome *ret, GError **error)
 {
-	g_autoptr(ca_set) set = service_ca_set(service);
+	g_autoptr(ca_set) set = service_ca_set_now(service, error);
 	struct run run = {.service = service, .call = call, .set = set, .what = "issued", .fail_info = SCEP_FAIL_INFO_NONE};
 	bool ok;
 
 	*ret = (struct scep_outcome){0};
+	if (!set)
+		return false;
 	run.entry = find_profile(set, call->profile, error);
 	if (!run.entry)
 		return false;

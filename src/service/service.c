@@ -7,6 +7,7 @@
 #include "service/profile_sign.h"
 #include "service/push_cert.h"
 #include "service/timeline.h"
+#include "store/shared_store.h"
 
 int64_t service_now_ms(const struct service *service)
 {
@@ -185,10 +186,12 @@ struct authority *service_tls_authority(struct service *service, GPtrArray **ret
 	g_autofree char *host = url_host(service->settings.url);
 	g_autoptr(ca_set) set = service_ca_set(service);
 	const struct generation *g = tls_generation(service, set);
-	struct authority *a = find_tls(service, g, host, error);
+	struct shared_versions versions;
+	struct authority *a = store_shared_versions(service->store, &versions, error) ? find_tls(service, g, host, error) : NULL;
 
 	if (!a)
 		return NULL;
+	atomic_store(&service->tls_version, versions.of[SHARED_TLS]);
 	*ret_chain = g_ptr_array_new_with_free_func((GDestroyNotify)X509_free);
 	X509_up_ref(g->issuing->cert);
 	g_ptr_array_add(*ret_chain, g->issuing->cert);

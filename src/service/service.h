@@ -5,6 +5,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "codec/json.h"
 #include "keys/keys.h"
@@ -80,6 +81,8 @@ struct service {
 	int64_t warned_ms;          /* when service_warn_expiry last ran; the janitor's */
 	pthread_rwlock_t topics_lock;
 	char **topics;             /* of our push certificates */
+	int64_t topics_version;    /* of SHARED_PUSH_CERTIFICATE (store/shared_store.h), that they were read at */
+	_Atomic int64_t tls_version; /* of SHARED_TLS, that service_tls_authority has seen */
 	void (*wake_push)(void *ctx); /* called after something was put into the outbox; may be NULL */
 	void *wake_ctx;
 	void (*library_changed)(void *ctx); /* called when devices are to be looked at by service_library_work; may be NULL */
@@ -139,7 +142,8 @@ bool service_checkin(struct service *service, const struct device_proof *proof, 
 /* A PUT with any other: a command report. */
 bool service_report(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Who sent BODY (which may be empty, as of a GET): the certificate's SHA-256, after its issuer has been verified. Validity, revocation and binding are looked at with the store's
+/* The CAs that decide are those in memory: whoever has not looked before (service/shared.h) compares afterwards with the version that came with the certificate's facts. An unknown issuer is looked for in the store.
+ * Who sent BODY (which may be empty, as of a GET): the certificate's SHA-256, after its issuer has been verified. Validity, revocation and binding are looked at with the store's
  * facts. A signature decides, over exactly BODY, and when it is wrong (POM_ERR_IDENTITY_SIGNATURE) no certificate stands in for it. A certificate beside a good one must be the same,
  * or be bound to the same epoch of the same enrollment (POM_ERR_IDENTITY_CONFLICT). Without a signature the certificate decides. Neither: POM_ERR_IDENTITY_MISSING. Blocks on the store. */
 bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error) G_GNUC_WARN_UNUSED_RESULT;

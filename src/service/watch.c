@@ -10,6 +10,7 @@
 #include "service/fleet.h"
 #include "service/ota.h"
 #include "store/ota_store.h"
+#include "service/shared.h"
 
 enum { LINK_TTL_S = 3600, KEEP_MS = 24 * 3600 * 1000, LIST_MAX = 1000, SECURITY_BYTES = 16 };
 
@@ -249,7 +250,7 @@ bool service_watch_answer(struct service *service, GBytes *body, struct subject 
 	GBytes *profile = NULL;
 	GError *inner = NULL;
 
-	if (read_watch(service, body, &message, &inner)) {
+	if (service_shared_look(service, &inner) && read_watch(service, body, &message, &inner)) {
 		g_strlcpy(subject->device, message.attributes.udid, sizeof(subject->device));
 		if (message.attributes.pairing_token)
 			profile = with_token(service, &message, subject, &inner);

@@ -122,6 +122,7 @@ bool store_generation_add(struct store *store, const struct generation_row *g, c
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_changed(batch, SHARED_CA);
 	db_batch_add(batch, Q_GENERATION_ADD, db_text(g->id), db_text(g->ca), db_int(g->number), db_text(g->state), db_text(g->source), db_int(g->created_ms),
 	             db_int(g->activated_ms));
 	for (size_t i = 0; i < n; i++)
@@ -135,6 +136,7 @@ bool store_generation_change(struct store *store, const struct generation_change
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_changed(batch, SHARED_CA);
 	for (size_t i = 0; i < n_changes; i++) {
 		const struct generation_change *c = &changes[i];
 
@@ -154,6 +156,7 @@ bool store_generation_drop(struct store *store, const char *id, int64_t version,
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_changed(batch, SHARED_CA);
 	db_batch_add(batch, Q_GENERATION_DROP, db_text(id), db_int(version));
 	db_batch_add(batch, Q_AUTHORITY_DROP, db_text(id));
 	store_batch_audit(store, batch, audit);
@@ -317,6 +320,7 @@ bool store_profile_put(struct store *store, const char *name, const char *settin
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_changed(batch, SHARED_CA);
 	db_batch_add(batch, Q_PROFILE_PUT, db_text(name), db_text(settings), db_bytes(secret_sealed), db_int(now_ms));
 	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);
@@ -326,6 +330,7 @@ static bool remove_named(struct store *store, unsigned statement, const char *na
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_changed(batch, SHARED_CA);
 	db_batch_add(batch, statement, db_text(name));
 	store_batch_audit(store, batch, audit);
 	return store_run_found(store, batch, ret_found, error);
@@ -345,6 +350,7 @@ bool store_outside_put(struct store *store, const struct named_settings_row *row
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_changed(batch, SHARED_CA);
 	db_batch_add(batch, Q_OUTSIDE_PUT, db_text(row->name), db_text(row->settings), db_bytes(row->secret_sealed), db_bytes(row->certificates), db_int(now_ms));
 	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);

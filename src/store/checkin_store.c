@@ -37,6 +37,7 @@ bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], cons
 	*ret = (struct checkin_load){0};
 	store_read_enrollment(batch, 0, &ret->facts.device);
 	store_read_certificate(batch, 1, &ret->facts.certificate);
+	ret->ca_version = db_get_int(batch, 1, 0, 13);
 	ret->facts.blocked = db_get_text(batch, 2, 0, 0);
 	ret->facts.blocked_out = db_get_int(batch, 2, 0, 1) != 0;
 	if (*who->user_part)

@@ -227,6 +227,7 @@ bool store_report_load(struct store *store, const uint8_t cert_sha256[32], const
 	if (!store_checkin_load(store, cert_sha256, &report->who, &who, error))
 		return false;
 	load.facts = who.facts;
+	load.ca_version = who.ca_version;
 	load.load = who.load;
 	if (report->command_uuid && !load_command(store, report, &load, error)) {
 		report_load_clear(&load);

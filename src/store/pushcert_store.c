@@ -46,6 +46,7 @@ bool store_pushcert_put(struct store *store, const struct pushcert_import *impor
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 	const struct push_certificate_row *c = &import->row.certificate;
 
+	store_batch_changed(batch, SHARED_PUSH_CERTIFICATE);
 	db_batch_add(batch, Q_PUSHCERT_PUT, db_text(c->topic), db_bytes(c->certificates), db_bytes(c->key_sealed), db_int(c->not_before_ms), db_int(c->not_after_ms), db_int(c->imported_ms),
 	             db_text(import->row.apple_account));
 	if (import->request_id)
@@ -70,6 +71,8 @@ static bool remove_row(struct store *store, unsigned statement, const char *key,
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	if (statement == Q_PUSHCERT_REMOVE)
+		store_batch_changed(batch, SHARED_PUSH_CERTIFICATE);
 	db_batch_add(batch, statement, db_text(key));
 	store_batch_audit(store, batch, audit);
 	return store_run_found(store, batch, ret_found, error);
@@ -89,6 +92,7 @@ bool store_pushcert_set_default(struct store *store, const char *topic, const st
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_changed(batch, SHARED_PUSH_CERTIFICATE);
 	db_batch_add(batch, Q_SETTING_PUT, db_text(DEFAULT_TOPIC), db_text(topic));
 	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);

@@ -324,7 +324,16 @@
 	"CREATE TABLE lease (job " TEXT " NOT NULL PRIMARY KEY, node " TEXT " NOT NULL, fence " INT " NOT NULL, expires_at " INT " NOT NULL" END
 
 /* What nodes keep in memory, and how they learn that it has changed. */
-#define STORE_SCHEMA_5_SHARED(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_5_SHARED(TEXT, INT, BLOB, END) \
+	/* Counts the changes of what nodes keep in memory (store/shared_store.h), each in the transaction of the change. */ \
+	"CREATE TABLE shared_version (name " TEXT " NOT NULL PRIMARY KEY, version " INT " NOT NULL" END \
+	"INSERT INTO shared_version (name, version) VALUES ('ca', 1), ('push_certificate', 1), ('tls', 1);" \
+	/* Empty but within transactions. */ \
+	"CREATE TABLE shared_lock (name " TEXT " NOT NULL PRIMARY KEY" END \
+	"CREATE TABLE served_address (address " TEXT " NOT NULL PRIMARY KEY, link_id " TEXT " NOT NULL, at " INT " NOT NULL" END \
+	"CREATE INDEX served_address_at ON served_address (at);" \
+	/* The Idle that began the session which the command was delivered in; 0: not written, as nothing hangs on it. */ \
+	"ALTER TABLE command ADD COLUMN session_at " INT " NOT NULL DEFAULT 0;"
 
 /* The outbox of pushes, of several nodes. */
 #define STORE_SCHEMA_5_PUSH(TEXT, INT, BLOB, END) \

@@ -230,8 +230,10 @@
 	X(AUDIT_OF, "tii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE object = $1 AND seq > $2 ORDER BY seq LIMIT $3") \
 	X(AUDIT_BEFORE, "ii", AUDIT_TYPES, ANY, READ, "SELECT " AUDIT_COLUMNS " FROM audit WHERE seq < $1 ORDER BY seq DESC LIMIT $2") \
 	/* the device path */ \
-	X(FACTS_CERTIFICATE, "b", "titititiititt", ANY, READ, \
-	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, device_id, ota_link_id FROM certificate WHERE sha256 = $1") \
+	/* With the version of the CAs: who proves a device's identity by an older state looks again. */ \
+	X(FACTS_CERTIFICATE, "b", "titititiititti", ANY, READ, \
+	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, device_id, ota_link_id," \
+	  " coalesce((SELECT v.version FROM shared_version v WHERE v.name = 'ca'), 0) FROM certificate WHERE sha256 = $1") \
 	X(FACTS_ENROLLMENT, "tt", "tiiiiittit", ANY, READ, \
 	  "SELECT e.id, e.state, e.version, e.active_epoch, e.pending_epoch, e.last_epoch, a.topic, p.topic, e.kind, e.product_name FROM enrollment e" \
 	  " LEFT JOIN epoch a ON a.enrollment_id = e.id AND a.epoch = e.active_epoch LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.pending_epoch" \

@@ -227,6 +227,7 @@ bool store_authority_add(struct store *store, const struct authority_row *row, b
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_changed(batch, strcmp(row->role, "tls") ? SHARED_CA : SHARED_TLS);
 	store_batch_authority(batch, row);
 	if (retire_others)
 		db_batch_add(batch, Q_AUTHORITY_RETIRE, db_text(row->role), db_text(row->id));

@@ -288,7 +288,11 @@ bool store_anchor_is_refused(struct store *store, const char *enrollment_id, int
 bool store_command_is_noted(struct store *store, const char *enrollment_id, int64_t epoch, const char *note, bool *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- check-in ---- */
-struct checkin_load { struct checkin_facts facts; store_load *load; };
+struct checkin_load {
+	struct checkin_facts facts;
+	int64_t ca_version; /* of SHARED_CA (store/shared_store.h) when the certificate was read; 0: it is not known */
+	store_load *load;
+};
 /* Facts about the certificate with this SHA-256 (NULL: none), the device and the user channel named by WHO. */
 bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, struct checkin_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void checkin_load_clear(struct checkin_load *load);
@@ -354,6 +358,7 @@ struct command_row {
 /* What a report needs besides: where its command is, and the next one. */
 struct report_load {
 	struct checkin_facts facts; /* who, as for check-ins */
+	int64_t ca_version;
 	enum command_where where;
 	struct command_row command; /* unless where is COMMAND_NOWHERE */
 	store_load *load, *command_load;

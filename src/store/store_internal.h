@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "store/shared_store.h"
 #include "store/statements.h"
 #include "store/store.h"
 
@@ -31,6 +32,8 @@ enum push_urgency { PUSH_URGENCY_WAVE, PUSH_URGENCY_ONE, PUSH_URGENCY_PERSON };
 void store_batch_push_urgent(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms, enum push_urgency urgency);
 /* The same, PUSH_URGENCY_WAVE. */
 void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms);
+/* Adds "this has changed" to a batch of writes, first: changes of one kind happen one after another. */
+void store_batch_changed(struct db_batch *batch, enum shared_kind kind);
 /* Adds an entry of the audit log to a batch; NULL: none. */
 void store_batch_audit(struct store *store, struct db_batch *batch, const struct audit_entry *entry);
 /* Adds "look at this device's profiles again" to a batch, when any concern it. */
