@@ -15,7 +15,7 @@ struct apns {
 	unsigned n_conns, n_failures;        /* failures: since the last answer */
 	GQueue urgent, waiting;              /* struct apns_push */
 	int64_t now_ms, retry_ms, paused_ms, backoff_ms, full_ms; /* full_ms: since when all connections are full; 0: they are not */
-	bool draining, pause_now;
+	bool draining, pause_now, wanted;
 };
 
 static void on_answered(void *ctx, struct conn *conn, struct apns_push *push)
@@ -109,6 +109,32 @@ void apns_submit(struct apns *apns, struct apns_push *push)
 	g_queue_push_tail_link(push->urgent ? &apns->urgent : &apns->waiting, &push->link);
 }
 
+void apns_want(struct apns *apns, bool wanted)
+{
+	apns->wanted = wanted;
+}
+
+static void give_back_from(struct apns *apns, GQueue *line, int64_t at_ms)
+{
+	GList *next;
+
+	for (GList *link = line->head; link; link = next) {
+		struct apns_push *push = link->data;
+
+		next = link->next;
+		if (push->send_until_ms > at_ms)
+			continue;
+		g_queue_unlink(line, link);
+		apns->config.done(apns->config.ctx, apns, push);
+	}
+}
+
+void apns_give_back(struct apns *apns, int64_t at_ms)
+{
+	give_back_from(apns, &apns->urgent, at_ms);
+	give_back_from(apns, &apns->waiting, at_ms);
+}
+
 void apns_pause(struct apns *apns, int64_t ms, bool drop)
 {
 	apns->paused_ms = apns->now_ms + ms;
@@ -130,9 +156,14 @@ void apns_drain(struct apns *apns, int64_t grace_ms)
 
 /* ---- connections ---- */
 
-static bool has_work(const struct apns *apns)
+static bool has_line(const struct apns *apns)
 {
 	return apns->urgent.length || apns->waiting.length;
+}
+
+static bool has_work(const struct apns *apns)
+{
+	return apns->wanted || has_line(apns);
 }
 
 static unsigned in_flight(const struct apns *apns)
@@ -265,6 +296,10 @@ static bool send_next(struct apns *apns, struct conn *conn, GQueue *line, struct
 	struct apns_push *push = line->head->data;
 
 	g_queue_unlink(line, &push->link);
+	if (push->send_until_ms && apns->now_ms >= push->send_until_ms) {
+		apns->config.done(apns->config.ctx, apns, push);
+		return true;
+	}
 	if (!conn_send(conn, push)) {
 		on_returned(apns, conn, push);
 		return false;
@@ -334,6 +369,8 @@ void apns_poll(const struct apns *apns, const struct push_pace *pace, GArray *fd
 		*until_ms = MIN(*until_ms, MAX(apns->paused_ms, apns->retry_ms));
 	else if (!n)
 		*until_ms = apns->now_ms;
+	else if (!has_line(apns))
+		return;
 	else if (sends && (!apns->n_failures || in_flight(apns) < PROBE_MAX))
 		*until_ms = MIN(*until_ms, apns->now_ms + push_pace_wait_ms(pace));
 	else if (apns->full_ms && n < apns->config.connections_max)
@@ -347,6 +384,7 @@ void apns_get_state(const struct apns *apns, struct apns_state *ret)
 	*ret = (struct apns_state){.connections = apns->n_conns, .in_flight = in_flight(apns), .queued = apns->urgent.length + apns->waiting.length,
 	                           .pause_ms = MAX(until_ms - apns->now_ms, 0), .healthy = !apns->n_failures};
 	for (unsigned i = 0; i < apns->n_conns; i++) {
+		ret->sends |= may_send(apns) && conn_is_ready(apns->conns[i]) && !conn_is_closing(apns->conns[i]);
 		ret->ready += conn_is_ready(apns->conns[i]);
 		ret->streams += conn_limit(apns->conns[i]);
 	}

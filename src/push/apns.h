@@ -16,7 +16,7 @@ struct apns_config {
 	int64_t expiration_s;
 	unsigned connections_max;       /* at least 1 */
 	const struct pom_random *random; /* must stay */
-	/* APNs has answered (or reset it again and again: APNS_RESET), or apns_free gives it back (status 0). Takes the push over. */
+	/* APNs has answered (or reset it again and again: APNS_RESET), or it is given back (status 0): by apns_free, by apns_give_back, or because it is too late to send it. Takes the push over. */
 	void (*done)(void *ctx, struct apns *apns, struct apns_push *push);
 	/* A connection failed, or APNs said goodbye for REASON ("" else). Must not free APNS. */
 	void (*failed)(void *ctx, struct apns *apns, const GError *error, const char *goaway_reason);
@@ -29,6 +29,10 @@ const char *apns_topic(const struct apns *apns);
 void apns_renew(struct apns *apns, SSL_CTX *tls);
 /* Puts a push into the line, an urgent one before those that are not; transfer full. */
 void apns_submit(struct apns *apns, struct apns_push *push);
+/* Whether a connection is to be opened also while nothing is in the line. */
+void apns_want(struct apns *apns, bool wanted);
+/* Gives back what is in the line and is too late to send at AT_MS; INT64_MAX: all that is in the line. */
+void apns_give_back(struct apns *apns, int64_t at_ms);
 /* Nothing is sent for MS milliseconds; with DROP connections are closed, and what is under way goes back into the line. May be called from done and failed. */
 void apns_pause(struct apns *apns, int64_t ms, bool drop);
 /* Ends a pause, and tries to connect at once. */
@@ -46,5 +50,6 @@ struct apns_state {
 	unsigned connections, ready, streams, in_flight, queued; /* streams: how many requests APNs allows at once, over all connections */
 	int64_t pause_ms;   /* how long it still pauses, after apns_pause or before the next try to connect; 0: it does not */
 	bool healthy;       /* the last thing that happened was an answer, or nothing happened yet */
+	bool sends;         /* a connection takes pushes, and they do not pause */
 };
 void apns_get_state(const struct apns *apns, struct apns_state *ret);

@@ -44,6 +44,7 @@ void apns_push_free(struct apns_push *push)
 	g_free(push->enrollment_id);
 	g_free(push->generation);
 	g_free(push->push_magic);
+	g_free(push->claim);
 	g_free(push->path);
 	g_free(push->body_text);
 	g_clear_pointer(&push->push_token, g_bytes_unref);

@@ -20,6 +20,8 @@ struct apns_push {
 	GBytes *push_token;
 	int64_t epoch, attempts, n_sent;
 	bool urgent;
+	char *claim;              /* under which it was taken from the outbox; NULL: nobody else could */
+	int64_t send_until_ms;    /* when it is too late to send it (the clock of conn_run); 0: never */
 	char id[APNS_ID_LEN + 1]; /* apns-id: a UUID in lower case */
 	/* The connection's own. */
 	GList link;               /* in the line that it stands in; data is the push */

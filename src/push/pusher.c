@@ -12,14 +12,14 @@
 #include "push/proxy.h"
 #include "push/pusher_internal.h"
 
-enum { QUEUE_MAX = 2000, LOAD_MS = 5000, QUEUE_MIN = 50, URGENT_MAX = 50, WRITE_MAX = 500, OUTCOMES_MAX = 2000, LOOK_MS = 15000, REST_MS = 3000, COUNT_MS = 10000, PUBLISH_MS = 100, WRITE_AGAIN_MS = 1000 };
+enum { QUEUE_MAX = 2000, WRITE_SHARED_MAX = 100, LOAD_MS = 5000, QUEUE_MIN = 50, URGENT_MAX = 50, WRITE_MAX = 500, OUTCOMES_MAX = 2000, LOOK_MS = 15000, REST_MS = 3000, COUNT_MS = 10000, PUBLISH_MS = 100, WRITE_AGAIN_MS = 1000 };
 
 int64_t pusher_wall_ms(const struct pusher *pusher)
 {
 	return pom_clock_now_ms(pusher->clock);
 }
 
-static int64_t steady_ms(void)
+int64_t pusher_steady_ms(void)
 {
 	struct timespec t;
 
@@ -82,6 +82,21 @@ void pusher_uuid(struct pusher *pusher, char ret[APNS_ID_LEN + 1])
 
 /* ---- outcomes ---- */
 
+/* A database that is away answers neither; one that only cannot write still reads, and that must not look like its recovery. */
+void pusher_note_store(struct pusher *pusher, enum store_use use, const char *what, const GError *error)
+{
+	unsigned before = pusher->store_failed;
+
+	if (error)
+		pusher->store_failed |= g_error_matches(error, POM_ERROR, POM_ERR_STORE_AWAY) ? STORE_READ : use;
+	else
+		pusher->store_failed &= use == STORE_WRITE ? 0 : ~(unsigned)STORE_READ;
+	if (error && !before)
+		pom_log(POM_LOG_ERROR, what, "id", pom_error_info_of(error)->id, "why", error->message, NULL);
+	if (before && !pusher->store_failed)
+		pom_log(POM_LOG_NOTICE, "the outbox of pushes can be used again", NULL);
+}
+
 static void clear_outcome(void *data)
 {
 	struct push_outcome *o = data;
@@ -89,6 +104,7 @@ static void clear_outcome(void *data)
 	g_free(o->enrollment_id);
 	g_free(o->generation);
 	g_free(o->detail);
+	g_free(o->claim);
 	g_clear_pointer(&o->push_token, g_bytes_unref);
 }
 
@@ -112,6 +128,20 @@ static void expect_outcomes(struct pusher *pusher, guint n, int64_t now_ms)
 		pusher->topics[i]->look_ms = MIN(pusher->topics[i]->look_ms, at_ms);
 }
 
+static int compare_outcomes(const void *a, const void *b)
+{
+	return strcmp(((const struct push_outcome *)a)->enrollment_id, ((const struct push_outcome *)b)->enrollment_id);
+}
+
+/* Where others write too, in the order in which all who write to several enrollments do, and not too many at a time, so that nobody waits long. */
+static guint prepare_outcomes(struct pusher *pusher)
+{
+	if (!pusher->shared)
+		return MIN(pusher->outcomes->len, WRITE_MAX);
+	g_array_sort(pusher->outcomes, compare_outcomes);
+	return MIN(pusher->outcomes->len, WRITE_SHARED_MAX);
+}
+
 /* Writes all outcomes, before the outbox is looked at again: their rows must not be taken twice. False: some are left for later. */
 static bool write_outcomes(struct pusher *pusher, int64_t now_ms)
 {
@@ -120,10 +150,11 @@ static bool write_outcomes(struct pusher *pusher, int64_t now_ms)
 	pusher->written_ms = 0;
 	while (pusher->outcomes->len) {
 		g_autoptr(GError) error = NULL;
-		guint n = MIN(pusher->outcomes->len, WRITE_MAX);
+		guint n = prepare_outcomes(pusher);
+		bool ok = store_push_apply(pusher->store, (const struct push_outcome *)(const void *)pusher->outcomes->data, n, &error);
 
-		if (!store_push_apply(pusher->store, (const struct push_outcome *)(const void *)pusher->outcomes->data, n, &error)) {
-			pom_log(POM_LOG_ERROR, "outcomes of pushes could not be written", "why", error->message, NULL);
+		pusher_note_store(pusher, STORE_WRITE, "outcomes of pushes could not be written", error);
+		if (!ok) {
 			pusher->written_ms = now_ms;
 			return false;
 		}
@@ -135,7 +166,7 @@ static bool write_outcomes(struct pusher *pusher, int64_t now_ms)
 
 /* ---- the outbox ---- */
 
-static void submit(struct pusher *pusher, struct topic *topic, const struct push_row *row, bool urgent)
+static void submit(struct pusher *pusher, struct topic *topic, const struct push_row *row, bool urgent, int64_t send_until_ms)
 {
 	struct apns_push *push = g_new0(struct apns_push, 1);
 
@@ -147,13 +178,14 @@ static void submit(struct pusher *pusher, struct topic *topic, const struct push
 	push->attempts = row->attempts;
 	push->n_sent = row->n_sent;
 	push->urgent = urgent;
+	push->claim = *row->claim ? g_strdup(row->claim) : NULL;
+	push->send_until_ms = send_until_ms;
 	pusher_uuid(pusher, push->id);
 	g_hash_table_insert(pusher->underway, push->enrollment_id, push);
 	apns_submit(topic->apns, push);
 }
 
-/* True when the row became a push. */
-static bool take_row(struct pusher *pusher, const struct push_row *row, bool urgent)
+bool pusher_take_row(struct pusher *pusher, const struct push_row *row, bool urgent, int64_t send_until_ms)
 {
 	struct topic *topic = topic_find(pusher, row->topic);
 	struct push_outcome outcome = {.result = PUSH_DONE};
@@ -163,12 +195,13 @@ static bool take_row(struct pusher *pusher, const struct push_row *row, bool urg
 	if (row->wanted && row->push_token && row->push_magic && !row->dead_ms && row->topic) {
 		/* Without its certificate it waits in the outbox. */
 		if (topic && topic->apns)
-			submit(pusher, topic, row, urgent);
+			submit(pusher, topic, row, urgent, send_until_ms);
 		return topic && topic->apns;
 	}
 	/* No token (any more): the device's next TokenUpdate will find its commands. Or the commands are gone. */
 	outcome.enrollment_id = g_strdup(row->enrollment_id);
 	outcome.generation = g_strdup(row->generation);
+	outcome.claim = g_strdup(row->claim);
 	pusher_add_outcome(pusher, &outcome);
 	return false;
 }
@@ -188,12 +221,11 @@ static bool read_page(struct pusher *pusher, struct topic *topic, int64_t now_ms
 	g_autoptr(store_load) load = NULL;
 	g_autoptr(GArray) rows = store_push_due(pusher->store, topic->name, now_ms, topic->more ? &topic->place : NULL, limit, &load, &error);
 
-	if (!rows) {
-		pom_log(POM_LOG_ERROR, "the outbox could not be read", "why", error->message, NULL);
+	pusher_note_store(pusher, STORE_READ, "the outbox could not be read", error);
+	if (!rows)
 		return false;
-	}
 	for (guint i = 0; i < rows->len; i++)
-		take_row(pusher, &g_array_index(rows, struct push_row, i), false);
+		pusher_take_row(pusher, &g_array_index(rows, struct push_row, i), false, 0);
 	topic->more = (int64_t)rows->len == limit;
 	if (topic->more) {
 		const struct push_row *last = &g_array_index(rows, struct push_row, rows->len - 1);
@@ -212,9 +244,8 @@ static void read_urgent(struct pusher *pusher, const struct topic *topic, int64_
 	g_autoptr(GArray) rows = store_push_due_urgent(pusher->store, topic->name, now_ms, URGENT_MAX, &load, &error);
 
 	for (guint i = 0; rows && i < rows->len; i++)
-		take_row(pusher, &g_array_index(rows, struct push_row, i), true);
-	if (error)
-		pom_log(POM_LOG_ERROR, "the outbox could not be read", "why", error->message, NULL);
+		pusher_take_row(pusher, &g_array_index(rows, struct push_row, i), true, 0);
+	pusher_note_store(pusher, STORE_READ, "the outbox could not be read", error);
 }
 
 static void set_next_look(struct pusher *pusher, struct topic *topic, int64_t now_ms)
@@ -274,7 +305,7 @@ static void look_for_loose(struct pusher *pusher, int64_t now_ms)
 	pusher->loose_ms = now_ms + LOOK_MS;
 	rows = store_push_due(pusher->store, "", now_ms, NULL, QUEUE_MAX, &load, &error);
 	for (guint i = 0; rows && i < rows->len; i++)
-		take_row(pusher, &g_array_index(rows, struct push_row, i), false);
+		pusher_take_row(pusher, &g_array_index(rows, struct push_row, i), false, 0);
 }
 
 /* Looks at all topics; not while outcomes are not written, whose rows would be taken again. */
@@ -284,7 +315,7 @@ static void look_everywhere(struct pusher *pusher, int64_t now_ms, bool woken)
 		if (woken)
 			pusher->topics[i]->look_ms = 0;
 		if (!pusher->outcomes->len)
-			look(pusher, pusher->topics[i], now_ms, woken);
+			(pusher->shared ? claims_look : look)(pusher, pusher->topics[i], now_ms, woken);
 	}
 	if (!pusher->outcomes->len)
 		look_for_loose(pusher, now_ms);
@@ -332,7 +363,7 @@ static bool wait_for_work(struct pusher *pusher, int64_t most)
 {
 	g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
 	struct pollfd wake = {pusher->wake_fd, POLLIN, 0};
-	int64_t steady = steady_ms(), now_ms = pusher_wall_ms(pusher), until = steady + most, room;
+	int64_t steady = pusher_steady_ms(), now_ms = pusher_wall_ms(pusher), until = steady + most, room;
 	uint64_t n;
 
 	g_array_append_val(fds, wake);
@@ -343,7 +374,7 @@ static bool wait_for_work(struct pusher *pusher, int64_t most)
 			continue;
 		apns_poll(topic->apns, &pusher->pace, fds, &until);
 		until = MIN(until, steady + topic->look_ms - now_ms);
-		if (topic->more && has_room(pusher, topic, &room))
+		if (topic->more && (pusher->shared ? claims_have_room(pusher, topic) : has_room(pusher, topic, &room)))
 			until = steady;
 	}
 	/* While there is much to do, now and then. */
@@ -360,8 +391,10 @@ static bool wait_for_work(struct pusher *pusher, int64_t most)
 
 static void run_topics(struct pusher *pusher)
 {
-	int64_t now_ms = steady_ms();
+	int64_t now_ms = pusher_steady_ms();
 
+	if (pusher->shared)
+		claims_keep(pusher, now_ms);
 	push_pace_flow(&pusher->pace, now_ms);
 	for (unsigned i = 0; i < pusher->n_topics; i++)
 		if (pusher->topics[i]->apns)
@@ -370,14 +403,19 @@ static void run_topics(struct pusher *pusher)
 
 static void drain(struct pusher *pusher)
 {
-	int64_t until = steady_ms() + pusher->grace_ms;
+	int64_t until = pusher_steady_ms() + pusher->grace_ms;
 	bool flying = true;
 
-	/* What waits stays in the outbox for the next start; only what has been sent is worth waiting for. */
-	for (unsigned i = 0; i < pusher->n_topics; i++)
-		if (pusher->topics[i]->apns)
-			apns_drain(pusher->topics[i]->apns, pusher->grace_ms);
-	while (flying && steady_ms() < until) {
+	/* What waits stays in the outbox for the next start, or for another node; only what has been sent is worth waiting for. */
+	for (unsigned i = 0; i < pusher->n_topics; i++) {
+		if (!pusher->topics[i]->apns)
+			continue;
+		apns_drain(pusher->topics[i]->apns, pusher->grace_ms);
+		apns_give_back(pusher->topics[i]->apns, INT64_MAX);
+	}
+	pusher->write_back_ms = 0;
+	claims_write(pusher, pusher_steady_ms());
+	while (flying && pusher_steady_ms() < until) {
 		struct apns_state state;
 
 		run_topics(pusher);
@@ -394,6 +432,8 @@ static void drain(struct pusher *pusher)
 	topics_free(pusher);
 	pusher->written_ms = 0;
 	write_outcomes(pusher, pusher_wall_ms(pusher));
+	pusher->write_back_ms = 0;
+	claims_write(pusher, pusher_steady_ms());
 }
 
 static void resume(struct pusher *pusher)
@@ -424,6 +464,7 @@ static void *pusher_main(void *data)
 		count(pusher, now_ms);
 		run_topics(pusher);
 		write_outcomes(pusher, now_ms);
+		claims_write(pusher, pusher_steady_ms());
 		woken = wait_for_work(pusher, LOAD_MS);
 	}
 	drain(pusher);
@@ -478,6 +519,8 @@ static void release(struct pusher *pusher)
 		close(pusher->wake_fd);
 	g_clear_pointer(&pusher->underway, g_hash_table_unref);
 	g_clear_pointer(&pusher->outcomes, g_array_unref);
+	g_clear_pointer(&pusher->given_back, g_array_unref);
+	g_free(pusher->lost_claim);
 	g_clear_pointer(&pusher->published, g_array_unref);
 	push_proxy_clear(&pusher->dial);
 	g_free(pusher->dial.host);
@@ -516,11 +559,13 @@ struct pusher *pusher_new(struct store *store, const struct seal *seal, const st
 	pusher->root_file = g_strdup(settings->root_file);
 	pusher->expiration_s = settings->expiration_s;
 	pusher->connections_max = (unsigned)CLAMP(settings->connections, 1, 8);
-	pusher->pace = (struct push_pace){MAX(settings->per_second, 0), steady_ms(), 0};
+	pusher->pace = (struct push_pace){MAX(settings->per_second, 0), pusher_steady_ms(), 0};
 	pusher->wake_fd = pusher->dial.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pusher->underway = g_hash_table_new(g_str_hash, g_str_equal);
 	pusher->outcomes = g_array_new(FALSE, FALSE, sizeof(struct push_outcome));
 	g_array_set_clear_func(pusher->outcomes, clear_outcome);
+	pusher->given_back = claims_new();
+	pusher->shared = store_push_claims(store);
 	pusher->published = new_statuses();
 	pthread_mutex_init(&pusher->lock, NULL);
 	start(pusher);

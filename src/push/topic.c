@@ -211,6 +211,7 @@ static void take_outcome(struct topic *topic, struct apns_push *push, enum push_
 	o.enrollment_id = g_steal_pointer(&push->enrollment_id);
 	o.generation = g_steal_pointer(&push->generation);
 	o.push_token = g_steal_pointer(&push->push_token);
+	o.claim = g_steal_pointer(&push->claim);
 	g_hash_table_remove(pusher->underway, o.enrollment_id);
 	pusher_add_outcome(pusher, &o);
 }
@@ -221,9 +222,10 @@ void topic_take_answer(void *ctx, struct apns *apns, struct apns_push *push)
 	struct push_answer answer = {0};
 	enum push_verdict verdict;
 
-	/* Given back at the end, it stays in the outbox as it is. */
+	/* Given back, it stays in the outbox as it is. */
 	if (!push->status) {
 		g_hash_table_remove(topic->pusher->underway, push->enrollment_id);
+		claim_give_back(topic->pusher, push);
 		apns_push_free(push);
 		return;
 	}
@@ -335,10 +337,9 @@ void topics_load(struct pusher *pusher)
 	g_autoptr(store_load) load = NULL;
 	g_autoptr(GArray) rows = store_push_certificate_list(pusher->store, &load, &error);
 
-	if (!rows) {
-		pom_log(POM_LOG_ERROR, "push certificates could not be read", "why", error->message, NULL);
+	pusher_note_store(pusher, STORE_READ, "push certificates could not be read", error);
+	if (!rows)
 		return;
-	}
 	for (unsigned i = 0; i < pusher->n_topics; i++)
 		pusher->topics[i]->seen = false;
 	for (guint i = 0; i < rows->len; i++)

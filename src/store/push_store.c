@@ -61,6 +61,11 @@ GArray *store_push_due_urgent(struct store *store, const char *topic, int64_t no
 	return list_pushes(store, batch, ret_load, error);
 }
 
+bool store_push_claims(const struct store *store)
+{
+	return db_is_shared(store->db);
+}
+
 GArray *store_push_claim(struct store *store, const struct push_claim *claim, int64_t now_ms, store_load **ret_load, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);

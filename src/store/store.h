@@ -442,6 +442,8 @@ GArray *store_push_due(struct store *store, const char *topic, int64_t now_ms, c
 GArray *store_push_due_urgent(struct store *store, const char *topic, int64_t now_ms, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Where several nodes share the database, a push is claimed by the node that sends it: for a time, under an id that is made for each call of store_push_claim. Who claims it once that time is over has it; what the
  * one before him writes then (store_push_apply, store_push_renew, store_push_release) changes nothing of it. Times are Unix milliseconds of the node: they must last for much longer than clocks may differ. */
+/* Whether that is so here. */
+bool store_push_claims(const struct store *store);
 struct push_claim {
 	const char *topic, *id;
 	int64_t until_ms;
