@@ -33,6 +33,7 @@ int cli_fail(const GError *error)
 	case POM_ERR_FORBIDDEN:
 		return CLI_NOT_AUTHORIZED;
 	case POM_ERR_UNREACHABLE:
+	case POM_ERR_STORE_AWAY:
 		return CLI_UNREACHABLE;
 	default:
 		return CLI_FAILED;

@@ -9,7 +9,7 @@
 
 #include "base/metric.h"
 
-enum { GROUP_MAX = 64, ALONE_TRIES = 10, WAIT_MAX_S = 10, DELAY_MIN_US = 50 * 1000, DELAY_MAX_US = 2 * 1000 * 1000 };
+enum { GROUP_MAX = 64, ALONE_TRIES = 10, WAIT_MAX_S = 10, DELAY_MIN_US = 50 * 1000, DELAY_MAX_US = 1000 * 1000 };
 
 struct group {
 	struct db_batch *batches[GROUP_MAX];

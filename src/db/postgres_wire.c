@@ -29,7 +29,7 @@ char *pg_message(PGconn *pg, const PGresult *result)
 	if (primary)
 		return g_strdup_printf("%s%s%s%s", primary, state ? " (SQLSTATE " : "", state ? state : "", state ? ")" : "");
 	text = g_strdup(result ? PQresultErrorMessage(result) : PQerrorMessage(pg));
-	g_strdelimit(g_strchomp(text), "\n", ' ');
+	g_strdelimit(g_strchomp(text), "\n\t", ' ');
 	return text;
 }
 

@@ -87,8 +87,11 @@ void pusher_note_store(struct pusher *pusher, enum store_use use, const char *wh
 {
 	unsigned before = pusher->store_failed;
 
+	/* That the database is away is told once for all who find it so. */
+	if (error && store_error_is_away(error))
+		return;
 	if (error)
-		pusher->store_failed |= g_error_matches(error, POM_ERROR, POM_ERR_STORE_AWAY) ? STORE_READ : use;
+		pusher->store_failed |= use;
 	else
 		pusher->store_failed &= use == STORE_WRITE ? 0 : ~(unsigned)STORE_READ;
 	if (error && !before)

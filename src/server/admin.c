@@ -11,7 +11,7 @@
 
 enum { BODY_MAX = 12 << 20, PUBLIC = 1, DOCTOR_WAIT_MS = 1000 };
 
-struct http_response *admin_problem(const struct http_request *request, const GError *error)
+static struct http_response *problem(const GError *error)
 {
 	const struct pom_error_info *info = pom_error_info_of(error);
 	/* A message cut within a character is no JSON string. */
@@ -20,12 +20,17 @@ struct http_response *admin_problem(const struct http_request *request, const GE
 	                                   "detail", detail, "code", info->id, "retry", info->retry);
 	struct http_response *response;
 
-	server_log_refusal(request, NULL, error);
 	response = http_response_new(info->http_status, "application/problem+json", json_format(body));
 	if (info->http_status == 401)
 		http_response_header(response, "WWW-Authenticate", "Bearer realm=\"pomona\"");
 	server_add_retry(response, info);
 	return response;
+}
+
+struct http_response *admin_problem(const struct http_request *request, const GError *error)
+{
+	server_log_refusal(request, NULL, error);
+	return problem(error);
 }
 
 struct http_response *admin_refuse(void *ctx, const struct http_request *head, enum pom_error reason, const char *detail)
@@ -682,14 +687,18 @@ static struct http_response *healthz(void *ctx, const struct http_request *reque
 	return http_response_text(200, "text/plain", "ok\n");
 }
 
+/* It is asked every second or so, by many: what it finds is not logged. */
 static struct http_response *readyz(void *ctx, const struct http_request *request)
 {
-	struct server *server = ctx;
 	g_autoptr(GError) error = NULL;
 
-	if (!store_ping(server->store, &error))
-		return admin_problem(request, error);
-	return http_response_text(200, "text/plain", "ready\n");
+	return server_is_ready(ctx, &error) ? http_response_text(200, "text/plain", "ready\n") : problem(error);
+}
+
+/* Whoever asks whether the process lives must not wait for workers that wait for the database. */
+struct http_response *admin_admit(void *ctx, const struct http_request *head)
+{
+	return head->route->handle == healthz ? healthz(ctx, head) : NULL;
 }
 
 /* ---- with one ---- */

@@ -496,6 +496,14 @@ static struct http_response *ocsp(void *ctx, const struct http_request *request)
 	return response;
 }
 
+/* For load balancers, which cannot reach the admin listener: as /readyz there, without saying why to the world. */
+static struct http_response *readyz(void *ctx, const struct http_request *request)
+{
+	g_autoptr(GError) error = NULL;
+
+	return server_is_ready(ctx, &error) ? http_response_text(200, "text/plain", "ready\n") : plain_refusal(error);
+}
+
 static struct http_response *home(void *ctx, const struct http_request *request)
 {
 	return http_response_text(200, "text/plain", "This is Pomona, a device management server. Devices enroll with a link from their administrator.\n");
@@ -526,9 +534,10 @@ const struct http_route device_routes[] = {
 	{"/enroll/{}/trust", HTTP_BIT(HTTP_GET), 0, 0, enroll_trust, 0},
 	{"/ota/{}", READ, OTA_MESSAGE_MAX, 0, ota, 0},
 	{"/watch", HTTP_BIT(HTTP_POST), OTA_MESSAGE_MAX, 0, watch, 0},
+	{"/readyz", HTTP_BIT(HTTP_GET), 0, 0, readyz, 0},
 	{"/", HTTP_BIT(HTTP_GET), 0, 0, home, 0},
 	{0},
 };
 
-const struct http_route mtls_routes[] = {MDM_ROUTES, {0}};
-const struct http_route plain_routes[] = {CA_ROUTES, {0}};
+const struct http_route mtls_routes[] = {MDM_ROUTES, {"/readyz", HTTP_BIT(HTTP_GET), 0, 0, readyz, 0}, {0}};
+const struct http_route plain_routes[] = {CA_ROUTES, {"/readyz", HTTP_BIT(HTTP_GET), 0, 0, readyz, 0}, {0}};

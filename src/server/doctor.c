@@ -81,7 +81,7 @@ static void look_self(const struct look *look)
 	} else {
 		doctor_say(&look->doctor, "mdm-unreachable", look->url, "nobody can speak TLS with %s from here", look->url);
 	}
-	if (!service_doctor_push(look->server->service, &look->doctor, &error))
+	if (!service_doctor_push(look->server->service, &look->doctor, &error) && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "the doctor could not read the push certificates", "why", error->message, NULL);
 }
 

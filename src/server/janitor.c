@@ -17,10 +17,10 @@ static void flush(struct server *server)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (!store_flush_last_seen(server->store, &error))
+	if (!store_flush_last_seen(server->store, &error) && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "last-seen times could not be written", "why", error->message, NULL);
 	g_clear_error(&error);
-	if (!store_flush_delivered(server->store, &error))
+	if (!store_flush_delivered(server->store, &error) && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "deliveries of commands could not be written", "why", error->message, NULL);
 }
 
@@ -75,7 +75,7 @@ static bool tls_generation_is_due(struct server *server)
 
 static void say(const char *what, GError *error)
 {
-	if (error)
+	if (error && !store_error_is_away(error))
 		pom_log(POM_LOG_ERROR, what, "why", error->message, NULL);
 	g_clear_error(&error);
 }
@@ -156,6 +156,12 @@ static void hourly(struct server *server, int64_t now_ms)
 		say("old pairings of watches could not be removed", g_steal_pointer(&error));
 }
 
+/* While the database is away nothing can be done, and nothing counts as done. The tick that finds it back goes on at once. */
+static bool can_work(struct server *server)
+{
+	return !store_is_away(server->store) || store_ping(server->store, NULL);
+}
+
 static void *janitor_main(void *data)
 {
 	struct server *server = data;
@@ -164,24 +170,27 @@ static void *janitor_main(void *data)
 
 	pthread_mutex_lock(&server->janitor_lock);
 	while (!server->stopping) {
-		bool hurry = server->hurry, more;
+		bool hurry = server->hurry, more, reachable;
 		int64_t now_ms;
 
 		server->hurry = server->nudged = false;
 		pthread_mutex_unlock(&server->janitor_lock);
 		now_ms = service_now_ms(server->service);
-		flush(server);
-		look(server);
-		if (now_ms >= next_hourly) {
+		reachable = can_work(server);
+		if (reachable) {
+			flush(server);
+			look(server);
+		}
+		if (reachable && now_ms >= next_hourly) {
 			hourly(server, now_ms);
-			next_hourly = now_ms + HOUR_MS;
+			next_hourly = store_is_away(server->store) ? 0 : now_ms + HOUR_MS;
 		}
-		if (now_ms >= next_minute || hurry) {
+		if (reachable && (now_ms >= next_minute || hurry))
 			each_minute(server);
-			next_minute = now_ms + MINUTE_MS;
-		}
-		more = often(server);
-		if (tls_is_due(server, now_ms))
+		if (now_ms >= next_minute || hurry)
+			next_minute = store_is_away(server->store) ? 0 : now_ms + MINUTE_MS;
+		more = reachable && often(server);
+		if (reachable && tls_is_due(server, now_ms))
 			renew_tls(server, now_ms);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += TICK_S;

@@ -193,7 +193,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_ENROLL_RIGHTS, 1, 8191},
 		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30}, {SETTING_CA_GRACE, 0, 3650},
 		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760}, {SETTING_COMMAND_EXPIRE, 0, 3650}, {SETTING_TIMELINE_DAYS, 1, 3650},
-		{SETTING_INVENTORY_HOURS, 0, 8784}, {SETTING_DOCTOR_HOURS, 0, 8760}, {SETTING_DOCTOR_TIMEOUT, 1, 60}, {SETTING_PUSH_RATE, 0, 1000000}, {SETTING_APNS_CONNECTIONS, 1, 8},
+		{SETTING_INVENTORY_HOURS, 0, 8784}, {SETTING_DOCTOR_HOURS, 0, 8760}, {SETTING_DOCTOR_TIMEOUT, 1, 60}, {SETTING_PUSH_RATE, 0, 1000000}, {SETTING_STORE_WAIT, 0, 86400}, {SETTING_APNS_CONNECTIONS, 1, 8},
 	};
 	int64_t key_size = settings_int(s, SETTING_ENROLL_KEYSIZE);
 
@@ -330,8 +330,7 @@ static bool open_service(struct server *server, GError **error)
 		return false;
 	if (settings_text(server->settings, SETTING_CA_PKCS11) && !keys_load_pkcs11(settings_text(server->settings, SETTING_CA_PKCS11), error))
 		return false;
-	server->store = store_open(url, pom_clock_system(), pom_random_system(), error);
-	if (!server->store || !check_url_change(server, error))
+	if (!server_store_open(server, url, error) || !check_url_change(server, error))
 		return false;
 	ok = new_service(server, &seal, error);
 	explicit_bzero(&seal, sizeof(seal));
@@ -392,9 +391,9 @@ static bool open_http(struct server *server, GError **error)
 
 	listeners[n++] = (struct http_listener){.name = "device", .address = device, .fd = -1, .routes = device_routes, .ctx = server, .refuse = device_refuse,
 	                                        .admit = device_admit, .done = server_done, .tls = server_tls_get, .proxies = server->proxies, .forwarded = forwarded};
-	listeners[n++] = (struct http_listener){.name = "socket", .address = socket_address, .fd = -1, .routes = admin_routes, .ctx = server, .refuse = admin_refuse, .done = server_done};
+	listeners[n++] = (struct http_listener){.name = "socket", .address = socket_address, .fd = -1, .routes = admin_routes, .ctx = server, .refuse = admin_refuse, .admit = admin_admit, .done = server_done};
 	if (admin)
-		listeners[n++] = (struct http_listener){.name = "admin", .address = admin, .fd = -1, .routes = admin_routes, .ctx = server, .refuse = admin_refuse, .done = server_done};
+		listeners[n++] = (struct http_listener){.name = "admin", .address = admin, .fd = -1, .routes = admin_routes, .ctx = server, .refuse = admin_refuse, .admit = admin_admit, .done = server_done};
 	if (plain)
 		listeners[n++] = (struct http_listener){.name = "plain", .address = plain, .fd = -1, .routes = plain_routes, .ctx = server, .refuse = device_refuse, .done = server_done,
 		                                        .proxies = server->proxies, .forwarded = forwarded};
@@ -516,6 +515,7 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 	pthread_mutex_init(&server.tls_lock, NULL);
 	ok = open_service(&server, error) && write_roots(&server, error) && server_tls_load(&server, error) && server_profile_signer_load(&server, error) && server_proxy_load(&server, error) && open_http(&server, error) && open_pusher(&server, error) && announce(&server, error);
 	if (ok) {
+		server_look_start(&server);
 		server_janitor_start(&server);
 		server_doctor_start(&server);
 		http_server_start(server.http);
@@ -526,8 +526,13 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 		server_doctor_stop(&server);
 		http_server_stop(server.http, HTTP_GRACE_MS);
 		server_janitor_stop(&server);
+		server_look_stop(&server);
 	}
 	close_all(&server);
 	close(lock);
-	return ok;
+	if (server.ended_early) {
+		pom_log(POM_LOG_NOTICE, "stopped before the database was there", NULL);
+		g_clear_error(error);
+	}
+	return ok || server.ended_early;
 }

@@ -16,6 +16,7 @@ struct server {
 	const char *dir;
 	const struct settings *settings;
 	struct store *store;
+	bool ended_early;      /* by a signal, while it waited for the database */
 	struct service *service;
 	struct pusher *pusher;
 	struct http_server *http;
@@ -29,6 +30,11 @@ struct server {
 	SSL_CTX *tls, *mtls;   /* the present contexts; mtls asks for a client certificate */
 	X509 *tls_cert;        /* its certificate, when our CA made it; NULL: files */
 	int64_t tls_renew_ms;  /* when the janitor looks for a new one of ours; 0: files, never */
+
+	pthread_mutex_t look_lock;
+	pthread_cond_t look_wake;
+	bool look_stopping;
+	pthread_t look;
 
 	pthread_mutex_t janitor_lock;
 	pthread_cond_t janitor_wake;
@@ -57,8 +63,18 @@ struct finding_report *server_doctor_watch(struct server *server, const GPtrArra
 extern const struct http_route device_routes[], mtls_routes[], plain_routes[], admin_routes[];
 struct http_response *device_refuse(void *ctx, const struct http_request *head, enum pom_error reason, const char *detail);
 struct http_response *device_admit(void *ctx, const struct http_request *head);
+struct http_response *admin_admit(void *ctx, const struct http_request *head);
 struct http_response *admin_refuse(void *ctx, const struct http_request *head, enum pom_error reason, const char *detail);
 void server_done(void *ctx, const struct http_request *request, int status, int64_t duration_us);
+
+/* Opens the store at URL; waits for a database that is away, at most store.wait_seconds. From then on the log and a metric tell when it goes and comes back. POM_ERR_CANCELED
+ * with ended_early when a signal ended the waiting. */
+bool server_store_open(struct server *server, const char *url, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The thread that asks a shared database, once a second, whether it is there. */
+void server_look_start(struct server *server);
+void server_look_stop(struct server *server); /* waits for its question */
+/* Whether this process can serve now. POM_ERR_STORE_*, with the reason. */
+bool server_is_ready(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Counts and logs a refusal: one line with enrollment, route and reason id. SUBJECT may be NULL. */
 void server_log_refusal(const struct http_request *request, const struct subject *subject, const GError *error);

@@ -565,7 +565,8 @@ void service_warn_expiry(struct service *service)
 	size_t i;
 
 	if (!held) {
-		pom_log(POM_LOG_ERROR, "the ends of certificates could not be looked at", "why", error->message, NULL);
+		if (!store_error_is_away(error))
+			pom_log(POM_LOG_ERROR, "the ends of certificates could not be looked at", "why", error->message, NULL);
 		return;
 	}
 	json_array_foreach(json_object_get(held, "items"), i, item) {

@@ -355,8 +355,9 @@ static bool give_up(struct service *service, const char *id, const struct comman
 {
 	g_autoptr(GError) owned = why;
 
-	/* A profile of the library is not given up for what may pass, and nothing is when its seal cannot be opened: the device comes again. */
-	if (((note_is_library(next->note) || note_is_declarations(next->note)) && pom_error_info_of(owned)->retry && owned->code != POM_ERR_INTERNAL) || !next->note || g_error_matches(owned, POM_ERROR, POM_ERR_STORE_SEAL)) {
+	/* A profile of the library is not given up for what may pass, and nothing is when its seal cannot be opened or the database is away: the device comes again. */
+	if (((note_is_library(next->note) || note_is_declarations(next->note)) && pom_error_info_of(owned)->retry && owned->code != POM_ERR_INTERNAL) || !next->note || g_error_matches(owned, POM_ERROR, POM_ERR_STORE_SEAL) ||
+	    store_error_is_away(owned)) {
 		g_propagate_error(error, g_steal_pointer(&owned));
 		return false;
 	}
@@ -411,7 +412,7 @@ static void settle_push(struct service *service, const char *id, int64_t epoch)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (!store_push_settle(service->store, id, epoch, &error))
+	if (!store_push_settle(service->store, id, epoch, &error) && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "a push could not be settled", "enrollment", id, "why", error->message, NULL);
 }
 

@@ -95,7 +95,10 @@ static void note(struct service *service, const char *link_id, const char *kind,
 	g_autofree char *said = refusal ? say_refusal(refusal) : g_strdup(what ? what : ""), *detail = g_strdup_printf("%s%s%s", said, *said && from ? ", " : "", from ? from : "");
 	g_autoptr(GError) error = NULL;
 
-	if (!store_link_event(service->store, link_id, kind, *detail ? detail : NULL, service_now_ms(service), &error))
+	/* What will pass by itself is no step, and could not be written. */
+	if (store_error_is_away(refusal))
+		return;
+	if (!store_link_event(service->store, link_id, kind, *detail ? detail : NULL, service_now_ms(service), &error) && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "a step could not be written into the timeline", "link", link_id, "what", kind, "why", error->message, NULL);
 }
 
@@ -136,7 +139,7 @@ void service_timeline_refused(struct service *service, const struct certificate_
 		return;
 	said = say_refusal(refusal);
 	detail = g_strdup_printf("%s: %s", what, said);
-	if (!store_event_again(service->store, id, "Refused", detail, service_now_ms(service), &error))
+	if (!store_event_again(service->store, id, "Refused", detail, service_now_ms(service), &error) && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "a refusal could not be written into the timeline", "enrollment", id, "why", error->message, NULL);
 }
 

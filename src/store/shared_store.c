@@ -19,11 +19,6 @@ bool shared_kind_is_hint(const char *word)
 	return false;
 }
 
-bool store_is_shared(const struct store *store)
-{
-	return db_is_shared(store->db);
-}
-
 void store_listen(struct store *store, void (*fn)(void *ctx, const char *word), void *ctx)
 {
 	db_listen(store->db, fn, ctx);

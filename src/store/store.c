@@ -32,6 +32,7 @@ struct store *store_open(const char *url, const struct pom_clock *clock, const s
 	store->clock = clock;
 	store->random = random;
 	store->leases = db_is_shared(db);
+	store_away_init(store);
 	pthread_mutex_init(&store->seen_lock, NULL);
 	store->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	pthread_mutex_init(&store->delivered_lock, NULL);
@@ -52,6 +53,7 @@ void store_close(struct store *store)
 	pthread_mutex_destroy(&store->seen_lock);
 	g_hash_table_unref(store->delivered);
 	pthread_mutex_destroy(&store->delivered_lock);
+	store_away_clear(store);
 	g_free(store);
 }
 
@@ -101,12 +103,15 @@ void store_load_free(store_load *load)
 bool store_run(struct store *store, struct db_batch *batch, GError **error)
 {
 	GError *inner = NULL;
+	enum db_outcome outcome;
 
 	if (!store_check_schema(store, error) || !store_fence_add(store, batch, error))
 		return false;
-	if (db_run(store->db, batch, &inner) == DB_DONE)
+	outcome = db_run(store->db, batch, &inner);
+	store_away_note(store, outcome, inner);
+	if (outcome == DB_DONE)
 		return true;
-	if (g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT))
+	if (outcome == DB_CONFLICT)
 		store_fence_explain(store, &inner);
 	g_propagate_error(error, inner);
 	return false;

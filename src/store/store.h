@@ -30,6 +30,18 @@ bool store_check_copy(const char *file, const struct db_progress *progress, int 
 /* Whether the database answers. */
 bool store_ping(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* A database that others use too can go away and come back. FN is told, by whichever thread noticed it, when an operation could not reach it any more (WHY), and when one could again, a second after
+ * the last that could not (NULL); each once in turn. FN must not use the store. Once, before other threads use the store. */
+void store_watch(struct store *store, void (*fn)(void *ctx, const GError *why), void *ctx);
+/* Whether FN's last word was that it is away. Any thread, does not block. */
+bool store_is_away(struct store *store);
+/* Whether it is not away and has answered an operation within the last SILENT_MAX_MS milliseconds. Any thread, does not block. POM_ERR_STORE_AWAY with the reason. */
+bool store_is_reachable(struct store *store, int64_t silent_max_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether other processes may use the same database: see db_is_shared. */
+bool store_is_shared(const struct store *store);
+/* Whether ERROR is of a database that is away, which store_watch tells: who goes on by himself need not say it again. */
+bool store_error_is_away(const GError *error);
+
 /* Whatever a load has read; free with store_load_free. Row and column access is the store's own business. */
 typedef struct db_batch store_load;
 void store_load_free(store_load *load);

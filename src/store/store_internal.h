@@ -8,6 +8,16 @@
 #include "store/statements.h"
 #include "store/store.h"
 
+struct store_away {
+	pthread_mutex_t lock;
+	atomic_bool is_away;
+	_Atomic int64_t answered_us; /* of the monotonic clock: when it last answered an operation */
+	int64_t failed_us;           /* when one last could not reach it */
+	char *why;                   /* of that */
+	void (*fn)(void *ctx, const GError *why);
+	void *ctx;
+};
+
 struct store {
 	struct db *db;
 	const struct pom_clock *clock;
@@ -18,7 +28,14 @@ struct store {
 	GHashTable *delivered; /* CommandUUID → what of its delivery is not written yet */
 	bool leases;           /* they are written down: other nodes may use this database */
 	atomic_int newer_schema; /* that a newer program has given the database; 0: none */
+	struct store_away away;
 };
+
+/* See store_watch. */
+void store_away_init(struct store *store);
+void store_away_clear(struct store *store);
+/* Takes note of how a batch has ended. */
+void store_away_note(struct store *store, enum db_outcome outcome, const GError *error);
 
 /* Of the table of deliveries. */
 void store_delivery_free(void *delivery);

@@ -1,0 +1,283 @@
+"""A PostgreSQL of the test's own, with what a real one has (fsync, full pages), standbys of it, nodes over it, and a wire between them that can be cut."""
+import csv
+import io
+import pwd
+import select
+import struct
+
+from harness import *
+
+
+def postgres_bin():
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda p: int(p.parent.parent.name))
+    if not found:
+        raise Skip("PostgreSQL is not installed")
+    return found[-1].parent
+
+
+class Postgres:
+    """A cluster on loopback. STANDBY_OF: a primary, whose streaming standby it becomes."""
+
+    def __init__(self, standby_of=None, address="127.0.0.1", **settings):
+        self.bin, self.address, self.port = postgres_bin(), address, free_port()
+        self.root = tempfile.mkdtemp(prefix="pomona-pg-")
+        self.data = os.path.join(self.root, "data")
+        os.chmod(self.root, 0o755)
+        if os.getuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            os.chown(self.root, owner.pw_uid, owner.pw_gid)
+        try:
+            if standby_of:
+                self.run("pg_basebackup", "-D", self.data, "-h", standby_of.address, "-p", str(standby_of.port), "-U", "pomona", "-R", "--checkpoint=fast", "--no-sync")
+                with open(os.path.join(self.data, "postgresql.auto.conf"), "a") as f:
+                    f.write(f"primary_conninfo = 'host={standby_of.address} port={standby_of.port} user=pomona application_name=standby'\n")
+            else:
+                self.run("initdb", "-D", self.data, "-U", "pomona", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+            self.configure(listen_addresses=address, port=self.port, unix_socket_directories=self.root, fsync="on", full_page_writes="on", max_connections=60, shared_buffers="32MB",
+                           log_min_messages="warning", hot_standby="on", **settings)
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, program, *args, check=True):
+        """A program of PostgreSQL, as a user that it takes; what it writes."""
+        words = [str(self.bin / program), *args]
+        if os.getuid() == 0:
+            words = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--", *words]
+        p = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=self.root, stdin=subprocess.DEVNULL)
+        expect(not check or p.returncode == 0, f"{program}: {p.returncode}\n{p.stdout}{p.stderr}")
+        return p.stdout
+
+    def configure(self, **settings):
+        with open(os.path.join(self.data, "postgresql.auto.conf"), "a") as f:
+            for name, value in settings.items():
+                f.write(f"{name} = '{value}'\n")
+
+    def ctl(self, *args, check=True):
+        # Its output would be held open by the server that it starts.
+        words = [str(self.bin / "pg_ctl"), "-D", self.data, "-s", *args]
+        if os.getuid() == 0:
+            words = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--", *words]
+        p = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=120, cwd=self.root)
+        expect(not check or p.returncode == 0, f"pg_ctl {' '.join(args)}: {p.returncode}\n{self.log()}")
+
+    def log(self):
+        with contextlib.suppress(FileNotFoundError):
+            return "\n".join(open(os.path.join(self.root, "log"), errors="replace").read().splitlines()[-30:])
+        return ""
+
+    def start(self):
+        self.ctl("-w", "-t", "60", "-l", os.path.join(self.root, "log"), "start")
+
+    def stop(self, mode="fast"):
+        self.ctl("-w", "-t", "60", "-m", mode, "stop")
+
+    def restart(self, mode="immediate"):
+        self.stop(mode)
+        self.start()
+
+    def pid(self):
+        return int(open(os.path.join(self.data, "postmaster.pid")).readline())
+
+    def kill(self):
+        """As when its machine dies: no process of it is left."""
+        main = self.pid()
+        os.kill(main, signal.SIGSTOP)
+        children = [int(pid) for pid in subprocess.run(["ps", "-o", "pid=", "--ppid", str(main)], capture_output=True, text=True).stdout.split()]
+        for pid in [main, *children]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for("the killed database to be gone", lambda: not any(os.path.exists(f"/proc/{pid}") and "State:\tZ" not in open(f"/proc/{pid}/status").read() for pid in [main, *children]))
+
+    def promote(self):
+        self.ctl("-w", "-t", "60", "promote")
+
+    def sql(self, text, database="pomona"):
+        """Rows as lists of strings; None for NULL."""
+        out = self.run("psql", "-XqAt", "--csv", "-P", "null=<NULL>", "-v", "ON_ERROR_STOP=1", "-h", self.address, "-p", str(self.port), "-U", "pomona", "-d", database, "-c", text)
+        return [[None if cell == "<NULL>" else cell for cell in row] for row in csv.reader(io.StringIO(out))]
+
+    def create(self, name="pomona"):
+        self.sql(f"CREATE DATABASE {name}", database="postgres")
+        return self
+
+    def url(self, *wires, database="pomona", **params):
+        """The database as nodes are told it; through WIRES, or at its own address and those of other clusters given in their place."""
+        hosts = ",".join(f"{at.address}:{at.port}" for at in wires or [self])
+        options = "&".join(f"{name}={value}" for name, value in params.items())
+        return f"postgresql://pomona@{hosts}/{database}" + (f"?{options}" if options else "")
+
+    def close(self):
+        self.ctl("-m", "immediate", "stop", check=False)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.close()
+
+
+class Node(Server):
+    """`pomona serve` over a database that others use too. FIRST: another node, of whose server this is one more."""
+
+    def __init__(self, store, *args, first=None, port=None, address="127.0.0.1", prefix=(), push_cert=True, start=True):
+        self.root = tempfile.mkdtemp(prefix="pomona-node-")
+        self.data = os.path.join(self.root, "data")
+        self.store, self.address, self.prefix = store, address, list(prefix)
+        self.port = port or free_port()
+        self.url = first.url if first else f"https://{address}:{self.port}"
+        self.args, self.env, self.process = list(args), {**os.environ}, None
+        if first:
+            self.join(first)
+        else:
+            run("init", "--data", self.data, "--url", self.url, "--org", "Test Org", "--store", store)
+        if start:
+            self.start()
+        if start and push_cert and not first:
+            self.import_push_cert()
+
+    def join(self, first):
+        os.mkdir(self.data, 0o700)
+        for name in ("pomona.conf", "seal.key", "admin.token", "root-ca.pem"):
+            shutil.copy(os.path.join(first.data, name), os.path.join(self.data, name))
+
+    def start(self, *extra, wait=True):
+        self.log_path = os.path.join(self.root, "log")
+        self.log = open(self.log_path, "ab")
+        self.process = subprocess.Popen(
+            [*self.prefix, POMONA, "serve", "--data", self.data, "--listen", f"{self.address}:{self.port}", "--admin-listen", f"{self.address}:0", "--http-listen", f"{self.address}:0",
+             "--set", f"store.url={self.store}", "--set", "inventory.hours=0", "--set", "doctor.interval_hours=0", "--apns-url", "https://127.0.0.1:1", *self.args, *extra],
+            stderr=self.log, stdin=subprocess.DEVNULL, env=self.env)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, seconds=60):
+        def ready():
+            expect(self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.logs()[-3000:]}")
+            with contextlib.suppress(FileNotFoundError, ValueError, OSError):
+                p = json.load(open(os.path.join(self.data, "serve.json")))
+                if p["pid"] != self.process.pid:
+                    return False
+                self.admin_port, self.http_port = p["admin_port"], p["http_port"]
+                socket.create_connection((self.address, self.port), 1).close()
+                return True
+        wait_for("the node to serve", ready, seconds)
+
+    def tls(self):
+        if not hasattr(self, "context"):
+            self.context = super().tls()
+        return self.context
+
+    def plainly(self, path, timeout=30):
+        """GET on the admin listener without a token: (status, text)."""
+        c = http.client.HTTPConnection(self.address, self.admin_port, timeout=timeout)
+        try:
+            c.request("GET", path)
+            r = c.getresponse()
+            return r.status, r.read().decode()
+        finally:
+            c.close()
+
+    def is_ready(self):
+        try:
+            return self.plainly("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def count(self, text):
+        """Lines of the log with TEXT."""
+        return sum(text in line for line in self.logs().splitlines())
+
+
+class Wire:
+    """A TCP proxy before a database. What is cut: "through" nothing; "deaf" both ways, silently; "mute" only the answers, so that work is done of which nobody hears; "dead" all connections are
+    reset and new ones refused at once. Connections that have lost bytes are reset when it is whole again: as TCP would."""
+
+    def __init__(self, target, address="127.0.0.1"):
+        self.target, self.address, self.mode = target, address, "through"
+        self.lock, self.pairs, self.poisoned, self.ending = threading.Lock(), {}, set(), False
+        self.listener = socket.create_server((address, 0))
+        self.port = self.listener.getsockname()[1]
+        self.wake_in, self.wake_out = socket.socketpair()
+        self.thread = threading.Thread(target=self.work, daemon=True)
+        self.thread.start()
+
+    def set(self, mode):
+        with self.lock:
+            self.mode = mode
+        self.wake_in.send(b"x")
+
+    def reset(self, s):
+        """Both ends of the pair that S is of."""
+        for end in (s, self.pairs.pop(s, None)):
+            if end is not None:
+                self.pairs.pop(end, None)
+                self.poisoned.discard(end)
+                with contextlib.suppress(OSError):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.close()
+
+    def accept(self, mode):
+        client, _ = self.listener.accept()
+        if mode == "dead":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            return
+        try:
+            server = socket.create_connection((self.target.address, self.target.port), 5)
+        except OSError:
+            client.close()
+            return
+        for s in (client, server):
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.pairs[client], self.pairs[server] = server, client
+        self.clients.add(client)
+
+    def carry(self, s, mode):
+        try:
+            data = s.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self.reset(s)
+        elif mode == "deaf" or (mode == "mute" and s not in self.clients):
+            self.poisoned.add(s)
+        else:
+            try:
+                self.pairs[s].sendall(data)
+            except OSError:
+                self.reset(s)
+
+    def work(self):
+        self.clients = set()
+        while not self.ending:
+            ready = select.select([self.listener, self.wake_out, *self.pairs], [], [])[0]
+            with self.lock:
+                mode = self.mode
+            if self.wake_out in ready:
+                self.wake_out.recv(64)
+                for s in list(self.pairs) if mode == "dead" else list(self.poisoned) if mode == "through" else []:
+                    self.reset(s)
+            if self.listener in ready:
+                self.accept(mode)
+            for s in ready:
+                if s in self.pairs:
+                    self.carry(s, mode)
+            self.clients &= set(self.pairs)
+        for s in list(self.pairs):
+            self.reset(s)
+        self.listener.close()
+
+    def close(self):
+        self.ending = True
+        self.wake_in.send(b"x")
+        self.thread.join(10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.close()
