@@ -40,7 +40,7 @@ def asked_while_away(node, device, link, ca):
 
 @case
 def everybody_is_told_to_come_again():
-    with database() as (pg, name), Node(pg.url(database=name)) as node:
+    with database() as (pg, name), ClusterNode(pg.url(database=name)) as node:
         device, link, ca = node.enroll(), node.link(), node.request("GET", "/scep?operation=GetCACert")[1]
         other = node.link()
         kept = node.cli("command", "send", device.udid, "ProfileList")["command_uuid"]
@@ -77,7 +77,7 @@ def everybody_is_told_to_come_again():
 @case
 def what_was_left_undone_is_done():
     """Work of time alone, and what waits in memory, is not lost with the database."""
-    with database() as (pg, name), Node(pg.url(database=name)) as node:
+    with database() as (pg, name), ClusterNode(pg.url(database=name)) as node:
         device = node.enroll()
         uuid = node.api("POST", f"/api/v1/devices/{device.udid}/commands", {"RequestType": "ProfileList", "expires_in_s": 6})[1]["command_uuid"]
         equal(device.idle()[1]["CommandUUID"], uuid)
@@ -95,7 +95,7 @@ def what_was_left_undone_is_done():
 @case
 def a_database_that_says_nothing():
     """The worst one: connections stay open, and nothing comes. Whoever asks for health is answered at once, although all workers wait."""
-    with database() as (pg, name), Wire(pg) as wire, Node(pg.url(wire, database=name), "--set", "server.workers=4") as node:
+    with database() as (pg, name), Wire(pg) as wire, ClusterNode(pg.url(wire, database=name), "--set", "server.workers=4") as node:
         devices = [node.enroll() for _ in range(2)]
         equal(devices[0].idle()[0], 200)
         wire.set("deaf")
@@ -118,7 +118,7 @@ def a_database_that_says_nothing():
 
 @case
 def a_start_waits_for_the_database():
-    with database() as (pg, name), Wire(pg) as wire, Node(pg.url(wire, database=name)) as node:
+    with database() as (pg, name), Wire(pg) as wire, ClusterNode(pg.url(wire, database=name)) as node:
         device = node.enroll()
         node.stop()
         wire.set("dead")
@@ -139,11 +139,11 @@ def a_start_waits_for_the_database():
 
 @case
 def a_start_gives_up():
-    with database() as (pg, name), Node(pg.url(database=name)) as node:
+    with database() as (pg, name), ClusterNode(pg.url(database=name)) as node:
         node.stop()
         with socket.create_server(("127.0.0.1", 0)) as nobody:
             port = nobody.getsockname()[1]
-        node.store = f"postgresql://pomona:opensesame@127.0.0.1:{port}/{name}"
+        node.store_url = f"postgresql://pomona:opensesame@127.0.0.1:{port}/{name}"
         node.start("--set", "store.wait_seconds=2", wait=False)
         expect(node.process.wait(30) != 0, "it ended as if all were well")
         expect(f"port {port}" in node.logs() and "127.0.0.1" in node.logs() and "store.wait_seconds" in node.logs(), node.logs()[-1000:])

@@ -119,16 +119,16 @@ class Postgres:
         self.close()
 
 
-class Node(Server):
+class ClusterNode(Server):
     """`pomona serve` over a database that others use too. FIRST: another node, of whose server this is one more."""
 
     def __init__(self, store, *args, first=None, port=None, address="127.0.0.1", prefix=(), push_cert=True, start=True):
         self.root = tempfile.mkdtemp(prefix="pomona-node-")
         self.data = os.path.join(self.root, "data")
-        self.store, self.address, self.prefix = store, address, list(prefix)
+        self.store_url, self.address, self.prefix = store, address, list(prefix)
         self.port = port or free_port()
         self.url = first.url if first else f"https://{address}:{self.port}"
-        self.args, self.env, self.process = list(args), {**os.environ}, None
+        self.args, self.env, self.process, self.template, self.nodes = list(args), {**os.environ}, None, None, []
         if first:
             self.join(first)
         else:
@@ -143,12 +143,15 @@ class Node(Server):
         for name in ("pomona.conf", "seal.key", "admin.token", "root-ca.pem"):
             shutil.copy(os.path.join(first.data, name), os.path.join(self.data, name))
 
+    def remove(self):
+        shutil.rmtree(self.root, ignore_errors=True)
+
     def start(self, *extra, wait=True):
         self.log_path = os.path.join(self.root, "log")
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [*self.prefix, POMONA, "serve", "--data", self.data, "--listen", f"{self.address}:{self.port}", "--admin-listen", f"{self.address}:0", "--http-listen", f"{self.address}:0",
-             "--set", f"store.url={self.store}", "--set", "inventory.hours=0", "--set", "doctor.interval_hours=0", "--apns-url", "https://127.0.0.1:1", *self.args, *extra],
+             "--set", f"store.url={self.store_url}", "--set", "inventory.hours=0", "--set", "doctor.interval_hours=0", "--apns-url", "https://127.0.0.1:1", *self.args, *extra],
             stderr=self.log, stdin=subprocess.DEVNULL, env=self.env)
         if wait:
             self.wait_ready()
