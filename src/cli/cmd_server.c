@@ -50,37 +50,38 @@ static bool parse_bits(const char *text, unsigned *ret, GError **error)
 	return true;
 }
 
-int cmd_init(const struct cli *cli)
+/* Where the data is to be: --store, else POMONA_STORE_URL; *RET NULL: in the data directory. *RET_KEEP: it came from the flag, so that nothing else would know it later. */
+static bool find_store(const struct cli *cli, const char **ret, bool *ret_keep, GError **error)
 {
-	g_autoptr(GError) error = NULL;
-	g_autofree char *url = NULL, *dir = g_canonicalize_filename(cli_data(cli), NULL);
-	struct datadir_options options = {.dir = dir, .organization = cli_value(cli, "org") ? cli_value(cli, "org") : "Pomona", .root_bits = 3072};
-	bool existed;
+	const char *flag = cli_value(cli, "store"), *environment = g_getenv("POMONA_STORE_URL");
 
-	if (!cli_value(cli, "url"))
-		pom_fail(&error, POM_ERR_USAGE, "--url is missing: the URL that devices will reach this server by");
-	else
-		url = settings_check_url(cli_value(cli, "url"), &error);
-	options.url = url;
-	options.store_url = cli_value(cli, "store");
-	options.ra = cli_flag(cli, "ra");
-	options.key_type = cli_value(cli, "key-type") ? cli_value(cli, "key-type") : "rsa";
-	if (url && strcmp(options.key_type, "rsa") && strcmp(options.key_type, "ec")) {
-		pom_fail(&error, POM_ERR_USAGE, "--key-type must be rsa or ec");
-		return cli_fail(error);
-	}
-	if (!url || !parse_bits(cli_value(cli, "issuing-bits"), &options.issuing_bits, &error) || !datadir_init(&options, &existed, &error))
-		return cli_fail(error);
-	g_autoptr(json_t) result = describe(dir, url, existed);
-	g_autoptr(finding_report) report = look_at_url(url, json_string_value(json_object_get(result, "root_ca_file")));
-	g_autoptr(json_t) findings = finding_report_format(report);
+	*ret = flag ? flag : environment && *environment ? environment : NULL;
+	*ret_keep = flag != NULL;
+	if (*ret && !store_url_check(*ret, error))
+		return false;
+	return !flag || !store_url_has_password(flag) ? true : pom_fail(error, POM_ERR_USAGE, "--store holds a password, and every user of this machine can read arguments: put the password into a file and name it, "
+	                                                                "--store 'postgresql://user@host/database?passfile=/etc/pomona/pgpass' (one line *:*:*:*:password, chmod 600), or set PGPASSFILE");
+}
 
-	json_object_set(result, "findings", json_object_get(findings, "findings"));
+static bool parse_key_type(const struct cli *cli, struct datadir_options *options, GError **error)
+{
+	options->key_type = cli_value(cli, "key-type") ? cli_value(cli, "key-type") : "rsa";
+	if (strcmp(options->key_type, "rsa") && strcmp(options->key_type, "ec"))
+		return pom_fail(error, POM_ERR_USAGE, "--key-type must be rsa or ec");
+	options->ra = cli_flag(cli, "ra");
+	return parse_bits(cli_value(cli, "issuing-bits"), &options->issuing_bits, error);
+}
+
+/* --json, or what was made and what is next. */
+static int show_init(const struct cli *cli, const json_t *result, const struct finding_report *report)
+{
+	const char *dir = json_string_value(json_object_get(result, "data"));
+
 	if (cli_flag(cli, "json")) {
 		cli_print_json(result);
 		return CLI_OK;
 	}
-	printf("%s %s for %s.\n\n", existed ? "This is already the data directory" : "Made the data directory", dir, url);
+	printf("%s %s for %s.\n\n", json_is_true(json_object_get(result, "existed")) ? "This is already the data directory" : "Made the data directory", dir, json_string_value(json_object_get(result, "url")));
 	printf("  admin token        %s\n", json_string_value(json_object_get(result, "admin_token_file")));
 	printf("  root certificate   %s\n", json_string_value(json_object_get(result, "root_ca_file")));
 	printf("  encryption key     %s/%s  (keep a copy in a safe place: without it the data cannot be read)\n", dir, DATADIR_SEAL);
@@ -91,6 +92,78 @@ int cmd_init(const struct cli *cli)
 	}
 	printf("\nNext:\n  %s\n  pomona push-cert setup --data %s\n  pomona enroll new --data %s\n", json_string_value(json_object_get(result, "next")), dir, dir);
 	return CLI_OK;
+}
+
+static int init_first(const struct cli *cli, const char *dir)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *url = NULL;
+	struct datadir_options options = {.dir = dir, .organization = cli_value(cli, "org") ? cli_value(cli, "org") : "Pomona", .root_bits = 3072};
+	bool existed;
+
+	if (cli_value(cli, "seal-key"))
+		pom_fail(&error, POM_ERR_USAGE, "--seal-key is for --join: the first node makes the encryption key");
+	else if (!cli_value(cli, "url"))
+		pom_fail(&error, POM_ERR_USAGE, "--url is missing: the URL that devices will reach this server by");
+	else
+		url = settings_check_url(cli_value(cli, "url"), &error);
+	options.url = url;
+	if (!url || !find_store(cli, &options.store_url, &options.keep_store_url, &error) || !parse_key_type(cli, &options, &error) || !datadir_init(&options, &existed, &error))
+		return cli_fail(error);
+	g_autoptr(json_t) result = describe(dir, url, existed);
+	g_autoptr(finding_report) report = look_at_url(url, json_string_value(json_object_get(result, "root_ca_file")));
+	g_autoptr(json_t) findings = finding_report_format(report);
+
+	json_object_set(result, "findings", json_object_get(findings, "findings"));
+	return show_init(cli, result, report);
+}
+
+static int show_join(const struct cli *cli, const char *dir, const char *url, char *const *missing, bool existed)
+{
+	g_autofree char *root = datadir_path(dir, DATADIR_ROOT), *next = g_strdup_printf("pomona serve --data %s", dir);
+	g_autoptr(json_t) lines = json_array();
+
+	for (int i = 0; missing[i]; i++)
+		json_array_append_new(lines, json_string(missing[i]));
+	if (cli_flag(cli, "json")) {
+		g_autoptr(json_t) result = json_pack("{s:s, s:s, s:s, s:s, s:b, s:O}", "data", dir, "url", url, "root_ca_file", root, "next", next, "existed", existed, "missing", lines);
+
+		cli_print_json(result);
+		return CLI_OK;
+	}
+	printf("%s %s: another node of %s.\n", existed ? "This is already the data directory" : "Made the data directory", dir, url);
+	for (int i = 0; missing[i]; i++)
+		fprintf(stderr, "pomona: warning: %s\n", missing[i]);
+	printf("\nNext:\n  look at %s/%s: addresses (server.listen …) are this node's own\n  %s\n  pomona node list --data %s\n", dir, DATADIR_CONF, next, dir);
+	return CLI_OK;
+}
+
+static int init_joined(const struct cli *cli, const char *dir)
+{
+	static const char *const others[] = {"org", "issuing-bits", "key-type"};
+	g_autoptr(GError) error = NULL;
+	g_autofree char *url = cli_value(cli, "url") ? settings_check_url(cli_value(cli, "url"), &error) : NULL, *joined_url = NULL;
+	struct datadir_join join = {.dir = dir, .seal_file = cli_value(cli, "seal-key"), .url = url};
+	g_auto(GStrv) missing = NULL;
+	bool existed;
+
+	for (unsigned i = 0; !error && i < G_N_ELEMENTS(others); i++)
+		if (cli_value(cli, others[i]))
+			pom_fail(&error, POM_ERR_USAGE, "--%s was decided with the first node: leave it out of --join", others[i]);
+	if (!error && find_store(cli, &join.store_url, &join.keep_store_url, &error) && !join.store_url)
+		pom_fail(&error, POM_ERR_USAGE, "--join needs --store postgresql://…, the database of the other nodes (or POMONA_STORE_URL)");
+	if (!error && !join.seal_file)
+		pom_fail(&error, POM_ERR_USAGE, "--join needs --seal-key FILE, a copy of the %s of another node", DATADIR_SEAL);
+	if (error || !datadir_join(&join, &existed, &joined_url, &missing, &error))
+		return cli_fail(error);
+	return show_join(cli, dir, joined_url, missing, existed);
+}
+
+int cmd_init(const struct cli *cli)
+{
+	g_autofree char *dir = g_canonicalize_filename(cli_data(cli), NULL);
+
+	return cli_flag(cli, "join") ? init_joined(cli, dir) : init_first(cli, dir);
 }
 
 static bool apply_flags(const struct cli *cli, struct settings *settings, GError **error)
@@ -104,9 +177,12 @@ static bool apply_flags(const struct cli *cli, struct settings *settings, GError
 	for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
 		if (cli_value(cli, flags[i].flag) && !settings_set_value(settings, flags[i].setting, cli_value(cli, flags[i].flag), error))
 			return false;
-	for (int i = 0; list && list[i]; i++)
+	for (int i = 0; list && list[i]; i++) {
+		if (g_str_has_prefix(list[i], "store.url=") && store_url_has_password(list[i] + strlen("store.url=")))
+			return pom_fail(error, POM_ERR_USAGE, "--set store.url holds a password, and every user of this machine can read arguments: name a file with it (passfile=…), or use the environment (POMONA_STORE_URL)");
 		if (!settings_set(settings, list[i], error))
 			return false;
+	}
 	return true;
 }
 

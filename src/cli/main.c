@@ -10,12 +10,18 @@
 
 const struct cli_verb cli_verbs[] = {
 	{"init", "", 0, 0, "make a data directory: keys, certificate authority, admin token",
-	 "pomona init --data /var/lib/pomona --url https://mdm.example.org\n\n"
+	 "pomona init --data /var/lib/pomona --url https://mdm.example.org\n"
+	 "pomona init --data /var/lib/pomona --url https://mdm.example.org --store 'postgresql://pomona@db.example/pomona?passfile=/etc/pomona/pgpass'\n"
+	 "pomona init --data /var/lib/pomona --join --store 'postgresql://…' --seal-key /root/seal.key\n\n"
 	 "Makes the data directory with its encryption key, database, root and issuing CA, profile-signing key and a first admin token, and says what is next."
 	 " The URL is how devices reach the server; it becomes part of every enrollment and cannot be changed later without enrolling again."
-	 " Run again on its own directory it changes nothing.",
+	 " Run again on its own directory it changes nothing.\n\n"
+	 "With --store the data is in a database of PostgreSQL, which must be empty; several nodes can use it. With --join the directory is of another node for a database that has one: settings"
+	 " are taken from there, and --seal-key names a copy of the encryption key. A password of the database belongs into a file (passfile=… in the URL, or PGPASSFILE), never into the arguments."
+	 " Without --store the environment variable POMONA_STORE_URL says where the data is.",
 	 OPTIONS({"url", CLI_VALUE, "URL", "public URL of the server: https://HOST[:PORT]"}, {"org", CLI_VALUE, "NAME", "name of your organization"},
 	         {"store", CLI_VALUE, "URL", "database: postgresql://…; without it SQLite in the data directory"},
+	         {"join", CLI_FLAG, NULL, "another node for a database that is in use"}, {"seal-key", CLI_VALUE, "FILE", "with --join: a copy of another node's seal.key"},
 	         {"issuing-bits", CLI_VALUE, "N", "RSA size of the issuing CA: 2048 (default), 3072 or 4096"},
 	         {"key-type", CLI_VALUE, "TYPE", "of the CA: rsa (default) or ec, which brings an RSA RA for SCEP"}, {"ra", CLI_FLAG, NULL, "an RA stands beside an RSA CA too"}),
 	 CLI_COMMON_DATA | CLI_COMMON_JSON, cmd_init},

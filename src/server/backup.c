@@ -553,17 +553,9 @@ static bool check_database(const struct restore_options *o, const struct manifes
 /* The key as a file of the new data directory, when it came from elsewhere. */
 static bool place_key(const struct seal *seal, const char *making, GError **error)
 {
-	g_autofree char *path = g_build_filename(making, DATADIR_SEAL, NULL), *hex = NULL, *line = NULL;
-	bool ok;
+	g_autofree char *path = g_build_filename(making, DATADIR_SEAL, NULL);
 
-	if (g_file_test(path, G_FILE_TEST_EXISTS))
-		return true;
-	hex = hex_format(seal->key, SEAL_KEY_LEN);
-	line = g_strconcat(hex, "\n", NULL);
-	ok = datadir_write_file(path, line, strlen(line), 0600, error);
-	explicit_bzero(hex, strlen(hex));
-	explicit_bzero(line, strlen(line));
-	return ok;
+	return g_file_test(path, G_FILE_TEST_EXISTS) || datadir_write_key(seal, making, error);
 }
 
 /* The database is now in the new directory, wherever it was before. */
@@ -582,18 +574,12 @@ static bool forget_store_url(const char *conf, GError **error)
 	return datadir_write_file(conf, text, len, 0644, error);
 }
 
-/* Files that settings name and that are not here. */
-static void report_files(const struct settings *settings, json_t *missing)
+static void add_missing(const struct settings *settings, json_t *missing)
 {
-	for (int i = 0; i < SETTING_MAX; i++) {
-		const char *value = setting_table[i].kind == SETTING_KIND_TEXT ? settings_text(settings, (enum setting)i) : NULL;
-		g_autofree char *line = NULL;
+	g_auto(GStrv) lines = settings_missing_files(settings);
 
-		if (!value || !g_path_is_absolute(value) || g_file_test(value, G_FILE_TEST_EXISTS))
-			continue;
-		line = g_strdup_printf("%s, which the setting %s.%s names, is not on this machine", value, setting_table[i].section, setting_table[i].key);
-		json_array_append_new(missing, json_string(line));
-	}
+	for (int i = 0; lines[i]; i++)
+		json_array_append_new(missing, json_string(lines[i]));
 }
 
 static bool check_settings(const struct manifest *m, const char *making, json_t *missing, GError **error)
@@ -607,7 +593,7 @@ static bool check_settings(const struct manifest *m, const char *making, json_t 
 	if (ok) {
 		if (settings_text(&settings, SETTING_STORE))
 			json_array_append_new(missing, json_string("the setting store.url was left out: the database is in the new data directory"));
-		report_files(&settings, missing);
+		add_missing(&settings, missing);
 		if (!is_listed(m, DATADIR_TOKEN))
 			json_array_append_new(missing, json_string(DATADIR_TOKEN " is not in the backup: tokens made before go on working; make another with \"pomona token new\""));
 	}

@@ -169,6 +169,21 @@ int64_t settings_int(const struct settings *settings, enum setting setting)
 	return g_ascii_strtoll(settings->values[setting], NULL, 10);
 }
 
+char **settings_missing_files(const struct settings *settings)
+{
+	GPtrArray *lines = g_ptr_array_new();
+
+	for (int i = 0; i < SETTING_MAX; i++) {
+		const struct setting_row *row = &setting_table[i];
+		const char *value = row->kind == SETTING_KIND_TEXT ? settings_text(settings, (enum setting)i) : NULL;
+
+		if (value && g_path_is_absolute(value) && !g_file_test(value, G_FILE_TEST_EXISTS))
+			g_ptr_array_add(lines, g_strdup_printf("%s, which the setting %s.%s names, is not on this machine", value, row->section, row->key));
+	}
+	g_ptr_array_add(lines, NULL);
+	return (char **)g_ptr_array_free(lines, FALSE);
+}
+
 /* Labels of letters, digits and inner hyphens (RFC 1123 §2.1), or an IPv4 address. */
 static bool is_host_name(const char *host)
 {

@@ -29,6 +29,7 @@
 	X(SETTING_PROXY_FORWARDED, "proxy", "forwarded_header", TEXT, "X-Forwarded-For", "Header in which these proxies name the address of their client: X-Forwarded-For or Forwarded. Empty: none.") \
 	X(SETTING_STORE_WAIT, "store", "wait_seconds", INT, "60", "How long a start waits for a database that cannot be reached, before it gives up.") \
 	X(SETTING_STORE, "store", "url", TEXT, "", "Where data is kept. Empty: sqlite in the data directory.") \
+	X(SETTING_STORE, "store", "url", TEXT, "", "Where data is kept: postgresql://user@host/database?passfile=… (the password is in that file), for one or several nodes. Empty: SQLite in the data directory.") \
 	X(SETTING_TLS_CERTIFICATE, "tls", "certificate", TEXT, "", "PEM file with your own server certificate and its chain; read again on SIGHUP. Empty: Pomona's CA makes one.") \
 	X(SETTING_TLS_KEY, "tls", "key", TEXT, "", "PEM file with its private key.") \
 	X(SETTING_ENROLL_UNSIGNED, "enroll", "unsigned_profiles", BOOL, "false", "Serve enrollment profiles unsigned (some test clients need it). Devices show them as not verified.") \
@@ -110,6 +111,9 @@ bool settings_set_value(struct settings *settings, enum setting setting, const c
 const char *settings_text(const struct settings *settings, enum setting setting); /* NULL when empty */
 bool settings_bool(const struct settings *settings, enum setting setting);
 int64_t settings_int(const struct settings *settings, enum setting setting);
+
+/* One line for each file that a setting names and that is not on this machine; transfer full, never NULL. */
+char **settings_missing_files(const struct settings *settings);
 
 /* The public URL as typed → checked form without a slash at the end, transfer full. POM_ERR_USAGE: not https, a path, query,
  * fragment, user info, no host, a bad port. An IP address is allowed. */

@@ -1,0 +1,23 @@
+/* The settings that all nodes of one database should have alike: what devices are told must not hang on the node that they happen to reach. What the node that started last has is kept in
+ * the database, for the next one to compare itself with, and for new nodes to take over. */
+#pragma once
+
+#include <jansson.h>
+
+#include "server/settings.h"
+#include "store/store.h"
+
+/* Whether SETTING may be another one on each node (addresses, threads, where the database is). */
+bool shared_settings_is_own(enum setting setting);
+
+/* Those that are not left at their defaults: an object of "section.key": text. transfer full. */
+json_t *shared_settings_format(const struct settings *settings);
+/* Sets those of JSON; what this version does not know is left out. POM_ERR_CONFIG for a value that cannot be. */
+bool shared_settings_take(struct settings *settings, const json_t *json, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Calls FN with each setting that is another one in JSON; files count as the same when both name one. */
+void shared_settings_compare(const struct settings *settings, const json_t *json, void (*fn)(void *ctx, const char *name, const char *here, const char *there), void *ctx);
+
+/* Keeps those of SETTINGS in the database as what node NAME has. */
+bool shared_settings_save(struct store *store, const struct settings *settings, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What was kept last, NULL when nothing was, and whose it is; transfer full both. */
+bool shared_settings_load(struct store *store, json_t **ret, char **ret_name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
