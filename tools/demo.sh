@@ -7,45 +7,25 @@ data=${POMONA_DEMO_DATA:-data}
 url=${POMONA_DEMO_URL:-https://localhost:8443}
 admin=${POMONA_DEMO_ADMIN:-127.0.0.1:8081}
 sim=$data/simulated
-pids="" device_pids=""
+node=$data root=$data/root-ca.pem log=$data/serve.log
+. tools/demo_lib.sh
 
 if [ "${1:-}" ]; then rm -rf "$data"; fi
 
 finish() {
 	trap '' INT TERM
 	# The devices first: they would complain about an APNs that is gone.
-	for group in "$device_pids" "$pids"; do
-		[ -z "$group" ] || kill $group 2>/dev/null || true
-		for pid in $group; do wait "$pid" 2>/dev/null || true; done
-	done
+	end $device_pids
+	end $pids
 }
 trap 'finish; exit 0' INT TERM
 trap finish EXIT
-
-# wait_for FILE PID: until FILE is there; fails when PID has ended.
-wait_for() {
-	n=0
-	while [ ! -s "$1" ]; do
-		kill -0 "$2" 2>/dev/null || return 1
-		n=$((n + 1))
-		[ $n -lt 300 ] || return 1
-		sleep 0.1
-	done
-}
-# field NAME: the value of "NAME" in JSON on standard input (strings and numbers on lines of their own or not).
-field() { tr ',{}' '\n\n\n' | sed -n "s/^ *\"$1\": *\"\{0,1\}\([^\"]*\)\"\{0,1\} *\$/\1/p" | head -n 1; }
 
 if [ -f "$data/pomona.conf" ]; then echo "Taking up the data in $data (./start --fresh begins anew)."; else echo "Making $data: encryption key, database, certificate authority, admin token."; fi
 $pomona init --data "$data" --url "$url" --org "Example Organization" --json >/dev/null
 mkdir -p -m 700 "$sim"
 
-rm -f "$sim/apns.json"
-$pomona sim apns --dir "$sim" &
-apns_pid=$!
-pids=$apns_pid
-wait_for "$sim/apns.json" "$apns_pid" || { echo "The simulated APNs did not start." >&2; exit 1; }
-port=$(field port <"$sim/apns.json")
-wake=$(field wake_port <"$sim/apns.json")
+start_apns
 
 rm -f "$data/serve.json"
 $pomona serve --data "$data" --admin-listen "$admin" --apns-url "https://127.0.0.1:$port" --apns-root "$sim/root.pem" 2>>"$data/serve.log" &
@@ -55,51 +35,6 @@ wait_for "$data/serve.json" "$server_pid" || { echo "The server did not start:" 
 echo "The server runs at $url (its log: $data/serve.log)."
 $pomona push-cert import --data "$data" "$sim/push.pem" >/dev/null
 echo "Imported a simulated push certificate."
-
-# start KIND LINK: the simulated device; it has a state directory if it enrolled before.
-start() {
-	kind=$1 link=$2
-	shift 2
-	$pomona sim device --kind "$kind" --ca-file "$data/root-ca.pem" --apns "127.0.0.1:$wake" --state "$sim/$kind" "$@" "$link" &
-	device_pids="$device_pids $!"
-}
-
-# await_enrolled N
-await_enrolled() {
-	n=0
-	while [ "$($pomona device list --data "$data" --json | grep -c '"enrolled": true')" -lt "$1" ]; do
-		n=$((n + 1))
-		[ $n -lt 300 ] || { echo "The simulated devices did not enroll in 30 seconds; see $data/serve.log" >&2; exit 1; }
-		kill -0 "$server_pid" 2>/dev/null || { echo "The server ended; see $data/serve.log" >&2; exit 1; }
-		sleep 0.1
-	done
-	sleep 0.5
-}
-
-# ask ID...: each device is sent a command; its answer shows that the whole way works.
-ask() {
-	uuids=""
-	for id in "$@"; do
-		uuid=$($pomona command send --data "$data" "$id" DeviceInformation 'Queries=["DeviceName","OSVersion","ProductName","SerialNumber","IsSupervised"]' --json | field command_uuid)
-		uuids="$uuids $uuid"
-		echo "Queued DeviceInformation for device $id and asked (simulated) APNs to wake it."
-	done
-	for uuid in $uuids; do
-		n=0
-		while [ "$($pomona command show --data "$data" "$uuid" --json | field status)" = Queued ]; do
-			n=$((n + 1))
-			[ $n -lt 200 ] || break
-			sleep 0.1
-		done
-		status=$($pomona command show --data "$data" "$uuid" --json | field status)
-		name=$($pomona command show --data "$data" "$uuid" --json | field DeviceName)
-		os=$($pomona command show --data "$data" "$uuid" --json | field OSVersion)
-		echo "Answer: $status by \"$name\", OS $os (simulated)."
-	done
-}
-
-# ids: of all devices, one a line.
-ids() { $pomona device list --data "$data" --json | sed -n 's/^ *"id": "\(.*\)",$/\1/p'; }
 
 if [ ! -d "$sim/factory" ]; then
 	$pomona sim factory-ca --dir "$sim/factory" --like-apple >/dev/null
