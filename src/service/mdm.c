@@ -367,16 +367,13 @@ static bool give_up(struct service *service, const char *id, const struct comman
 	return service_noted_unmade(service, id, next, owned, ret_canceled, error);
 }
 
-/* The next command; what the server itself queued gets its content now. *RET_CANCELED: it could not be made, and the one after it is the next. */
-static bool try_command(struct service *service, const struct command_ask *ask, int64_t session_ms, GBytes **ret_body, bool *ret_canceled, GError **error)
+/* The content of NEXT, which is taken over; what the server itself queued gets its content now. *RET_CANCELED: it could not be made, and the one after it is the next. */
+static bool try_command(struct service *service, const struct command_ask *ask, int64_t session_ms, struct command_next next, GBytes **ret_body, bool *ret_canceled, GError **error)
 {
-	struct command_next next = {0};
 	GError *inner = NULL;
 	bool ok = true;
 
 	*ret_canceled = false;
-	if (!store_command_next(service->store, ask, &next, error))
-		return false;
 	if (next.body)
 		*ret_body = next.note && !note_is_fill(next.note) ? service_noted_command(service, ask->enrollment_id, ask->epoch, &next, &inner)
 		                                                  : service_command_content(service, ask->enrollment_id, ask->epoch, &next, &inner);
@@ -388,31 +385,45 @@ static bool try_command(struct service *service, const struct command_ask *ask, 
 	return ok;
 }
 
-/* DONE: the command that the report is of. */
-static bool next_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, const struct command_row *done, bool expired, GBytes **ret_body, GError **error)
+/* The next command. */
+static bool next_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, struct report_load *load, bool expired, GBytes **ret_body, GError **error)
 {
 	/* More than these in one request only when a library is full of what cannot be made. */
 	enum { OWN_MAX = 64 };
-	int64_t now_ms = service_now_ms(service), session_ms = plan->with_deferred ? now_ms : done->session_ms;
+	int64_t now_ms = service_now_ms(service), session_ms = plan->with_deferred ? now_ms : load->command.session_ms;
 	const struct command_ask ask = {.enrollment_id = id, .epoch = epoch, .now_ms = now_ms, .deferred_before_ms = plan->with_deferred ? INT64_MAX : session_ms, .except = report->command_uuid,
 	                                .only_note = expired ? NOTE_RENEWAL : NULL};
-	bool canceled = true;
+	bool canceled = true, loaded = report->status == REPORT_IDLE && !expired && load->next_epoch == epoch;
 
 	/* An expired identity is served nothing but a new one. */
 	if (expired && report->status == REPORT_IDLE && !service_renewal_ensure(service, id, epoch, error))
 		return false;
-	for (int i = 0; canceled && i <= OWN_MAX; i++)
-		if (!try_command(service, &ask, session_ms, ret_body, &canceled, error))
+	for (int i = 0; canceled && i <= OWN_MAX; i++) {
+		struct command_next next = load->next;
+
+		/* What was loaded with the facts is asked for again only when it was another's, or could not be made. */
+		if (loaded && !i)
+			load->next = (struct command_next){0};
+		else if (!store_command_next(service->store, &ask, &next, error))
 			return false;
+		if (!try_command(service, &ask, session_ms, next, ret_body, &canceled, error))
+			return false;
+	}
 	return true;
 }
 
 /* That it fails costs no more than one push too many. */
-static void settle_push(struct service *service, const char *id, int64_t epoch)
+static void settle_push(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_load *load)
 {
 	g_autoptr(GError) error = NULL;
+	bool ok = true;
 
-	if (!store_push_settle(service->store, id, epoch, &error) && !store_error_is_away(error))
+	/* While an answer was taken, more may have been asked for: an Idle asks for nothing. */
+	if (report->status != REPORT_IDLE)
+		ok = store_push_settle(service->store, id, epoch, &error);
+	else if (load->push_generation)
+		ok = store_push_settle_known(service->store, id, epoch, load->push_generation, &error);
+	if (!ok && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "a push could not be settled", "enrollment", id, "why", error->message, NULL);
 }
 
@@ -452,11 +463,11 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 	ok = check_sender(service, &report, &load, now_ms, &id, &epoch, &serves, error) &&
 	     report_decide(&report, load.where, load.command.n_not_now, now_ms, &plan, error) &&
 	     apply_report(service, &report, tree, &load, &plan, body, now_ms, error) &&
-	     (!serves || next_command(service, id, epoch, &report, &plan, &load.command, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
+	     (!serves || next_command(service, id, epoch, &report, &plan, &load, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
 	if (ok) {
 		/* It came, and nothing is left for it. What it puts off is pushed again, later. */
 		if (serves && !reply.body && plan.action != REPORT_DO_DEFER)
-			settle_push(service, id, epoch);
+			settle_push(service, id, epoch, &report, &load);
 		if (plan.unknown_command)
 			pom_log(POM_LOG_NOTICE, "report for an unknown command", "enrollment", id, "command", report.command_uuid, "status", report_status_name(report.status), NULL);
 		g_strlcpy(subject->enrollment, id, sizeof(subject->enrollment));

@@ -22,27 +22,68 @@ void store_read_enrollment(const struct db_batch *batch, unsigned i, struct enro
 	};
 }
 
-bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, struct checkin_load *ret, GError **error)
+void store_add_facts(struct db_batch *batch, const uint8_t cert_sha256[32], const struct checkin_identity *who, const struct channel_ids *ids)
+{
+	/* The enrollment with its version comes first: a later statement may see newer facts, never older ones. */
+	db_batch_add(batch, Q_FACTS_ENROLLMENT, db_text(ids->device), db_text(who->device_id), db_text(""));
+	db_batch_add(batch, Q_FACTS_CERTIFICATE, db_blob(cert_sha256, 32));
+	db_batch_add(batch, Q_BLOCK_OF_MESSAGE, db_text(who->device_id), db_text(who->serial), db_text(ids->device));
+	if (*who->user_part)
+		db_batch_add(batch, Q_FACTS_ENROLLMENT, db_text(ids->user), db_text(who->device_id), db_text(who->user_part));
+}
+
+void store_read_facts(const struct db_batch *batch, const struct checkin_identity *who, struct checkin_facts *ret)
+{
+	*ret = (struct checkin_facts){0};
+	store_read_enrollment(batch, 0, &ret->device);
+	store_read_certificate(batch, 1, &ret->certificate);
+	ret->blocked = db_get_text(batch, 2, 0, 0);
+	ret->blocked_out = db_get_int(batch, 2, 0, 1) != 0;
+	if (*who->user_part)
+		store_read_enrollment(batch, 3, &ret->user);
+}
+
+int64_t store_read_ca_version(const struct db_batch *batch)
+{
+	return db_get_int(batch, 1, 0, 13);
+}
+
+const char *store_read_push(const struct db_batch *batch, bool is_user)
+{
+	return db_get_text(batch, is_user ? 3 : 0, 0, 10);
+}
+
+/* *RET_STALE: what is remembered of the channels is not so any more. */
+static bool try_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, struct checkin_load *ret, bool *ret_stale, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	g_auto(channel_ids) ids = {0};
 
-	/* The enrollment with its version comes first: a later statement may see newer facts, never older ones. */
-	db_batch_add(batch, Q_FACTS_ENROLLMENT, db_text(who->device_id), db_text(""));
-	db_batch_add(batch, Q_FACTS_CERTIFICATE, db_blob(cert_sha256, 32));
-	db_batch_add(batch, Q_BLOCK_OF_MESSAGE, db_text(who->device_id), db_text(who->serial));
-	if (*who->user_part)
-		db_batch_add(batch, Q_FACTS_ENROLLMENT, db_text(who->device_id), db_text(who->user_part));
+	if (!store_channels_find(store, who, &ids, error))
+		return false;
+	store_add_facts(batch, cert_sha256, who, &ids);
 	if (!store_run(store, batch, error))
 		return false;
-	*ret = (struct checkin_load){0};
-	store_read_enrollment(batch, 0, &ret->facts.device);
-	store_read_certificate(batch, 1, &ret->facts.certificate);
-	ret->ca_version = db_get_int(batch, 1, 0, 13);
-	ret->facts.blocked = db_get_text(batch, 2, 0, 0);
-	ret->facts.blocked_out = db_get_int(batch, 2, 0, 1) != 0;
-	if (*who->user_part)
-		store_read_enrollment(batch, 3, &ret->facts.user);
+	store_read_facts(batch, who, &ret->facts);
+	ret->ca_version = store_read_ca_version(batch);
 	ret->load = g_steal_pointer(&batch);
+	*ret_stale = store_channels_are_stale(store, who, &ids, &ret->facts);
+	return true;
+}
+
+bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, struct checkin_load *ret, GError **error)
+{
+	struct checkin_load load = {0};
+	bool stale;
+
+	if (!try_checkin_load(store, cert_sha256, who, &load, &stale, error))
+		return false;
+	if (stale) {
+		checkin_load_clear(&load);
+		if (!try_checkin_load(store, cert_sha256, who, &load, &stale, error))
+			return false;
+	}
+	*ret = load;
 	return true;
 }
 
@@ -93,13 +134,15 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 	const struct enrollment_facts *device = &w->facts->device;
 	bool keeps_active = device->active_epoch && !w->plan->ends_at_once;
 
-	if (w->plan->action == CHECKIN_DO_CREATE)
+	if (w->plan->action == CHECKIN_DO_CREATE) {
+		db_batch_add(batch, Q_CHANNEL_ADD, db_text(w->message->who.device_id), db_text(""), db_text(w->enrollment_id));
 		db_batch_add(batch, Q_ENROLLMENT_CREATE, db_text(w->enrollment_id), db_text(w->message->who.device_id), db_text(""), db_null('t'),
 		             db_int(w->message->who.kind), db_int(ENROLLMENT_PENDING), db_int(w->plan->epoch), db_int(w->now_ms));
-	else
+	} else {
 		db_batch_add(batch, Q_ENROLLMENT_NEW_EPOCH, db_text(w->enrollment_id), db_int(device->version), db_int(w->plan->epoch),
 		             db_int(keeps_active ? device->active_epoch : 0), db_int(keeps_active ? ENROLLMENT_ENROLLED : ENROLLMENT_PENDING),
 		             db_int(w->now_ms), db_int(w->now_ms));
+	}
 	if (w->plan->ends_epoch)
 		add_end_epoch(store, batch, w, w->plan->ends_epoch, "authenticated again", certificate->serial);
 	if (w->plan->ends_at_once) {
@@ -160,6 +203,8 @@ static void add_user_token(struct store *store, struct db_batch *batch, const st
 
 	/* A user channel lives and ends with its device: only while that is as it was read. */
 	add_touch(batch, w);
+	if (!w->facts->user.known)
+		db_batch_add(batch, Q_CHANNEL_ADD, db_text(m->who.device_id), db_text(m->who.user_part), db_text(w->user_id));
 	db_batch_add(batch, Q_USER_PUT, db_text(w->user_id), db_text(m->who.device_id), db_text(m->who.user_part), db_text(w->enrollment_id), db_int(m->who.kind),
 	             db_int(w->plan->epoch), db_text(m->who.user_short_name), db_text(m->who.user_long_name), db_int(w->now_ms));
 	db_batch_add(batch, Q_EPOCH_USER_TOKEN, db_text(w->user_id), db_int(w->plan->epoch), db_text(m->topic), db_blob(m->token, m->token_len), db_text(m->push_magic),
@@ -353,6 +398,7 @@ bool store_first_use_bind(struct store *store, const struct first_use_new *n, co
 	g_autoptr(db_batch) batch = db_batch_new(n->enrollment_id);
 	const struct certificate_import *c = n->certificate;
 
+	db_batch_add(batch, Q_CHANNEL_ADD, db_text(n->who->device_id), db_text(""), db_text(n->enrollment_id));
 	db_batch_add(batch, Q_ENROLLMENT_FIRST_USE, db_text(n->enrollment_id), db_text(n->who->device_id), db_int(n->who->kind), db_int(n->now_ms));
 	store_batch_certificate_import(batch, c);
 	db_batch_add(batch, Q_CERTIFICATE_BIND, db_text(c->serial), db_text(n->enrollment_id), db_int(1), db_int(n->now_ms));

@@ -191,45 +191,94 @@ static struct command_row done_row(const struct db_batch *batch, unsigned i)
 	};
 }
 
-static bool load_command(struct store *store, const struct report *report, struct report_load *load, GError **error)
+/* A command that is not of the channel may be another's. */
+static bool look_for_owner(struct store *store, const char *uuid, enum command_where *ret_where, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
-	const struct enrollment_facts *who = channel(load, report);
-	const char *mine = who->id, *owner;
 
-	db_batch_add(batch, Q_COMMAND_FIND, db_text(report->command_uuid));
-	db_batch_add(batch, Q_COMMAND_DONE_FIND, db_text(report->command_uuid));
-	db_batch_add(batch, Q_PUSH_OF, db_text(mine));
+	db_batch_add(batch, Q_COMMAND_OWNER, db_text(uuid));
 	if (!store_run(store, batch, error))
 		return false;
-	load->where = db_rows(batch, 0) ? COMMAND_PENDING : db_rows(batch, 1) ? COMMAND_DONE : COMMAND_NOWHERE;
-	load->command = load->where == COMMAND_PENDING ? found_row(store, batch, 0) : done_row(batch, 1);
+	*ret_where = db_rows(batch, 0) ? COMMAND_OF_ANOTHER : COMMAND_NOWHERE;
+	return true;
+}
+
+/* Of Q_COMMAND_REPORTED at I. A command that waits and one with its UUID that is finished cannot both be, but where they are, what waits counts. */
+static void read_reported(struct store *store, const struct report *report, unsigned i, struct report_load *load)
+{
+	const struct enrollment_facts *who = channel(load, report);
+	size_t row = db_rows(load->load, i) > 1 && db_get_text(load->load, i, 0, 13) ? 1 : 0;
+	const char *status = db_get_text(load->load, i, row, 13);
+
+	load->command = pending_row(load->load, i, row, 0);
+	load->command.enrollment_id = who->id;
 	load->command.uuid = report->command_uuid;
-	owner = load->command.enrollment_id;
-	if (load->where == COMMAND_DONE && is_given_up(load->command.status) && load->command.epoch == load->facts.certificate.epoch)
+	load->command.finished_ms = db_get_int(load->load, i, row, 12);
+	load->command.status = status;
+	load->where = status ? COMMAND_DONE : COMMAND_PENDING;
+	if (!status)
+		learn_delivered(store, &load->command);
+	if (status && is_given_up(status) && load->command.epoch == load->facts.certificate.epoch)
 		load->where = COMMAND_GIVEN_UP;
-	if (owner && (!mine || strcmp(owner, mine)))
-		load->where = COMMAND_OF_ANOTHER;
-	if (load->where == COMMAND_PENDING && load->command.epoch != load->facts.certificate.epoch)
+	if (!status && load->command.epoch != load->facts.certificate.epoch)
 		load->where = COMMAND_OF_ANOTHER;
 	/* A push is for the epoch that is served. */
 	if (load->where == COMMAND_PENDING && load->command.epoch == who->active_epoch)
-		load->command.push_generation = db_get_text(batch, 2, 0, 0);
-	load->command_load = g_steal_pointer(&batch);
+		load->command.push_generation = load->push_generation;
+}
+
+static void take_next(const struct db_batch *batch, unsigned i, struct command_next *ret)
+{
+	*ret = (struct command_next){.uuid = g_strdup(db_get_text(batch, i, 0, 0)), .body = db_get_bytes(batch, i, 0, 1), .note = g_strdup(db_get_text(batch, i, 0, 2)),
+	                             .is_sealed = db_get_int(batch, i, 0, 3), .seq = g_strdup(db_get_text(batch, i, 0, 4)), .n_delivered = db_get_int(batch, i, 0, 5)};
+}
+
+/* All that is asked of the database for a report, in one round trip. *RET_STALE as of store_channels_are_stale. */
+static bool try_report_load(struct store *store, const uint8_t cert_sha256[32], const struct report *report, struct report_load *ret, bool *ret_stale, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	g_auto(channel_ids) ids = {0};
+	struct report_load load = {.where = COMMAND_NOWHERE};
+	bool is_user = *report->who.user_part != '\0';
+	const char *mine;
+	unsigned last;
+
+	if (!store_channels_find(store, &report->who, &ids, error))
+		return false;
+	mine = is_user ? ids.user : ids.device;
+	store_add_facts(batch, cert_sha256, &report->who, &ids);
+	last = report->command_uuid ? db_batch_add(batch, Q_COMMAND_REPORTED, db_text(mine), db_text(report->command_uuid))
+	                            : db_batch_add(batch, Q_COMMAND_NEXT_IDLE, db_text(mine), db_int(pom_clock_now_ms(store->clock)));
+	if (!store_run(store, batch, error))
+		return false;
+	store_read_facts(batch, &report->who, &load.facts);
+	load.load = g_steal_pointer(&batch);
+	*ret_stale = store_channels_are_stale(store, &report->who, &ids, &load.facts);
+	load.ca_version = store_read_ca_version(load.load);
+	load.push_generation = store_read_push(load.load, is_user);
+	if (!report->command_uuid) {
+		take_next(load.load, last, &load.next);
+		load.next_epoch = load.next.body ? db_get_int(load.load, last, 0, 6) : channel(&load, report)->active_epoch;
+	} else if (db_rows(load.load, last)) {
+		read_reported(store, report, last, &load);
+	}
+	*ret = load;
 	return true;
 }
 
 bool store_report_load(struct store *store, const uint8_t cert_sha256[32], const struct report *report, struct report_load *ret, GError **error)
 {
-	struct checkin_load who = {0};
-	struct report_load load = {.where = COMMAND_NOWHERE};
+	struct report_load load = {0};
+	bool stale;
 
-	if (!store_checkin_load(store, cert_sha256, &report->who, &who, error))
+	if (!try_report_load(store, cert_sha256, report, &load, &stale, error))
 		return false;
-	load.facts = who.facts;
-	load.ca_version = who.ca_version;
-	load.load = who.load;
-	if (report->command_uuid && !load_command(store, report, &load, error)) {
+	if (stale) {
+		report_load_clear(&load);
+		if (!try_report_load(store, cert_sha256, report, &load, &stale, error))
+			return false;
+	}
+	if (report->command_uuid && load.where == COMMAND_NOWHERE && !look_for_owner(store, report->command_uuid, &load.where, error)) {
 		report_load_clear(&load);
 		return false;
 	}
@@ -240,7 +289,7 @@ bool store_report_load(struct store *store, const uint8_t cert_sha256[32], const
 void report_load_clear(struct report_load *load)
 {
 	g_clear_pointer(&load->load, store_load_free);
-	g_clear_pointer(&load->command_load, store_load_free);
+	command_next_clear(&load->next);
 }
 
 void command_next_clear(struct command_next *next)
@@ -262,8 +311,7 @@ bool store_command_next(struct store *store, const struct command_ask *ask, stru
 		db_batch_add(batch, Q_COMMAND_NEXT, db_text(ask->enrollment_id), db_int(ask->epoch), db_int(ask->deferred_before_ms), db_text(except), db_int(ask->now_ms));
 	if (!store_run(store, batch, error))
 		return false;
-	*ret = (struct command_next){.uuid = g_strdup(db_get_text(batch, 0, 0, 0)), .body = db_get_bytes(batch, 0, 0, 1), .note = g_strdup(db_get_text(batch, 0, 0, 2)),
-	                             .is_sealed = db_get_int(batch, 0, 0, 3), .seq = g_strdup(db_get_text(batch, 0, 0, 4)), .n_delivered = db_get_int(batch, 0, 0, 5)};
+	take_next(batch, 0, ret);
 	return true;
 }
 

@@ -246,14 +246,18 @@ bool store_push_ask(struct store *store, const char *enrollment_id, int64_t due_
 
 bool store_push_settle(struct store *store, const char *enrollment_id, int64_t epoch, GError **error)
 {
-	g_autoptr(db_batch) find = db_batch_new(NULL), batch = NULL;
+	g_autoptr(db_batch) find = db_batch_new(NULL);
 
 	db_batch_add(find, Q_PUSH_OF, db_text(enrollment_id));
 	if (!store_run(store, find, error))
 		return false;
-	if (!db_rows(find, 0))
-		return true;
-	batch = db_batch_new(enrollment_id);
-	db_batch_add(batch, Q_PUSH_SETTLE, db_text(enrollment_id), db_text(db_get_text(find, 0, 0, 0)), db_int(epoch));
+	return !db_rows(find, 0) || store_push_settle_known(store, enrollment_id, epoch, db_get_text(find, 0, 0, 0), error);
+}
+
+bool store_push_settle_known(struct store *store, const char *enrollment_id, int64_t epoch, const char *generation, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
+
+	db_batch_add(batch, Q_PUSH_SETTLE, db_text(enrollment_id), db_text(generation), db_int(epoch));
 	return store_run(store, batch, error);
 }

@@ -343,7 +343,22 @@
 	"CREATE INDEX push_outbox_claim ON push_outbox (claim) WHERE claim <> '';"
 
 /* Keys by which engines place rows. */
-#define STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END) ""
+#define STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END) \
+	/* The enrollment of a device, and those of its users ("" is the device): one each. An engine that shards keeps a key unique only within what it shards by, so enrollment itself cannot say it. */ \
+	"CREATE TABLE channel (device_id " TEXT " NOT NULL, user_part " TEXT " NOT NULL, enrollment_id " TEXT " NOT NULL, PRIMARY KEY (device_id, user_part)" END \
+	"INSERT INTO channel (device_id, user_part, enrollment_id) SELECT device_id, user_part, id FROM enrollment;" \
+	"DROP INDEX command_uuid;" \
+	"CREATE UNIQUE INDEX command_uuid ON command (uuid, enrollment_id);" \
+	"CREATE TABLE group_member_5 (enrollment_id " TEXT " NOT NULL, group_name " TEXT " NOT NULL, added_at " INT " NOT NULL, PRIMARY KEY (enrollment_id, group_name)" END \
+	"INSERT INTO group_member_5 (enrollment_id, group_name, added_at) SELECT enrollment_id, group_name, added_at FROM group_member;" \
+	"DROP TABLE group_member;" \
+	"ALTER TABLE group_member_5 RENAME TO group_member;" \
+	"CREATE INDEX group_member_group ON group_member (group_name, enrollment_id);" \
+	"CREATE TABLE order_device_5 (enrollment_id " TEXT " NOT NULL, order_id " TEXT " NOT NULL, command_uuid " TEXT ", reason " TEXT ", PRIMARY KEY (enrollment_id, order_id)" END \
+	"INSERT INTO order_device_5 (enrollment_id, order_id, command_uuid, reason) SELECT enrollment_id, order_id, command_uuid, reason FROM order_device;" \
+	"DROP TABLE order_device;" \
+	"ALTER TABLE order_device_5 RENAME TO order_device;" \
+	"CREATE INDEX order_device_order ON order_device (order_id, enrollment_id);"
 
 /* Moves of all data from one database to another. */
 #define STORE_SCHEMA_5_MOVE(TEXT, INT, BLOB, END) \
@@ -372,4 +387,7 @@
 #define STORE_SCHEMA_4_SQLITE STORE_SCHEMA_4("TEXT", "INTEGER", "BLOB", ") STRICT;")
 #define STORE_SCHEMA_4_POSTGRES STORE_SCHEMA_4("TEXT COLLATE \"C\"", "bigint", "bytea", ");")
 #define STORE_SCHEMA_5_SQLITE STORE_SCHEMA_5("TEXT", "INTEGER", "BLOB", ") STRICT;")
-#define STORE_SCHEMA_5_POSTGRES STORE_SCHEMA_5("TEXT COLLATE \"C\"", "bigint", "bytea", ");")
+/* SQLite, which does not shard, could not be rid of this key without building the table anew. */
+#define STORE_SCHEMA_5_POSTGRES STORE_SCHEMA_5("TEXT COLLATE \"C\"", "bigint", "bytea", ");") \
+	"ALTER TABLE enrollment DROP CONSTRAINT enrollment_device_id_user_part_key;" \
+	"CREATE INDEX enrollment_device ON enrollment (device_id, user_part);"

@@ -234,10 +234,15 @@
 	X(FACTS_CERTIFICATE, "b", "titititiititti", ANY, READ, \
 	  "SELECT serial, state, enrollment_id, epoch, link_id, may_enroll, generation_id, not_before, not_after, for_enrollment_id, for_epoch, device_id, ota_link_id," \
 	  " coalesce((SELECT v.version FROM shared_version v WHERE v.name = 'ca'), 0) FROM certificate WHERE sha256 = $1") \
-	X(FACTS_ENROLLMENT, "tt", "tiiiiittit", ANY, READ, \
-	  "SELECT e.id, e.state, e.version, e.active_epoch, e.pending_epoch, e.last_epoch, a.topic, p.topic, e.kind, e.product_name FROM enrollment e" \
+	/* Where a device or user is found. */ \
+	X(CHANNEL_FIND, "tt", "t", ANY, READ, "SELECT enrollment_id FROM channel WHERE device_id = $1 AND user_part = $2") \
+	X(CHANNEL_ADD, "ttt", "", ONE, WRITE, "INSERT INTO channel (device_id, user_part, enrollment_id) VALUES ($1, $2, $3)") \
+	/* With the generation of the push that waits for it: read before its commands, so that what is asked for since then is not taken for done. */ \
+	X(FACTS_ENROLLMENT, "ttt", "tiiiiittitt", ANY, READ, \
+	  "SELECT e.id, e.state, e.version, e.active_epoch, e.pending_epoch, e.last_epoch, a.topic, p.topic, e.kind, e.product_name, o.generation FROM enrollment e" \
+	  " LEFT JOIN push_outbox o ON o.enrollment_id = e.id" \
 	  " LEFT JOIN epoch a ON a.enrollment_id = e.id AND a.epoch = e.active_epoch LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.pending_epoch" \
-	  " WHERE e.device_id = $1 AND e.user_part = $2") \
+	  " WHERE e.id = $1 AND e.device_id = $2 AND e.user_part = $3") \
 	X(ENROLLMENT_CREATE, "ttttiiii", "", ONE, WRITE, \
 	  "INSERT INTO enrollment (id, device_id, user_part, parent_id, kind, state, version, active_epoch, pending_epoch, last_epoch, created_at," \
 	  " authenticated_at, enrolled_at, ended_at, last_seen) VALUES ($1, $2, $3, $4, $5, $6, 1, 0, $7, $7, $8, $8, 0, 0, $8)") \
@@ -273,7 +278,7 @@
 	X(USER_PUT, "ttttiitti", "", ANY, WRITE, \
 	  "INSERT INTO enrollment (id, device_id, user_part, parent_id, kind, state, version, active_epoch, pending_epoch, last_epoch, user_short_name, user_long_name," \
 	  " created_at, authenticated_at, enrolled_at, ended_at, last_seen) VALUES ($1, $2, $3, $4, $5, 1, 1, $6, 0, $6, $7, $8, $9, $9, $9, 0, $9)" \
-	  " ON CONFLICT (device_id, user_part) DO UPDATE SET version = enrollment.version + 1, state = 1, active_epoch = excluded.active_epoch, last_epoch = excluded.last_epoch," \
+	  " ON CONFLICT (id) DO UPDATE SET version = enrollment.version + 1, state = 1, active_epoch = excluded.active_epoch, last_epoch = excluded.last_epoch," \
 	  " user_short_name = excluded.user_short_name, user_long_name = excluded.user_long_name, ended_at = 0, last_seen = excluded.last_seen") \
 	X(EPOCH_ADD, "tittit", "", ONE, WRITE, \
 	  "INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at, link_id, anchor)" \

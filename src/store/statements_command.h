@@ -14,25 +14,35 @@
 	/* $3: those that said NotNow before this; $5: now. What has expired waits for the janitor alone. */ \
 	X(COMMAND_NEXT, "tiiti", COMMAND_NEXT_TYPES, ANY, READ, \
 	  "SELECT " COMMAND_NEXT_COLUMNS " FROM command WHERE enrollment_id = $1 AND epoch = $2 AND (not_now_at = 0 OR not_now_at < $3) AND uuid <> $4 AND (expires_at = 0 OR expires_at > $5) ORDER BY seq LIMIT 1") \
+	/* For an Idle, before the epoch is known that is served: what a device that has just come gets first. $2: now. */ \
+	X(COMMAND_NEXT_IDLE, "ti", COMMAND_NEXT_TYPES "i", ANY, READ, \
+	  "SELECT " COMMAND_NEXT_COLUMNS ", epoch FROM command WHERE enrollment_id = $1 AND epoch = (SELECT e.active_epoch FROM enrollment e WHERE e.id = $1) AND (expires_at = 0 OR expires_at > $2)" \
+	  " ORDER BY seq LIMIT 1") \
 	/* The same, of the commands with this note alone. */ \
 	X(COMMAND_NEXT_NOTED, "titti", COMMAND_NEXT_TYPES, ANY, READ, \
 	  "SELECT " COMMAND_NEXT_COLUMNS " FROM command WHERE enrollment_id = $1 AND epoch = $2 AND note = $3 AND uuid <> $4 AND (expires_at = 0 OR expires_at > $5) ORDER BY seq LIMIT 1") \
+	/* What a channel reports of: it waits, or it is finished (then it has a status). */ \
+	X(COMMAND_REPORTED, "tt", COMMAND_PENDING_TYPES "it", ANY, READ, \
+	  "SELECT " COMMAND_PENDING_COLUMNS ", cast(0 as bigint), cast(NULL as text) FROM command WHERE enrollment_id = $1 AND uuid = $2" \
+	  " UNION ALL SELECT seq, uuid, epoch, request_type, created_at, cast(0 as bigint), n_not_now, NULL, cast(0 as bigint), delivered_at, n_delivered, cast(0 as bigint), finished_at, status" \
+	  " FROM command_done WHERE enrollment_id = $1 AND uuid = $2") \
+	X(COMMAND_OWNER, "t", "t", ANY, READ, "SELECT enrollment_id FROM command WHERE uuid = $1 UNION ALL SELECT enrollment_id FROM command_done WHERE uuid = $1") \
 	X(COMMAND_FIND, "t", "t" COMMAND_PENDING_TYPES, ANY, READ, "SELECT enrollment_id, " COMMAND_PENDING_COLUMNS " FROM command WHERE uuid = $1") \
 	X(COMMAND_BODY, "t", "bi", ANY, READ, "SELECT body, sealed FROM command WHERE uuid = $1") \
 	X(COMMAND_DONE_FIND, "t", "ttiitiiibiiit", ANY, READ, \
 	  "SELECT enrollment_id, request_type, created_at, finished_at, status, epoch, packed, sealed, result, delivered_at, n_delivered, n_not_now, seq FROM command_done WHERE uuid = $1") \
-	/* Only into the epoch that takes commands now, and never with the UUID of a finished command: its result could not be kept. */ \
+	/* Only into the epoch that takes commands now, and never with the UUID of another command: people find commands by it alone. */ \
 	X(COMMAND_ADD, "tttitbit", "", ONE, WRITE, \
 	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now, note)" \
 	  " SELECT e.id, $2, $3, $4, $5, $6, $7, 0, 0, $8 FROM enrollment e" \
 	  " WHERE e.id = $1 AND CASE e.active_epoch WHEN 0 THEN e.pending_epoch ELSE e.active_epoch END = $4" \
-	  " AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3)") \
+	  " AND NOT EXISTS (SELECT 1 FROM command o WHERE o.uuid = $3) AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3)") \
 	/* The same with all that a person may say. $12 = 1: not when an identical one waits ($11, its HMAC) that the device does not have. */ \
 	X(COMMAND_QUEUE, "tttitbitiibi", "", ONE, WRITE, \
 	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now, note, sealed, expires_at, fold)" \
 	  " SELECT e.id, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9, $10, $11 FROM enrollment e" \
 	  " WHERE e.id = $1 AND CASE e.active_epoch WHEN 0 THEN e.pending_epoch ELSE e.active_epoch END = $4" \
-	  " AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3)" \
+	  " AND NOT EXISTS (SELECT 1 FROM command o WHERE o.uuid = $3) AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3)" \
 	  " AND ($12 = 0 OR NOT EXISTS (SELECT 1 FROM command c WHERE c.enrollment_id = $1 AND c.epoch = $4 AND c.fold = $11 AND c.is_out = 0 AND (c.expires_at = 0 OR c.expires_at > $7)))") \
 	/* Identical ones are queued one after another: the second sees the first. */ \
 	X(COMMAND_HOLD, "t", "", ONE, WRITE, "UPDATE enrollment SET created_at = created_at WHERE id = $1") \

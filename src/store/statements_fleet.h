@@ -61,7 +61,7 @@
 	X(ORDER_COMMAND, "ttttbiti", "", ANY, WRITE, \
 	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now, note, expires_at)" \
 	  " SELECT e.id, $2, $3, e.active_epoch, $4, $5, $6, 0, 0, $7, $8 FROM enrollment e WHERE e.id = $1 AND e.state = 1 AND e.active_epoch > 0" \
-	  " AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3) ON CONFLICT (uuid) DO NOTHING") \
+	  " AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3) ON CONFLICT (uuid, enrollment_id) DO NOTHING") \
 	/* Queued when its command is there, else skipped for the reason. */ \
 	X(ORDER_DEVICE_SET, "tttt", "", ANY, WRITE, \
 	  "INSERT INTO order_device (order_id, enrollment_id, command_uuid, reason)" \
@@ -83,7 +83,7 @@
 	X(ORDER_CANCEL_PAGE, "tti", "t", ANY, READ, "SELECT d.enrollment_id FROM order_device d WHERE d.order_id = $1 AND d.enrollment_id > $2 ORDER BY d.enrollment_id LIMIT $3") \
 	X(ORDER_CANCEL_DONE, "ttti", "", ANY, WRITE, \
 	  "INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed)" \
-	  " SELECT c.enrollment_id, c.uuid, c.seq, c.epoch, c.request_type, c.created_at, $4, 'Canceled', 0 FROM order_device d JOIN command c ON c.uuid = d.command_uuid WHERE " ORDER_RANGE \
+	  " SELECT c.enrollment_id, c.uuid, c.seq, c.epoch, c.request_type, c.created_at, $4, 'Canceled', 0 FROM order_device d JOIN command c ON c.uuid = d.command_uuid AND c.enrollment_id = d.enrollment_id WHERE " ORDER_RANGE \
 	  " ON CONFLICT (enrollment_id, uuid) DO NOTHING") \
 	X(ORDER_CANCEL_COMMANDS, "ttt", "", ANY, WRITE, "DELETE FROM command WHERE uuid IN (SELECT d.command_uuid FROM order_device d WHERE " ORDER_RANGE " AND d.command_uuid IS NOT NULL)") \
 	X(ORDER_CANCEL_REST, "tttt", "", ANY, WRITE, \
@@ -93,7 +93,7 @@
 	  " WHERE id = $1 AND after_id = $2 AND state = 'canceling'") \
 	/* The oldest that ended before $1 and of which no command waits. */ \
 	X(ORDER_OLD, "i", "t", ANY, READ, \
-	  "SELECT o.id FROM fleet_order o WHERE o.created_at < $1 AND o.state IN ('done', 'canceled') AND NOT EXISTS (SELECT 1 FROM order_device d JOIN command c ON c.uuid = d.command_uuid" \
+	  "SELECT o.id FROM fleet_order o WHERE o.created_at < $1 AND o.state IN ('done', 'canceled') AND NOT EXISTS (SELECT 1 FROM order_device d JOIN command c ON c.uuid = d.command_uuid AND c.enrollment_id = d.enrollment_id" \
 	  " WHERE d.order_id = o.id) ORDER BY o.id LIMIT 1") \
 	X(ORDER_DROP_DEVICES, "t", "", ANY, WRITE, "DELETE FROM order_device WHERE order_id = $1") \
 	X(ORDER_DROP, "t", "", ANY, WRITE, "DELETE FROM fleet_order WHERE id = $1") \
@@ -131,6 +131,7 @@
 	X(DELETE_DDM_STATUS, "t", "", ANY, WRITE, "DELETE FROM ddm_status WHERE enrollment_id " FLEET_OF_DEVICE) \
 	X(DELETE_DDM_DECLARED, "t", "", ANY, WRITE, "DELETE FROM ddm_declared WHERE enrollment_id " FLEET_OF_DEVICE) \
 	X(DELETE_EPOCHS, "t", "", ANY, WRITE, "DELETE FROM epoch WHERE enrollment_id " FLEET_OF_DEVICE) \
+	X(DELETE_CHANNELS, "t", "", ANY, WRITE, "DELETE FROM channel WHERE device_id = (SELECT e.device_id FROM enrollment e WHERE e.id = $1) AND enrollment_id " FLEET_OF_DEVICE) \
 	X(DELETE_USERS, "t", "", ANY, WRITE, "DELETE FROM enrollment WHERE parent_id = $1") \
 	X(DELETE_ENROLLMENT, "ti", "", ONE, WRITE, "DELETE FROM enrollment WHERE id = $1 AND version = $2") \
 	/* devices that are blocked */ \
@@ -142,10 +143,10 @@
 	X(BLOCK_REMOVE, "tt", "t", ANY, WRITE, "DELETE FROM device_block WHERE device_id = $1 OR serial = $2 RETURNING device_id") \
 	X(BLOCK_LIST, "ti", "tttiti", ANY, READ, "SELECT device_id, serial, reason, unenroll, actor, created_at FROM device_block WHERE device_id > $1 ORDER BY device_id LIMIT $2") \
 	X(BLOCK_FIND, "tt", "tttiti", ANY, READ, "SELECT device_id, serial, reason, unenroll, actor, created_at FROM device_block WHERE device_id = $1 OR serial = $2 ORDER BY unenroll DESC LIMIT 1") \
-	/* What a message claims to be ($1, $2: serial, NULL when it does not say), and what the enrollment of that name is known to be. */ \
-	X(BLOCK_OF_MESSAGE, "tt", "ti", ANY, READ, \
+	/* What a message claims to be ($1, $2: serial, NULL when it does not say), and what its enrollment $3 (NULL: none) is known to be. */ \
+	X(BLOCK_OF_MESSAGE, "ttt", "ti", ANY, READ, \
 	  "SELECT coalesce(b.reason, ''), b.unenroll FROM device_block b WHERE b.device_id = $1 OR b.serial = $2" \
-	  " OR b.serial = (SELECT e.serial FROM enrollment e WHERE e.device_id = $1 AND e.user_part = '') ORDER BY b.unenroll DESC LIMIT 1") \
+	  " OR b.serial = (SELECT e.serial FROM enrollment e WHERE e.id = $3) ORDER BY b.unenroll DESC LIMIT 1") \
 	/* inventory */ \
 	X(INVENTORY_PUT, "ti", "", ANY, WRITE, \
 	  "INSERT INTO inventory (enrollment_id, due_at) VALUES ($1, $2) ON CONFLICT (enrollment_id) DO UPDATE SET due_at = excluded.due_at") \

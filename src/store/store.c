@@ -35,6 +35,8 @@ struct store *store_open(const char *url, const struct pom_clock *clock, const s
 	store_away_init(store);
 	pthread_mutex_init(&store->seen_lock, NULL);
 	store->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	pthread_mutex_init(&store->channels_lock, NULL);
+	store->channels = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	pthread_mutex_init(&store->delivered_lock, NULL);
 	store->delivered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, store_delivery_free);
 	if (!store_move_check(store, error)) {
@@ -51,6 +53,8 @@ void store_close(struct store *store)
 	db_close(store->db);
 	g_hash_table_unref(store->seen);
 	pthread_mutex_destroy(&store->seen_lock);
+	g_hash_table_unref(store->channels);
+	pthread_mutex_destroy(&store->channels_lock);
 	g_hash_table_unref(store->delivered);
 	pthread_mutex_destroy(&store->delivered_lock);
 	store_away_clear(store);

@@ -368,12 +368,22 @@ struct command_row {
 	const char *push_generation; /* of the push that its device is owed, when a report of it was loaded; NULL: none, or not known */
 };
 /* What a report needs besides: where its command is, and the next one. */
+struct command_next {
+	GBytes *body; /* the plist to send, or with IS_SEALED its envelope "command/<uuid>/body" */
+	char *uuid, *seq, *note;
+	int64_t n_delivered;
+	bool is_sealed;
+};
 struct report_load {
 	struct checkin_facts facts; /* who, as for check-ins */
 	int64_t ca_version;
 	enum command_where where;
 	struct command_row command; /* unless where is COMMAND_NOWHERE */
-	store_load *load, *command_load;
+	const char *push_generation; /* of the push that waits for the channel, as it was before NEXT was read; NULL: none */
+	/* Of an Idle: what store_command_next would give with all that was put off, if the channel's epoch is still NEXT_EPOCH. The caller may take it (and leave zeros). */
+	struct command_next next;
+	int64_t next_epoch;
+	store_load *load;
 };
 bool store_report_load(struct store *store, const uint8_t cert_sha256[32], const struct report *report, struct report_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void report_load_clear(struct report_load *load);
@@ -384,12 +394,6 @@ struct command_ask {
 	int64_t deferred_before_ms; /* also those that said NotNow, but before this time: 0 none, INT64_MAX all */
 	const char *except;    /* UUID of one that is not meant; NULL */
 	const char *only_note; /* of those with this note; NULL: any */
-};
-struct command_next {
-	GBytes *body; /* the plist to send, or with IS_SEALED its envelope "command/<uuid>/body" */
-	char *uuid, *seq, *note;
-	int64_t n_delivered;
-	bool is_sealed;
 };
 void command_next_clear(struct command_next *next);
 bool store_command_next(struct store *store, const struct command_ask *ask, struct command_next *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -500,6 +504,8 @@ bool store_push_apply(struct store *store, const struct push_outcome *outcomes, 
 bool store_push_ask(struct store *store, const char *enrollment_id, int64_t due_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The device of this channel is here and was given nothing: what is owed to it is settled, unless a command of EPOCH waits. Writes only when something was owed. */
 bool store_push_settle(struct store *store, const char *enrollment_id, int64_t epoch, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same, of the push that GENERATION names. */
+bool store_push_settle_known(struct store *store, const char *enrollment_id, int64_t epoch, const char *generation, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- admin ---- */
 struct enrollment_row {

@@ -29,6 +29,8 @@ struct store {
 	bool leases;           /* they are written down: other nodes may use this database */
 	atomic_int newer_schema; /* that a newer program has given the database; 0: none */
 	struct store_away away;
+	pthread_mutex_t channels_lock;
+	GHashTable *channels; /* "device id\nuser part" → enrollment id */
 };
 
 /* See store_watch. */
@@ -37,6 +39,23 @@ void store_away_clear(struct store *store);
 /* Takes note of how a batch has ended. */
 void store_away_note(struct store *store, enum db_outcome outcome, const GError *error);
 
+
+/* Ids of enrollments of a device and, when WHO names one, its user; NULL: none. */
+struct channel_ids { char *device, *user; };
+typedef struct channel_ids channel_ids;
+void channel_ids_clear(channel_ids *ids);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(channel_ids, channel_ids_clear)
+/* From what is remembered, else from the database. A device of which the ids are known is asked of by them alone, wherever its rows are. */
+bool store_channels_find(struct store *store, const struct checkin_identity *who, struct channel_ids *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether FACTS, loaded by IDS, lack an enrollment that was remembered: it was deleted, and another may have taken its place. Then it is forgotten. */
+bool store_channels_are_stale(struct store *store, const struct checkin_identity *who, const struct channel_ids *ids, const struct checkin_facts *facts);
+/* The statements of all that a device says, which must be the first of BATCH, and what they gave. */
+void store_add_facts(struct db_batch *batch, const uint8_t cert_sha256[32], const struct checkin_identity *who, const struct channel_ids *ids);
+void store_read_facts(const struct db_batch *batch, const struct checkin_identity *who, struct checkin_facts *ret);
+/* The version of the CAs that was read with them. */
+int64_t store_read_ca_version(const struct db_batch *batch);
+/* The generation of the push that waits for the device or, with IS_USER, its user; NULL: none. */
+const char *store_read_push(const struct db_batch *batch, bool is_user);
 /* Of the table of deliveries. */
 void store_delivery_free(void *delivery);
 /* Adds one timeline line to a batch; the oldest beyond 500 go. */
