@@ -28,7 +28,6 @@
 	X(SETTING_PROXY_CERTIFICATE, "proxy", "certificate_header", TEXT, "", "Header in which these proxies pass on a device's client certificate (RFC 9440 or percent-escaped PEM), as Client-Cert. They must delete it from what clients send.") \
 	X(SETTING_PROXY_FORWARDED, "proxy", "forwarded_header", TEXT, "X-Forwarded-For", "Header in which these proxies name the address of their client: X-Forwarded-For or Forwarded. Empty: none.") \
 	X(SETTING_STORE_WAIT, "store", "wait_seconds", INT, "60", "How long a start waits for a database that cannot be reached, before it gives up.") \
-	X(SETTING_STORE, "store", "url", TEXT, "", "Where data is kept. Empty: sqlite in the data directory.") \
 	X(SETTING_STORE, "store", "url", TEXT, "", "Where data is kept: postgresql://user@host/database?passfile=… (the password is in that file), for one or several nodes. Empty: SQLite in the data directory.") \
 	X(SETTING_TLS_CERTIFICATE, "tls", "certificate", TEXT, "", "PEM file with your own server certificate and its chain; read again on SIGHUP. Empty: Pomona's CA makes one.") \
 	X(SETTING_TLS_KEY, "tls", "key", TEXT, "", "PEM file with its private key.") \

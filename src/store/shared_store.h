@@ -20,7 +20,6 @@ bool shared_kind_is_hint(const char *word);
 struct shared_versions { int64_t of[SHARED_KIND_MAX]; };
 /* The versions as they are now. Read before what they speak of: then that is not older. Blocks. */
 bool store_shared_versions(struct store *store, struct shared_versions *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Whether other processes may use the database. */
 /* Has FN called with each hint of other nodes, and of this one: see db_listen. Once. */
 void store_listen(struct store *store, void (*fn)(void *ctx, const char *word), void *ctx);
 
