@@ -124,7 +124,7 @@ static bool take_locks(struct locks *locks, const char *from, const char *to, GE
 
 static json_t *report_json(const struct store_move_report *report, const char *from, const char *to)
 {
-	g_autofree char *from_name = store_url_name(from), *to_name = store_url_name(to);
+	g_autofree char *from_name = store_url_show(from), *to_name = store_url_show(to);
 	json_t *tables = json_array();
 
 	for (guint i = 0; i < report->tables->len; i++) {
@@ -155,6 +155,6 @@ bool move_undo(const struct move_options *o, char **ret_name, GError **error)
 
 	if (!from || !take_locks(&locks, from, NULL, error) || !store_move_undo(from, error))
 		return false;
-	*ret_name = store_url_name(from);
+	*ret_name = store_url_show(from);
 	return true;
 }

@@ -6,6 +6,9 @@
 #include "store/move_internal.h"
 #include "store/store_internal.h"
 
+/* NODE_GONE_MS: a node that was not seen for so long has ended. NODE_BEGINS_US: between its first look at the database and its place in the list. */
+enum { NODE_GONE_MS = 60 * 1000, NODE_BEGINS_US = 1000 * 1000 };
+
 /* ---- what is written down about moves in a database */
 
 struct mark {
@@ -84,49 +87,6 @@ bool store_move_check(struct store *store, GError **error)
 	return marks.in.is_there && !marks.in.is_done ? fail_unfinished(&marks.in, error) : true;
 }
 
-/* ---- URLs */
-
-/* Where the host begins and ends in URL, which has "//". */
-static const char *find_host(const char *url, size_t *ret_authority)
-{
-	const char *begin = strstr(url, "//") + 2, *at = NULL;
-	size_t n = strcspn(begin, "/?#");
-
-	for (size_t i = 0; i < n; i++)
-		if (begin[i] == '@')
-			at = begin + i;
-	*ret_authority = n;
-	return at ? at + 1 : begin;
-}
-
-char *store_url_name(const char *url)
-{
-	const char *begin, *host;
-	size_t n, user;
-
-	if (!strstr(url, "://"))
-		return g_strdup(url);
-	host = find_host(url, &n);
-	begin = strstr(url, "//") + 2;
-	user = host > begin ? strcspn(begin, ":@") : 0;
-	return g_strdup_printf("%.*s%.*s%s%.*s", (int)(begin - url), url, (int)user, begin, host > begin ? "@" : "", (int)strcspn(host, "?#"), host);
-}
-
-bool store_url_has_password(const char *url)
-{
-	const char *begin, *host, *query;
-	size_t n;
-
-	if (!strstr(url, "://"))
-		return false;
-	host = find_host(url, &n);
-	begin = strstr(url, "//") + 2;
-	if (host > begin && begin[strcspn(begin, ":@")] == ':')
-		return true;
-	query = strchr(host, '?');
-	return query && (strstr(query, "?password=") || strstr(query, "&password=") || strstr(query, "sslpassword="));
-}
-
 /* ---- a move */
 
 void store_move_report_clear(struct store_move_report *report)
@@ -134,48 +94,50 @@ void store_move_report_clear(struct store_move_report *report)
 	g_clear_pointer(&report->tables, g_array_unref);
 }
 
-static bool check_source_exists(const char *url, GError **error)
+/* Opening would make it, or put our tables into what is somebody else's. */
+static bool check_source(const char *url, GError **error)
 {
-	const char *path = g_str_has_prefix(url, "sqlite:") ? url + strlen("sqlite:") : NULL;
+	g_autofree char *name = store_url_show(url);
+	int schema;
 
-	/* Opening it would make it. */
-	return !path || !access(path, F_OK) ? true : pom_fail(error, POM_ERR_NOT_FOUND, "%s is not there", path);
+	if (!db_peek(url, &schema, error))
+		return false;
+	return schema ? true : pom_fail(error, POM_ERR_NOT_FOUND, "%s is not there, or holds no data of Pomona", name);
 }
 
-/* A database of something else must not be given our tables only to find that nothing of ours is in it. */
-static bool check_source_has_schema(const char *url, GError **error)
+/* On an engine that is shared nobody else needs to have a file open to write: there, nodes say that they live. */
+static bool check_nodes(struct db *db, const char *url, GError **error)
 {
-	const struct db_config config = {.url = url};
-	g_autoptr(GError) inner = NULL;
-	struct db *db = db_open(&config, &inner);
-	g_autofree char *name = store_url_name(url);
+	g_autofree char *name = store_url_show(url);
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	int64_t ago_ms;
 
-	if (!db && g_error_matches(inner, POM_ERROR, POM_ERR_STORE_SCHEMA))
+	if (!db_is_shared(db))
 		return true;
-	if (!db) {
-		g_propagate_error(error, g_steal_pointer(&inner));
+	db_batch_add_values(batch, M_MOVE_NODES, NULL, 0);
+	if (db_run(db, batch, error) != DB_DONE)
 		return false;
-	}
-	db_close(db);
-	return pom_fail(error, POM_ERR_STORE_MOVE, "%s holds no data of Pomona: there is nothing to move", name);
+	ago_ms = db_get_int(batch, 0, 0, 1);
+	if (!db_rows(batch, 0) || ago_ms > NODE_GONE_MS)
+		return true;
+	return pom_fail(error, POM_ERR_LOCKED, "the server %s uses %s (seen %" G_GINT64_FORMAT " s ago): stop all servers first. One that has crashed counts until it was not seen for %d s", db_get_text(batch, 0, 0, 0), name,
+	                ago_ms / 1000, NODE_GONE_MS / 1000);
 }
 
 static bool open_both(struct mover *m, GError **error)
 {
 	const struct store_move *o = m->o;
-	enum db_engine engine;
+	int schema;
 
-	if (!db_engine_of(o->from, &engine, error) || !db_engine_of(o->to, &engine, error))
+	if (!db_peek(o->to, &schema, error) || !check_source(o->from, error) || !db_check_alone(o->from, error) || !db_check_alone(o->to, error))
 		return false;
-	if (!check_source_exists(o->from, error) || !db_check_alone(o->from, error) || !db_check_alone(o->to, error) || !check_source_has_schema(o->from, error))
-		return false;
-	return (m->from = mover_open(m, o->from, error)) && (m->to = mover_open(m, o->to, error));
+	return (m->from = mover_open(m, o->from, error)) && (m->to = mover_open(m, o->to, error)) && check_nodes(m->from, o->from, error) && check_nodes(m->to, o->to, error);
 }
 
 /* A move that begins takes all of a database to one that has nothing. */
 static bool check_beginning(struct mover *m, const struct marks *to, GError **error)
 {
-	g_autofree char *name = store_url_name(m->o->to), *old = store_url_name(m->o->from);
+	g_autofree char *name = store_url_show(m->o->to), *old = store_url_show(m->o->from);
 	bool from_empty, to_empty;
 
 	if (to->in.is_there && !to->in.is_done)
@@ -215,7 +177,7 @@ static bool run_one(struct db *db, struct db_batch *batch, GError **error)
 static bool put_mark(struct mover *m, struct db *db, const char *side, const char *id, const char *other_url, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
-	g_autofree char *other = store_url_name(other_url);
+	g_autofree char *other = store_url_show(other_url);
 
 	db_batch_add(batch, M_MOVE_BEGIN, db_text(side), db_text(id), db_text(other), db_int(pom_clock_now_ms(m->o->clock)));
 	if (!strcmp(side, "in"))
@@ -237,6 +199,22 @@ static bool take_mark_off(struct db *db, GError **error)
 	return false;
 }
 
+/* Opens the source anew; false when somebody else has it open. A node that began while the mark was written may not be in the list at once. */
+static bool is_left_alone(struct mover *m, GError **error)
+{
+	bool alone;
+
+	g_clear_pointer(&m->from, db_close);
+	alone = db_check_alone(m->o->from, error);
+	/* Even when it is not: to take the mark off. */
+	m->from = mover_open(m, m->o->from, alone ? error : NULL);
+	for (int look = 0; alone && m->from && look < 2 && db_is_shared(m->from); look++) {
+		g_usleep(look ? NODE_BEGINS_US : 0);
+		alone = check_nodes(m->from, m->o->from, error);
+	}
+	return alone && m->from;
+}
+
 /* Whoever opens the source from now on sees the mark; who has it open since before is seen here. */
 static bool mark_source(struct mover *m, const char *id, GError **error)
 {
@@ -244,16 +222,12 @@ static bool mark_source(struct mover *m, const char *id, GError **error)
 
 	if (!put_mark(m, m->from, "out", id, m->o->to, error))
 		return false;
-	g_clear_pointer(&m->from, db_close);
-	if (!db_check_alone(m->o->from, &inner)) {
-		m->from = mover_open(m, m->o->from, NULL);
-		if (m->from && !take_mark_off(m->from, NULL))
-			g_prefix_error(&inner, "the move that was begun must be undone with \"pomona migrate-store --undo\": ");
-		g_propagate_error(error, g_steal_pointer(&inner));
-		return false;
-	}
-	m->from = mover_open(m, m->o->from, error);
-	return m->from != NULL;
+	if (is_left_alone(m, &inner))
+		return true;
+	if (!m->from || !take_mark_off(m->from, NULL))
+		g_prefix_error(&inner, "the move that was begun must be undone with \"pomona migrate-store --undo\": ");
+	g_propagate_error(error, g_steal_pointer(&inner));
+	return false;
 }
 
 static bool put_end(struct mover *m, struct db *db, const char *side, const char *id, GError **error)
@@ -304,11 +278,11 @@ bool store_move_undo(const char *url, GError **error)
 	struct mover mover;
 	bool ok;
 
-	if (!check_source_exists(url, error) || !db_check_alone(url, error))
+	if (!check_source(url, error) || !db_check_alone(url, error))
 		return false;
 	mover_init(&mover, &o);
 	mover.from = mover_open(&mover, url, error);
-	ok = mover.from && take_mark_off(mover.from, error);
+	ok = mover.from && check_nodes(mover.from, url, error) && take_mark_off(mover.from, error);
 	mover_clear(&mover);
 	return ok;
 }

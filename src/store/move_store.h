@@ -35,14 +35,9 @@ void store_move_report_clear(struct store_move_report *report);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(store_move_report, store_move_report_clear)
 
 /* Moves. The target must be empty, or hold what an earlier call has left of the same move. POM_ERR_STORE_MOVE says what is in the way, what differs, or that it was broken off; POM_ERR_LOCKED: another process uses one of the databases;
- * POM_ERR_NOT_FOUND: no such source; POM_ERR_STORE_*. Blocks. */
+ * POM_ERR_NOT_FOUND: the source is not there; POM_ERR_STORE_*. Blocks. */
 bool store_move(const struct store_move *move, struct store_move_report *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Takes the mark off a database that was left, or was going to be, so that servers use it again as it was then. POM_ERR_NOT_FOUND when it has none, POM_ERR_LOCKED. Blocks. */
 bool store_move_undo(const char *url, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Refuses a database that is being moved, was moved, or is not whole: POM_ERR_STORE_MOVE. store_open does so by itself. Blocks. */
 bool store_move_check(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
-/* URL without its password and options, for people and logs. transfer full. */
-char *store_url_name(const char *url);
-/* Whether there is a password in URL. */
-bool store_url_has_password(const char *url);

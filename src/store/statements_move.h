@@ -9,6 +9,8 @@
 	  " ON CONFLICT (side) DO UPDATE SET other = excluded.other WHERE data_move.id = excluded.id AND data_move.state = 'running'") \
 	X(MOVE_END, "tti", "", ONE, WRITE, "UPDATE data_move SET state = 'done', ended_at = CASE state WHEN 'done' THEN ended_at ELSE $3 END WHERE side = $1 AND id = $2") \
 	X(MOVE_UNDO, "", "", ONE, WRITE, "DELETE FROM data_move WHERE side = 'out'") \
+	/* The node that was seen last, and how long ago that is. */ \
+	X(MOVE_NODES, "", "ti", ANY, READ, "SELECT name, cast(0 /*clock_ms*/ as bigint) - seen_at FROM node ORDER BY seen_at DESC LIMIT 1") \
 	X(MOVE_TABLE_LIST, "", "ti", ANY, READ, "SELECT name, n_rows FROM data_move_table ORDER BY name") \
 	X(MOVE_TABLE_BEGIN, "t", "", ONE, WRITE, "INSERT INTO data_move_table (name, n_rows) VALUES ($1, 0)") \
 	X(MOVE_TABLE_ADVANCE, "tii", "", ONE, WRITE, "UPDATE data_move_table SET n_rows = $3 WHERE name = $1 AND n_rows = $2") \
