@@ -9,7 +9,7 @@
  *    SELECT locks its rows and leaves out those that are locked; "/ *clock_ms* /" adds the engine's clock to the number before it, "/ *schema_version* /" the version of the schema that is there now.
  *  - A compare-and-set says DB_EXPECT_ONE: another number of rows undoes the batch and gives DB_CONFLICT.
  *  - DB_UNKNOWN (connection lost at commit) means that it may or may not have happened: every operation must be safe to repeat.
- *  - Where several processes may use one database (db_is_shared), what a statement reads may have changed when the next one of the batch runs: only rows
+ *  - Where several processes may use one database (db_is_shared), what a statement of a batch of writes reads may have changed when the next one runs: only rows
  *    that a batch writes are safe, and only what it compares while it writes (a version, a state) is sure.
  *  - A failed fsync is never survived: the process stops, because the kernel may have dropped what it could not write. */
 #pragma once
@@ -126,7 +126,7 @@ bool db_peek(const char *url, int *ret_schema, GError **error) G_GNUC_WARN_UNUSE
 void db_close(struct db *db); /* waits for running batches; NULL is fine */
 
 /* Runs the batch; blocks until it is durable or has failed. A batch of reads only runs beside others; it sees one
- * snapshot on SQLite, and on PostgreSQL each statement sees what is committed when it runs, so that the statement whose version is compared later must come first. One
+ * snapshot. One
  * with a write joins the next group of the writer. A batch may be run again after a failure. ERROR: POM_ERR_STORE_CONFLICT,
  * _REFUSED, _FULL, _UNKNOWN, _AWAY to match. */
 enum db_outcome db_run(struct db *db, struct db_batch *batch, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -45,6 +45,9 @@ static bool make_ready(struct pg_lane *lane, struct pg_connection *connection, G
 	}
 	pthread_mutex_unlock(&db->lock);
 	connection->pg = pg_connect(db->url, &inner);
+	/* What a group of reads gives is of one moment: an enrollment without the certificate that was bound to it a moment later, or neither, but not a half. It cannot fail for that. */
+	if (connection->pg && !lane->writes)
+		PQclear(PQexec(connection->pg, "SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on"));
 	if (connection->pg && (!PQenterPipelineMode(connection->pg) || PQsetnonblocking(connection->pg, 1))) {
 		pg_connection_close(connection);
 		pom_fail(&inner, POM_ERR_STORE_AWAY, "the connection cannot be set up");

@@ -94,5 +94,6 @@ bool store_channels_are_stale(struct store *store, const struct checkin_identity
 		forget(store, who->device_id, "", ids->device);
 	if (user)
 		forget(store, who->device_id, who->user_part, ids->user);
-	return device || user;
+	/* The device was enrolled between the two looks: its certificate knows already, and alone would look like somebody else's. */
+	return device || user || (!ids->device && facts->certificate.enrollment_id);
 }
