@@ -2,11 +2,11 @@
  * what this model of it does. No command is lost, none is delivered after its answer was accepted, order is kept, and what is done stays as it is.
  *
  * POMONA_QUEUE_SEED and POMONA_QUEUE_STEPS choose the run; the seed is printed. */
-#include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/ca.h"
+#include "db/testkit.h"
 #include "service/ca_internal.h"
 #include "service/command.h"
 
@@ -48,8 +48,8 @@ struct channel {
 
 struct run {
 	GRand *rand;
-	char *dir, *base;
-	unsigned n_dirs, n_links;
+	char *url;
+	unsigned n_crashes, n_links;
 	struct seal seal;
 	struct store *store;
 	struct service *service;
@@ -101,17 +101,15 @@ static struct model_command *expected(struct run *run, unsigned channel, const c
 
 /* ---- the server ---- */
 
-static void open_server(struct run *run)
+static void open_server(struct run *run, bool fresh)
 {
-	g_autofree char *url = g_strdup_printf("sqlite:%s/s.db", run->dir);
 	g_autoptr(GError) error = NULL;
-	bool fresh = run->n_dirs == 1;
 	struct service_settings settings = {
 		.url = g_strdup("https://mdm.example.org"), .organization = g_strdup("Test"), .access_rights = 8191, .key_size = 2048, .profile = scep_profile_new("default"), .link_ttl_s = 86400, .own_tls = true,
 		.identity_source = g_strdup("scep"), .identity_outside = g_strdup(""), .command_expire_ms = (int64_t)90 * 86400 * 1000,
 	};
 
-	run->store = store_open(url, &test_clock, pom_random_system(), &error);
+	run->store = store_open(run->url, &test_clock, pom_random_system(), &error);
 	g_assert_no_error(error);
 	if (fresh)
 		g_assert_true(ca_make_first(run->store, &run->seal, &(struct ca_spec){.name = "default", .organization = "Test", .key_type = "rsa", .root_bits = 2048, .issuing_bits = 2048}, &test_clock, pom_random_system(), &error));
@@ -125,34 +123,6 @@ static void close_server(struct run *run)
 {
 	service_free(run->service);
 	store_close(run->store);
-}
-
-static void new_dir(struct run *run)
-{
-	run->dir = g_strdup_printf("%s/%u", run->base, run->n_dirs++);
-	g_assert_cmpint(g_mkdir(run->dir, 0700), ==, 0);
-}
-
-static void remove_dir(char *dir)
-{
-	static const char *const names[] = {"s.db", "s.db-wal", "s.db-shm"};
-
-	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-		g_autofree char *path = g_build_filename(dir, names[i], NULL);
-
-		g_unlink(path);
-	}
-	g_rmdir(dir);
-	g_free(dir);
-}
-
-static void copy_file(const char *from_dir, const char *to_dir, const char *name)
-{
-	g_autofree char *from = g_build_filename(from_dir, name, NULL), *to = g_build_filename(to_dir, name, NULL), *data = NULL;
-	gsize len;
-
-	if (g_file_get_contents(from, &data, &len, NULL))
-		g_assert_true(g_file_set_contents(to, data, (gssize)len, NULL));
 }
 
 /* A certificate of our CA for a fresh link, by which a device may enroll. */
@@ -461,17 +431,16 @@ static void check_all(struct run *run, bool after_crash)
 	}
 }
 
-/* The process dies, and what is on the disk then is all that the next one has. */
+/* The process dies, and what is in the database then is all that the next one has. */
 static void do_crash(struct run *run)
 {
-	char *old = run->dir;
+	char *old = run->url;
 
-	new_dir(run);
-	copy_file(old, run->dir, "s.db");
-	copy_file(old, run->dir, "s.db-wal");
+	run->url = test_database_crash(old);
+	run->n_crashes++;
 	close_server(run);
-	remove_dir(old);
-	open_server(run);
+	test_database_free(old);
+	open_server(run, false);
 	check_all(run, true);
 }
 
@@ -507,16 +476,12 @@ static void step(struct run *run)
 
 static void begin(struct run *run)
 {
-	g_autofree char *in = g_strdup(g_access("/dev/shm", W_OK) ? g_get_tmp_dir() : "/dev/shm");
-
 	now = 1800000000000;
 	run->commands = g_array_new(FALSE, TRUE, sizeof(struct model_command));
-	run->base = g_strconcat(in, "/pomona-queue-XXXXXX", NULL);
-	g_assert_nonnull(g_mkdtemp(run->base));
 	run->seal = (struct seal){.key = "0123456789012345678901234567890", .id = {1, 2, 3, 4}, .random = pom_random_system()};
 	run->key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
-	new_dir(run);
-	open_server(run);
+	run->url = test_database_new(NULL);
+	open_server(run, true);
 	for (unsigned i = 0; i < CHANNELS; i++)
 		run->channels[i] = (struct channel){.device = i % DEVICES, .is_user = i >= DEVICES, .id = g_strdup_printf("UDID-%u", i % DEVICES), .answered = g_array_new(FALSE, FALSE, sizeof(unsigned))};
 	for (unsigned i = 0; i < DEVICES; i++)
@@ -540,9 +505,7 @@ static void find_user(struct run *run)
 static void end(struct run *run)
 {
 	close_server(run);
-	remove_dir(run->dir);
-	g_rmdir(run->base);
-	g_free(run->base);
+	test_database_free(run->url);
 	for (unsigned i = 0; i < run->commands->len; i++)
 		g_free(at(run, i)->uuid);
 	g_array_unref(run->commands);
@@ -582,7 +545,7 @@ static void test_queue(void)
 		check_done(&run, at(&run, i));
 		answered += at(&run, i)->is_answered;
 	}
-	g_test_message("%u commands, %u answered, %u crashes", run.commands->len, answered, run.n_dirs - 1);
+	g_test_message("%u commands, %u answered, %u crashes", run.commands->len, answered, run.n_crashes);
 	g_assert_cmpuint(answered, >, n / 20);
 	end(&run);
 }

@@ -1,8 +1,8 @@
 /* A year in the life of a push certificate, with the clock as a parameter; and what is asked of the outside. */
-#include <glib/gstdio.h>
 #include <string.h>
 
 #include "core/ca.h"
+#include "db/testkit.h"
 #include "keys/ca_make.h"
 #include "service/push_cert.h"
 
@@ -13,7 +13,7 @@ enum { DAY_S = 86400 };
 static int64_t now;
 static const struct pom_clock test_clock = {pom_clock_fixed_now_ms, &now};
 
-struct fixture { char *dir; struct store *store; struct service *service; unsigned n_calls; unsigned n_wakes; int status; const char *body; char *sent; };
+struct fixture { char *url; struct store *store; struct service *service; unsigned n_calls; unsigned n_wakes; int status; const char *body; char *sent; };
 
 static bool call(void *ctx, const struct outbound_request *request, struct outbound_reply *ret, GError **error)
 {
@@ -33,20 +33,31 @@ static void wake(void *ctx)
 
 static struct outbound face = {.call = call};
 
+static const struct seal test_seal = {.key = "0123456789012345678901234567890", .id = {1, 2, 3, 4}};
+
+/* A store with its first CA. */
+static void prepare(const char *url)
+{
+	struct seal seal = test_seal;
+	struct store *store = store_open(url, &test_clock, pom_random_system(), NULL);
+
+	seal.random = pom_random_system();
+	g_assert_true(ca_make_first(store, &seal, &(struct ca_spec){.name = "default", .organization = "Test", .key_type = "ec", .root_bits = 2048, .issuing_bits = 2048}, &test_clock, pom_random_system(), NULL));
+	store_close(store);
+}
+
 static void set_up(struct fixture *f, gconstpointer data)
 {
-	struct seal seal = {.key = "0123456789012345678901234567890", .id = {1, 2, 3, 4}, .random = pom_random_system()};
+	struct seal seal = test_seal;
 	struct service_settings settings = {.url = g_strdup("https://mdm.example.org"), .organization = g_strdup("Test"), .push_signing_url = g_strdup("https://sign.example.org/"),
 	                                    .push_chain_urls = g_strsplit("https://one.example.org/a.cer", " ", -1)};
-	g_autofree char *url = NULL;
 	g_autoptr(GError) error = NULL;
 
 	now = 1800000000000;
+	seal.random = pom_random_system();
 	settings.profile = scep_profile_new("default");
-	f->dir = g_dir_make_tmp("pomona-pushcert-XXXXXX", NULL);
-	url = g_strdup_printf("sqlite:%s/s.db", f->dir);
-	f->store = store_open(url, &test_clock, pom_random_system(), NULL);
-	g_assert_true(ca_make_first(f->store, &seal, &(struct ca_spec){.name = "default", .organization = "Test", .key_type = "ec", .root_bits = 2048, .issuing_bits = 2048}, &test_clock, pom_random_system(), NULL));
+	f->url = test_database_new(prepare);
+	f->store = store_open(f->url, &test_clock, pom_random_system(), NULL);
 	f->service = service_new(f->store, &seal, settings, &test_clock, pom_random_system(), &error);
 	g_assert_no_error(error);
 	face.ctx = f;
@@ -59,17 +70,9 @@ static void set_up(struct fixture *f, gconstpointer data)
 
 static void tear_down(struct fixture *f, gconstpointer data)
 {
-	static const char *const names[] = {"s.db", "s.db-wal", "s.db-shm"};
-
 	service_free(f->service);
 	store_close(f->store);
-	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-		g_autofree char *path = g_build_filename(f->dir, names[i], NULL);
-
-		g_unlink(path);
-	}
-	g_rmdir(f->dir);
-	g_free(f->dir);
+	test_database_free(f->url);
 	g_free(f->sent);
 }
 

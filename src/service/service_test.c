@@ -1,10 +1,10 @@
-/* The use cases over a real SQLite file, with a clock that stands still until a case moves it. */
-#include <glib/gstdio.h>
+/* The use cases over a real database, with a clock that stands still until a case moves it. */
 #include <openssl/cms.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
 #include "core/ca.h"
+#include "db/testkit.h"
 #include "service/command.h"
 #include "service/push_cert.h"
 
@@ -15,7 +15,7 @@ static int64_t now;
 static const struct pom_clock test_clock = {pom_clock_fixed_now_ms, &now};
 
 struct fixture {
-	char *dir;
+	char *url;
 	struct store *store;
 	struct seal seal;
 	struct service *service;
@@ -51,34 +51,37 @@ static void import_push_certificate(struct service *service)
 	g_assert_cmpstr(json_string_value(json_object_get(told, "topic")), ==, TOPIC);
 }
 
+static const struct seal test_seal = {.key = "0123456789012345678901234567890", .id = {1, 2, 3, 4}};
+
+/* A store with its first CA. */
+static void prepare(const char *url)
+{
+	struct seal seal = test_seal;
+	struct store *store = store_open(url, &test_clock, pom_random_system(), NULL);
+
+	seal.random = pom_random_system();
+	g_assert_true(ca_make_first(store, &seal, &(struct ca_spec){.name = "default", .organization = "Test", .key_type = "rsa", .root_bits = 2048, .issuing_bits = 2048}, &test_clock, pom_random_system(), NULL));
+	store_close(store);
+}
+
 static void set_up(struct fixture *f, gconstpointer data)
 {
-	g_autofree char *url = NULL;
 	g_autoptr(GError) error = NULL;
 
 	now = 1800000000000;
-	f->dir = g_dir_make_tmp("pomona-service-XXXXXX", NULL);
-	url = g_strdup_printf("sqlite:%s/s.db", f->dir);
-	f->store = store_open(url, &test_clock, pom_random_system(), &error);
+	f->url = test_database_new(prepare);
+	f->store = store_open(f->url, &test_clock, pom_random_system(), &error);
 	g_assert_no_error(error);
-	f->seal = (struct seal){.key = "0123456789012345678901234567890", .id = {1, 2, 3, 4}, .random = pom_random_system()};
-	g_assert_true(ca_make_first(f->store, &f->seal, &(struct ca_spec){.name = "default", .organization = "Test", .key_type = "rsa", .root_bits = 2048, .issuing_bits = 2048}, &test_clock, pom_random_system(), &error));
+	f->seal = test_seal;
+	f->seal.random = pom_random_system();
 	f->service = open_service(f, "https://mdm.example.org");
 }
 
 static void tear_down(struct fixture *f, gconstpointer data)
 {
-	static const char *const names[] = {"s.db", "s.db-wal", "s.db-shm"};
-
 	service_free(f->service);
 	store_close(f->store);
-	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-		g_autofree char *path = g_build_filename(f->dir, names[i], NULL);
-
-		g_unlink(path);
-	}
-	g_rmdir(f->dir);
-	g_free(f->dir);
+	test_database_free(f->url);
 }
 
 /* ---- TLS ---- */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "db/testkit.h"
 #include "store/statements.h"
 
 enum { INT8 = 20, TEXT = 25, BYTEA = 17 };
@@ -43,14 +44,9 @@ static void test_statement(PGconn *connection, const struct db_statement *s, int
 
 int main(void)
 {
-	const char *where = g_getenv("POMONA_TEST_POSTGRES");
-	PGconn *connection;
+	char *url = test_database_new(NULL);
+	PGconn *connection = PQconnectdb(url);
 
-	if (!where) {
-		printf("1..0 # SKIP no POMONA_TEST_POSTGRES\n");
-		return 0;
-	}
-	connection = PQconnectdb(where);
 	printf("1..%d\n", Q_MAX + 1);
 	for (unsigned i = 0; i < store_n_migrations; i++) {
 		PGresult *result = PQexec(connection, store_migrations_postgres[i].sql);
@@ -65,5 +61,6 @@ int main(void)
 	for (int i = 0; i < Q_MAX; i++)
 		test_statement(connection, &store_statements[i], i + 2);
 	PQfinish(connection);
+	test_database_free(url);
 	return 0;
 }

@@ -1,33 +1,28 @@
 /* Push certificates, vendors and requests as they are kept, on a database of its own. */
 #include "store/pushcert_store.h"
 
-#include <glib/gstdio.h>
 #include <string.h>
 
-struct fixture { char *dir; struct store *store; };
+#include "db/testkit.h"
+
+struct fixture { char *url; struct store *store; };
+
+static void prepare(const char *url)
+{
+	store_close(store_open(url, pom_clock_system(), pom_random_system(), NULL));
+}
 
 static void set_up(struct fixture *f, gconstpointer data)
 {
-	g_autofree char *url = NULL;
-
-	f->dir = g_dir_make_tmp("pomona-pushcert-XXXXXX", NULL);
-	url = g_strdup_printf("sqlite:%s/s.db", f->dir);
-	f->store = store_open(url, pom_clock_system(), pom_random_system(), NULL);
+	f->url = test_database_new(prepare);
+	f->store = store_open(f->url, pom_clock_system(), pom_random_system(), NULL);
 	g_assert_nonnull(f->store);
 }
 
 static void tear_down(struct fixture *f, gconstpointer data)
 {
-	static const char *const names[] = {"s.db", "s.db-wal", "s.db-shm"};
-
 	store_close(f->store);
-	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-		g_autofree char *path = g_build_filename(f->dir, names[i], NULL);
-
-		g_unlink(path);
-	}
-	g_rmdir(f->dir);
-	g_free(f->dir);
+	test_database_free(f->url);
 }
 
 static void put(struct fixture *f, const char *topic, int64_t at, const char *account, const char *request_id, const char *default_topic)

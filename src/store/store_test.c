@@ -1,7 +1,7 @@
-/* The use cases over a real SQLite file: an enrollment's life, the queue, the outbox. */
-#include <glib/gstdio.h>
+/* The use cases over a real database: an enrollment's life, the queue, the outbox. */
 #include <string.h>
 
+#include "db/testkit.h"
 #include "store/library_store.h"
 #include "store/ota_store.h"
 
@@ -16,33 +16,28 @@ static int64_t read_now(void *ctx)
 static const struct pom_clock test_clock = {read_now, NULL};
 
 struct fixture {
-	char *dir, *url;
+	char *url;
 	struct store *store;
 };
+
+static void prepare(const char *url)
+{
+	store_close(store_open(url, &test_clock, pom_random_system(), NULL));
+}
 
 static void set_up(struct fixture *f, gconstpointer data)
 {
 	g_autoptr(GError) error = NULL;
 
-	f->dir = g_dir_make_tmp("pomona-store-XXXXXX", NULL);
-	f->url = g_strdup_printf("sqlite:%s/s.db", f->dir);
+	f->url = test_database_new(prepare);
 	f->store = store_open(f->url, &test_clock, pom_random_system(), &error);
 	g_assert_no_error(error);
 }
 
 static void tear_down(struct fixture *f, gconstpointer data)
 {
-	static const char *const names[] = {"s.db", "s.db-wal", "s.db-shm"};
-
 	store_close(f->store);
-	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-		g_autofree char *path = g_build_filename(f->dir, names[i], NULL);
-
-		g_unlink(path);
-	}
-	g_rmdir(f->dir);
-	g_free(f->dir);
-	g_free(f->url);
+	test_database_free(f->url);
 }
 
 static void hash_of(char c, uint8_t out[32])

@@ -131,7 +131,7 @@ class Server:
         self.process = self.template = None
         self.nodes = []
         if data:
-            init(self.data, "--url", self.url, "--org", "Test Org", *init)
+            init_data(self.data, "--url", self.url, "--org", "Test Org", *init)
         else:
             self.template = templates.take("--org", "Test Org", *init)
             store.copy_data(self.template[1], self.data, self.url)
@@ -341,7 +341,7 @@ class Node(Server):
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def init(data, *args, **options):
+def init_data(data, *args, **options):
     """`pomona init` with the store of the engine that is tested."""
     words = ["init", "--data", data, *args]
     if store.ENGINE == "postgres" and not os.path.exists(data):
@@ -349,7 +349,7 @@ def init(data, *args, **options):
     return run(*words, **options)
 
 
-templates = store.Templates(lambda data, *args: init(data, "--url", "https://127.0.0.1:1", *args))
+templates = store.Templates(lambda data, *args: init_data(data, "--url", "https://127.0.0.1:1", *args))
 
 
 def run(*args, input=None, code=0):

@@ -462,7 +462,7 @@ def peers_behind_proxies():
 def wrong_settings():
     with tempfile.TemporaryDirectory() as root:
         data = os.path.join(root, "d")
-        init(data, "--url", f"https://127.0.0.1:{free_port()}")
+        init_data(data, "--url", f"https://127.0.0.1:{free_port()}")
         for settings, text in [
                 (("proxy.listen=127.0.0.1:0",), "proxy.addresses"), (("proxy.certificate_header=Client-Cert",), "proxy.addresses"), (("proxy.addresses=localhost",), "localhost"),
                 (("proxy.addresses=0.0.0.0/0",), "0.0.0.0/0"), (("proxy.addresses=10.0.0.1/8",), "prefix"), (("proxy.addresses=::1", "proxy.certificate_header=Client Cert:"), "Cert:"),
