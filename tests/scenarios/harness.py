@@ -3,7 +3,6 @@
 The device uses none of Pomona's code: asn1crypto and cryptography build its messages, curl's library is not involved, http.client talks.
 Its messages are those of Apple devices: a throw-away signer for SCEP, an 8-byte nonce, SHA-1 detached signatures without attributes."""
 import base64
-import collections
 import contextlib
 import datetime
 import hashlib
@@ -134,7 +133,7 @@ class Server:
             init_data(self.data, "--url", self.url, "--org", "Test Org", *init)
         else:
             self.template = templates.take("--org", "Test Org", *init)
-            store.copy_data(self.template[1], self.data, self.url)
+            store.copy_data(self.template, self.data, self.url)
         self.start()
         if push_cert:
             self.import_push_cert()
@@ -361,16 +360,32 @@ def run(*args, input=None, code=0):
 # ---------------------------------------------------------------- certificates
 
 KEYS = 32
-_keys = collections.deque()
+_keys = []
 _keys_lock = threading.Lock()
+_next_key = 0
 
 
 def rsa_key():
-    """A key from a pool: making one takes Python longer than enrolling with it. Keys come round again after all the others."""
+    """A key from a pool that the scenarios of one run share: making one takes Python longer than enrolling with it. Keys come round again after all the others."""
+    global _next_key
     with _keys_lock:
-        key = _keys.popleft() if len(_keys) == KEYS else rsa.generate_private_key(65537, 2048)
-        _keys.append(key)
-        return key
+        if len(_keys) < KEYS:
+            _keys.append(shared_key(len(_keys)))
+            return _keys[-1]
+        _next_key = (_next_key + 1) % KEYS
+        return _keys[_next_key - 1]
+
+
+def shared_key(i):
+    path = os.path.join(store.shared_folder(), f"key-{i}.pem")
+    with contextlib.suppress(FileNotFoundError):
+        return serialization.load_pem_private_key(pathlib.Path(path).read_bytes(), None)
+    key = rsa.generate_private_key(65537, 2048)
+    # Whole when it is there under its name; who comes second replaces it.
+    new = f"{path}.{os.getpid()}"
+    pathlib.Path(new).write_bytes(pem_key(key))
+    os.rename(new, path)
+    return key
 
 
 def pem_key(key):

@@ -5,6 +5,8 @@ tests/with_postgres.sh starts; when nobody has, the scenario runs itself again u
 import atexit
 import configparser
 import contextlib
+import hashlib
+import itertools
 import os
 import pathlib
 import secrets
@@ -183,28 +185,48 @@ def set_conf(data, section, **values):
     os.chmod(path, mode)
 
 
+def shared_folder():
+    """Where processes of one run keep what takes long to make: POMONA_TEST_CACHE, or a folder of this process alone."""
+    if "POMONA_TEST_CACHE" not in os.environ:
+        os.environ["POMONA_TEST_CACHE"] = made = tempfile.mkdtemp(prefix="pomona-cache-")
+        # Children that are forked end with os._exit, or leave it to their parent.
+        atexit.register(lambda pid: os.getpid() == pid and shutil.rmtree(made, ignore_errors=True), os.getpid())
+    return os.environ["POMONA_TEST_CACHE"]
+
+
 class Templates:
     """Data directories as `pomona init` makes them, kept for others to be copied from: making the keys of a CA takes longer than most cases. Each has keys of its own, and
-    serves one server at a time, so that two servers that run side by side are as different as servers are."""
+    in one process serves one server at a time, so that two servers that run side by side are as different as servers are."""
 
     def __init__(self, init):
-        self.init, self.free, self.root = init, {}, None
+        self.init, self.busy = init, set()
 
     def take(self, *args):
-        """A template that nobody uses, made with the arguments ARGS of init: the key that give() wants, and its path."""
-        if not self.root:
-            self.root = tempfile.mkdtemp(prefix="pomona-templates-")
-            atexit.register(shutil.rmtree, self.root, ignore_errors=True)
-        free = self.free.setdefault(args, [])
-        if free:
-            return args, free.pop()
-        data = os.path.join(self.root, secrets.token_hex(4))
-        self.init(data, *args)
-        return args, data
+        """A template that this process does not use, made with the arguments ARGS of init: its path."""
+        name = f"{ENGINE}-{hashlib.sha256(repr(args).encode()).hexdigest()[:16]}"
+        for i in itertools.count():
+            data = os.path.join(shared_folder(), f"{name}-{i}")
+            if data not in self.busy:
+                break
+        self.busy.add(data)
+        if not os.path.exists(data):
+            self.make(data, *args)
+        return data
 
-    def give(self, template):
-        args, data = template
-        self.free[args].append(data)
+    def make(self, data, *args):
+        making = f"{data}.{os.getpid()}"
+        self.init(making, *args)
+        try:
+            os.rename(making, data)
+            # It stays for the other processes of this run, and goes with the cluster.
+            _databases.discard(getattr(store_of(data), "name", None))
+        except OSError:
+            # Another process was faster.
+            store_of(making).remove()
+            shutil.rmtree(making)
+
+    def give(self, data):
+        self.busy.discard(data)
 
 
 def copy_data(source, data, url):
