@@ -199,19 +199,21 @@ static bool take_mark_off(struct db *db, GError **error)
 	return false;
 }
 
-/* Opens the source anew; false when somebody else has it open. A node that began while the mark was written may not be in the list at once. */
+/* False when somebody else has the source open. The source is opened anew for that when it is a file; afterwards it is open, whatever was found, if that can be. */
 static bool is_left_alone(struct mover *m, GError **error)
 {
-	bool alone;
+	bool alone = true;
 
-	g_clear_pointer(&m->from, db_close);
-	alone = db_check_alone(m->o->from, error);
-	/* Even when it is not: to take the mark off. */
-	m->from = mover_open(m, m->o->from, alone ? error : NULL);
-	for (int look = 0; alone && m->from && look < 2 && db_is_shared(m->from); look++) {
+	/* A node that began while the mark was written may not be in the list at once. */
+	for (int look = 0; alone && look < 2 && db_is_shared(m->from); look++) {
 		g_usleep(look ? NODE_BEGINS_US : 0);
 		alone = check_nodes(m->from, m->o->from, error);
 	}
+	if (db_is_shared(m->from))
+		return alone;
+	g_clear_pointer(&m->from, db_close);
+	alone = db_check_alone(m->o->from, error);
+	m->from = mover_open(m, m->o->from, alone ? error : NULL);
 	return alone && m->from;
 }
 
