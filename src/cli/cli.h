@@ -115,6 +115,7 @@ int cmd_device_ca_add(const struct cli *cli);
 int cmd_device_ca_list(const struct cli *cli);
 int cmd_device_ca_remove(const struct cli *cli);
 int cmd_watch_list(const struct cli *cli);
+int cmd_node_list(const struct cli *cli);
 int cmd_push_status(const struct cli *cli);
 int cmd_push_resume(const struct cli *cli);
 int cmd_device_list(const struct cli *cli);

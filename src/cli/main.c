@@ -77,6 +77,7 @@ const struct cli_verb cli_verbs[] = {
 #include "cli/pushcert_verbs.inc"
 #include "cli/push_verbs.inc"
 #include "cli/doctor_verbs.inc"
+#include "cli/node_verbs.inc"
 #include "cli/lint_verbs.inc"
 #include "cli/ddm_verbs.inc"
 #include "cli/sim_verbs.inc"

@@ -6,6 +6,7 @@
 #include "base/metric.h"
 #include "codec/qr.h"
 #include "server/admin_internal.h"
+#include "server/node.h"
 #include "service/fleet.h"
 #include "service/shared.h"
 
@@ -692,7 +693,7 @@ static struct http_response *readyz(void *ctx, const struct http_request *reques
 {
 	g_autoptr(GError) error = NULL;
 
-	return server_is_ready(ctx, &error) ? http_response_text(200, "text/plain", "ready\n") : problem(error);
+	return server_node_check(ctx, &error) && server_is_ready(ctx, &error) ? http_response_text(200, "text/plain", "ready\n") : problem(error);
 }
 
 /* Whoever asks whether the process lives must not wait for workers that wait for the database. */
@@ -767,7 +768,7 @@ static struct http_response *version(void *ctx, const struct http_request *reque
 	X("/api/v1/audit/verify", HTTP_GET, audit_verify, 200)
 
 #define ADMIN_TABLE(X) \
-	ADMIN_OWN_TABLE(X) ADMIN_OTA_TABLE(X) ADMIN_LIBRARY_TABLE(X) ADMIN_PROFILE_TABLE(X) ADMIN_COMMAND_TABLE(X) ADMIN_FLEET_TABLE(X) ADMIN_CHECKIN_TABLE(X) ADMIN_PUSHCERT_TABLE(X) ADMIN_PUSH_TABLE(X) ADMIN_DOCTOR_TABLE(X) ADMIN_DDM_TABLE(X)
+	ADMIN_OWN_TABLE(X) ADMIN_OTA_TABLE(X) ADMIN_LIBRARY_TABLE(X) ADMIN_PROFILE_TABLE(X) ADMIN_COMMAND_TABLE(X) ADMIN_FLEET_TABLE(X) ADMIN_CHECKIN_TABLE(X) ADMIN_PUSHCERT_TABLE(X) ADMIN_PUSH_TABLE(X) ADMIN_DOCTOR_TABLE(X) ADMIN_DDM_TABLE(X) ADMIN_NODE_TABLE(X)
 #define ADMIN_RAW_TABLE(X) ADMIN_PROFILE_RAW_TABLE(X) ADMIN_COMMAND_RAW_TABLE(X) ADMIN_FLEET_RAW_TABLE(X) ADMIN_CHECKIN_RAW_TABLE(X) ADMIN_PUSHCERT_RAW_TABLE(X) ADMIN_PUSH_RAW_TABLE(X) ADMIN_DOCTOR_RAW_TABLE(X) ADMIN_DDM_RAW_TABLE(X)
 
 static const struct {

@@ -199,3 +199,8 @@ ADMIN_DOCTOR_TABLE(X)
 #define X(pattern, method, run, status) json_t *run(struct server *server, const struct http_request *request, GError **error);
 ADMIN_DDM_TABLE(X)
 #undef X
+
+/* admin_node.c: who else serves this database */
+#define ADMIN_NODE_TABLE(X) \
+	X("/api/v1/nodes", HTTP_GET, admin_node_list, 200)
+json_t *admin_node_list(struct server *server, const struct http_request *request, GError **error);

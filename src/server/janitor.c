@@ -1,6 +1,9 @@
-/* One thread for what time alone makes due: last-seen times, our TLS certificate, CRLs, audit chain, renewal of identities, expiry warnings, profiles on their way. */
+/* One thread for what time alone makes due: last-seen times, our TLS certificate, CRLs, audit chain, renewal of identities, expiry warnings, profiles on their way.
+ *
+ * Some of it each node does for itself (what it has in memory); all else is a table of jobs, each of which one node alone does, under a lease (node.h). */
 #include "base/log.h"
 #include "base/metric.h"
+#include "server/node.h"
 #include "server/server_internal.h"
 #include "service/command.h"
 #include "service/fleet.h"
@@ -80,80 +83,199 @@ static void say(const char *what, GError *error)
 	g_clear_error(&error);
 }
 
-/* Groups of queries, orders, inventory. True: some of it is left. */
-static bool fleet(struct server *server)
+/* ---- jobs of one node. ERROR: what went wrong; *RET_MORE: some of it is left. NOW_MS: the tick's time. */
+
+static bool seal_audit(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
 {
-	GError *error = NULL;
-	bool queries = false, orders = false;
+	return service_audit_seal(server->service, error);
+}
+
+static bool refresh_crls(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_crl_refresh(server->service, error);
+}
+
+static bool expire_commands(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_command_expire(server->service, ret_more, error);
+}
+
+static bool bring_profiles(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_library_work(server->service, ret_more, error);
+}
+
+static bool look_at_profiles(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_library_minute(server->service, error);
+}
+
+static bool find_members(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_query_work(server->service, ret_more, error);
+}
+
+static bool send_orders(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_order_work(server->service, ret_more, error);
+}
+
+static bool ask_devices(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
 	size_t n;
 
-	if (!service_query_work(server->service, &queries, &error))
-		say("the members of groups could not be found", g_steal_pointer(&error));
-	if (!service_order_work(server->service, &orders, &error))
-		say("an order could not be sent", g_steal_pointer(&error));
-	if (!service_inventory_scan(server->service, &n, &error))
-		say("devices could not be asked what they are", g_steal_pointer(&error));
-	return queries || orders;
+	return service_inventory_scan(server->service, &n, error);
 }
 
-/* What must be seen soon after it was decided. True: some of it is left. */
-static bool often(struct server *server)
+static bool bring_declarations(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_ddm_work(server->service, ret_more, error);
+}
+
+static bool look_at_declarations(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_ddm_minute(server->service, error);
+}
+
+static bool renew_identities(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	size_t n;
+
+	return service_renewal_scan(server->service, &n, error);
+}
+
+static bool renew_own(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_renew_own(server->service, error);
+}
+
+static bool warn_of_ends(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	service_warn_expiry(server->service);
+	return true;
+}
+
+static bool revoke_superseded(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	size_t n;
+
+	return store_certificate_revoke_superseded(server->store, now_ms, now_ms - (int64_t)CA_SUPERSEDED_S * 1000, &n, error);
+}
+
+static bool purge_challenges(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return store_scep_purge(server->store, now_ms, error);
+}
+
+static bool purge_orders(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_order_purge(server->service, error);
+}
+
+static bool purge_timelines(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_timeline_purge(server->service, settings_int(server->settings, SETTING_TIMELINE_DAYS), error);
+}
+
+static bool purge_watches(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_watch_purge(server->service, error);
+}
+
+static const struct {
+	enum node_job job;
+	int64_t every_ms; /* 0: at each tick */
+	bool (*run)(struct server *server, int64_t now_ms, bool *ret_more, GError **error);
+	const char *failure;
+} jobs[] = {
+	{NODE_WARNINGS, HOUR_MS, warn_of_ends, ""},
+	{NODE_CA, HOUR_MS, revoke_superseded, "superseded identities could not be revoked"},
+	{NODE_PURGE, HOUR_MS, purge_challenges, "old challenges could not be removed"},
+	{NODE_PURGE, HOUR_MS, purge_orders, "an old order could not be removed"},
+	{NODE_PURGE, HOUR_MS, purge_timelines, "old lines of timelines could not be removed"},
+	{NODE_PURGE, HOUR_MS, purge_watches, "old pairings of watches could not be removed"},
+	{NODE_RENEWAL, MINUTE_MS, renew_identities, "identities could not be looked at for renewal"},
+	{NODE_PROFILES, MINUTE_MS, look_at_profiles, "profiles that wait could not be looked at"},
+	{NODE_DECLARATIONS, MINUTE_MS, look_at_declarations, "declarations that wait could not be looked at"},
+	{NODE_CA, MINUTE_MS, renew_own, "a certificate of the CA could not be renewed"},
+	{NODE_COMMANDS, 0, expire_commands, "commands that have expired could not be taken out of the queue"},
+	{NODE_AUDIT, 0, seal_audit, "the audit log could not be sealed"},
+	{NODE_CRL, 0, refresh_crls, "a CRL could not be made"},
+	{NODE_PROFILES, 0, bring_profiles, "profiles could not be brought to devices"},
+	{NODE_QUERIES, 0, find_members, "the members of groups could not be found"},
+	{NODE_ORDERS, 0, send_orders, "an order could not be sent"},
+	{NODE_INVENTORY, 0, ask_devices, "devices could not be asked what they are"},
+	{NODE_DECLARATIONS, 0, bring_declarations, "declarations could not be brought to devices"},
+};
+
+/* False: another node does it. */
+static bool run_job(struct server *server, size_t i, int64_t now_ms, bool *more)
 {
 	GError *error = NULL;
-	bool more = false, expired = false, more_ddm = false;
+	bool left = false;
 
-	if (!service_command_expire(server->service, &expired, &error))
-		say("commands that have expired could not be taken out of the queue", g_steal_pointer(&error));
-	if (!service_audit_seal(server->service, &error))
-		say("the audit log could not be sealed", g_steal_pointer(&error));
-	if (!service_crl_refresh(server->service, &error))
-		say("a CRL could not be made", g_steal_pointer(&error));
-	if (!service_library_work(server->service, &more, &error))
-		say("profiles could not be brought to devices", g_steal_pointer(&error));
-	more |= fleet(server);
-	if (!service_ddm_work(server->service, &more_ddm, &error))
-		say("declarations could not be brought to devices", g_steal_pointer(&error));
-	if (tls_generation_is_due(server))
-		renew_tls(server, service_now_ms(server->service));
-	return more || expired || more_ddm;
+	if (!server_node_enter(server, jobs[i].job))
+		return false;
+	if (!jobs[i].run(server, now_ms, &left, &error) && !g_error_matches(error, POM_ERROR, POM_ERR_NODE_LEASE))
+		say(jobs[i].failure, g_steal_pointer(&error));
+	if (!server_node_leave(server, jobs[i].job))
+		pom_log(POM_LOG_NOTICE, "another node has taken over while this one worked", "job", server_node_job_name(jobs[i].job), NULL);
+	g_clear_error(&error);
+	*more |= left;
+	return true;
 }
+
+/* What is due, and with HURRY what each minute brings. NEXT_MS: when each job is due; one that another node does stays due, so that whoever takes over begins with it. True: some is left. */
+static bool run_jobs(struct server *server, int64_t now_ms, bool hurry, int64_t next_ms[G_N_ELEMENTS(jobs)])
+{
+	bool more = false;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(jobs); i++)
+		if ((now_ms >= next_ms[i] || (hurry && jobs[i].every_ms == MINUTE_MS)) && run_job(server, i, now_ms, &more))
+			next_ms[i] = now_ms + jobs[i].every_ms;
+	return more;
+}
+
+/* ---- what each node does for itself */
 
 static void each_minute(struct server *server)
 {
 	GError *error = NULL;
-	size_t n;
 
-	if (!service_renewal_scan(server->service, &n, &error))
-		say("identities could not be looked at for renewal", g_steal_pointer(&error));
-	if (!service_library_minute(server->service, &error))
-		say("profiles that wait could not be looked at", g_steal_pointer(&error));
 	/* Another process may have changed them. */
 	if (!service_load_topics(server->service, &error))
 		say("push certificates could not be read", g_steal_pointer(&error));
-	if (!service_ddm_minute(server->service, &error))
-		say("declarations that wait could not be looked at", g_steal_pointer(&error));
-	if (!service_renew_own(server->service, &error))
-		say("a certificate of the CA could not be renewed", g_steal_pointer(&error));
 	if (service_has_closed_token(server->service) && !service_ca_reload(server->service, &error))
 		say("the CAs could not be read again", g_steal_pointer(&error));
 }
 
-static void hourly(struct server *server, int64_t now_ms)
+/* The metrics of what ends when are each node's own; the warnings are one job. */
+static void each_hour(struct server *server)
 {
 	GError *error = NULL;
-	size_t n;
+	json_t *held = service_held_list(server->service, &error);
 
-	service_warn_expiry(server->service);
-	if (!store_certificate_revoke_superseded(server->store, now_ms, now_ms - (int64_t)CA_SUPERSEDED_S * 1000, &n, &error))
-		say("superseded identities could not be revoked", g_steal_pointer(&error));
-	if (!store_scep_purge(server->store, now_ms, &error))
-		say("old challenges could not be removed", g_steal_pointer(&error));
-	if (!service_order_purge(server->service, &error))
-		say("an old order could not be removed", g_steal_pointer(&error));
-	if (!service_timeline_purge(server->service, settings_int(server->settings, SETTING_TIMELINE_DAYS), &error))
-		say("old lines of timelines could not be removed", g_steal_pointer(&error));
-	if (!service_watch_purge(server->service, &error))
-		say("old pairings of watches could not be removed", g_steal_pointer(&error));
+	json_decref(held);
+	say("the ends of certificates could not be looked at", error);
+}
+
+static void look_at_tls(struct server *server, int64_t now_ms)
+{
+	if (tls_generation_is_due(server) || tls_is_due(server, now_ms))
+		renew_tls(server, now_ms);
+}
+
+/* ---- the thread */
+
+struct turn { bool hurry, tell, tell_hurry; };
+
+/* What was asked since the last turn; call with the lock held. */
+static struct turn take_turn(struct server *server)
+{
+	struct turn turn = {server->hurry, server->tell, server->tell_hurry};
+
+	server->hurry = server->nudged = server->tell = server->tell_hurry = false;
+	return turn;
 }
 
 /* While the database is away nothing can be done, and nothing counts as done. The tick that finds it back goes on at once. */
@@ -166,32 +288,34 @@ static void *janitor_main(void *data)
 {
 	struct server *server = data;
 	struct timespec until;
-	int64_t next_hourly = 0, next_minute = 0;
+	int64_t next_hour = 0, next_minute = 0, next_ms[G_N_ELEMENTS(jobs)] = {0};
 
 	pthread_mutex_lock(&server->janitor_lock);
 	while (!server->stopping) {
-		bool hurry = server->hurry, more, reachable;
+		struct turn turn = take_turn(server);
+		bool more, reachable;
 		int64_t now_ms;
 
-		server->hurry = server->nudged = false;
 		pthread_mutex_unlock(&server->janitor_lock);
+		if (turn.tell)
+			server_node_tell(server, turn.tell_hurry);
 		now_ms = service_now_ms(server->service);
 		reachable = can_work(server);
 		if (reachable) {
 			flush(server);
 			look(server);
 		}
-		if (reachable && now_ms >= next_hourly) {
-			hourly(server, now_ms);
-			next_hourly = store_is_away(server->store) ? 0 : now_ms + HOUR_MS;
+		if (reachable && now_ms >= next_hour) {
+			each_hour(server);
+			next_hour = store_is_away(server->store) ? 0 : now_ms + HOUR_MS;
 		}
-		if (reachable && (now_ms >= next_minute || hurry))
+		if (reachable && (now_ms >= next_minute || turn.hurry))
 			each_minute(server);
-		if (now_ms >= next_minute || hurry)
+		if (now_ms >= next_minute || turn.hurry)
 			next_minute = store_is_away(server->store) ? 0 : now_ms + MINUTE_MS;
-		more = reachable && often(server);
-		if (reachable && tls_is_due(server, now_ms))
-			renew_tls(server, now_ms);
+		more = reachable && run_jobs(server, now_ms, turn.hurry, next_ms);
+		if (reachable)
+			look_at_tls(server, now_ms);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += TICK_S;
 		pthread_mutex_lock(&server->janitor_lock);
@@ -215,20 +339,30 @@ void server_janitor_start(struct server *server)
 	atomic_store(&server->janitor_runs, true);
 }
 
-void server_janitor_hurry(struct server *server)
+static void wake(struct server *server, bool hurry, bool tell)
 {
 	pthread_mutex_lock(&server->janitor_lock);
-	server->hurry = true;
+	server->nudged = true;
+	server->hurry |= hurry;
+	server->tell |= tell;
+	server->tell_hurry |= tell && hurry;
 	pthread_cond_signal(&server->janitor_wake);
 	pthread_mutex_unlock(&server->janitor_lock);
 }
 
+void server_janitor_hurry(struct server *server)
+{
+	wake(server, true, true);
+}
+
 void server_janitor_nudge(struct server *server)
 {
-	pthread_mutex_lock(&server->janitor_lock);
-	server->nudged = true;
-	pthread_cond_signal(&server->janitor_wake);
-	pthread_mutex_unlock(&server->janitor_lock);
+	wake(server, false, true);
+}
+
+void server_janitor_told(struct server *server, bool hurry)
+{
+	wake(server, hurry, false);
 }
 
 void server_janitor_stop(struct server *server)

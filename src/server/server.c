@@ -14,6 +14,7 @@
 #include "keys/profile_crypt.h"
 #include "server/checkin_settings.h"
 #include "server/datadir.h"
+#include "server/node.h"
 #include "server/outbound.h"
 #include "server/server_internal.h"
 #include "store/shared_store.h"
@@ -194,6 +195,7 @@ static bool check_settings(const struct settings *s, GError **error)
 		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30}, {SETTING_CA_GRACE, 0, 3650},
 		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760}, {SETTING_COMMAND_EXPIRE, 0, 3650}, {SETTING_TIMELINE_DAYS, 1, 3650},
 		{SETTING_INVENTORY_HOURS, 0, 8784}, {SETTING_DOCTOR_HOURS, 0, 8760}, {SETTING_DOCTOR_TIMEOUT, 1, 60}, {SETTING_PUSH_RATE, 0, 1000000}, {SETTING_STORE_WAIT, 0, 86400}, {SETTING_APNS_CONNECTIONS, 1, 8},
+		{SETTING_NODE_LEASE, 5, 300},
 	};
 	int64_t key_size = settings_int(s, SETTING_ENROLL_KEYSIZE);
 
@@ -330,9 +332,10 @@ static bool open_service(struct server *server, GError **error)
 		return false;
 	if (settings_text(server->settings, SETTING_CA_PKCS11) && !keys_load_pkcs11(settings_text(server->settings, SETTING_CA_PKCS11), error))
 		return false;
-	if (!server_store_open(server, url, error) || !check_url_change(server, error))
+	if (!server_store_open(server, url, error) || !server_node_open(server, error) || !server_node_check_key(server, &seal, error) || !check_url_change(server, error))
 		return false;
-	ok = new_service(server, &seal, error);
+	/* Our own key opens the keys of the CA: it is the right one. */
+	ok = new_service(server, &seal, error) && server_node_keep_key(server, &seal, error);
 	explicit_bzero(&seal, sizeof(seal));
 	if (!ok || !service_keep_served(server->service, error))
 		return false;
@@ -481,6 +484,7 @@ static void close_all(struct server *server)
 
 	http_server_free(server->http);
 	server_doctor_free(server);
+	server_node_free(server);
 	pusher_free(server->pusher, PUSH_GRACE_MS);
 	service_free(server->service);
 	store_close(server->store);
@@ -517,6 +521,7 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 	if (ok) {
 		server_look_start(&server);
 		server_janitor_start(&server);
+		server_node_start(&server);
 		server_doctor_start(&server);
 		http_server_start(server.http);
 		pusher_wake(server.pusher);
@@ -527,6 +532,7 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 		http_server_stop(server.http, HTTP_GRACE_MS);
 		server_janitor_stop(&server);
 		server_look_stop(&server);
+		server_node_stop(&server);
 	}
 	close_all(&server);
 	close(lock);

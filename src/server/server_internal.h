@@ -11,6 +11,7 @@
 #include "service/service.h"
 
 struct server_doctor;
+struct server_node;
 
 struct server {
 	const char *dir;
@@ -40,8 +41,10 @@ struct server {
 	pthread_cond_t janitor_wake;
 	bool stopping, hurry, nudged;
 	atomic_bool janitor_runs; /* it can be nudged */
+	bool tell, tell_hurry; /* the same to other nodes */
 	pthread_t janitor;
 	struct server_doctor *doctor;
+	struct server_node *node;
 };
 
 /* The doctor of this server: a thread of its own, which looks at the public URL at the start, every doctor.interval_hours, and when asked. What it finds goes to the store, the
@@ -108,7 +111,9 @@ void server_profile_signer_note(struct server *server);
 
 void server_janitor_start(struct server *server);
 void server_janitor_stop(struct server *server);
-/* Lets it do at once what it does each minute. Any thread. */
+/* Lets it do at once what it does each minute, on all nodes. Any thread. */
 void server_janitor_hurry(struct server *server);
-/* Lets it do at once what must be seen soon. Any thread. */
+/* Lets it do at once what must be seen soon, on all nodes. Any thread. */
 void server_janitor_nudge(struct server *server);
+/* Another node has said so. Any thread. */
+void server_janitor_told(struct server *server, bool hurry);

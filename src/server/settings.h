@@ -29,6 +29,8 @@
 	X(SETTING_PROXY_FORWARDED, "proxy", "forwarded_header", TEXT, "X-Forwarded-For", "Header in which these proxies name the address of their client: X-Forwarded-For or Forwarded. Empty: none.") \
 	X(SETTING_STORE_WAIT, "store", "wait_seconds", INT, "60", "How long a start waits for a database that cannot be reached, before it gives up.") \
 	X(SETTING_STORE, "store", "url", TEXT, "", "Where data is kept: postgresql://user@host/database?passfile=… (the password is in that file), for one or several nodes. Empty: SQLite in the data directory.") \
+	X(SETTING_NODE_NAME, "node", "name", TEXT, "", "What this node is called in \"pomona node list\" and in the logs of others, where several share a database. Empty: the name of the machine.") \
+	X(SETTING_NODE_LEASE, "node", "lease_seconds", INT, "20", "How long after a node has died others take over what it alone did. The same on all nodes.") \
 	X(SETTING_TLS_CERTIFICATE, "tls", "certificate", TEXT, "", "PEM file with your own server certificate and its chain; read again on SIGHUP. Empty: Pomona's CA makes one.") \
 	X(SETTING_TLS_KEY, "tls", "key", TEXT, "", "PEM file with its private key.") \
 	X(SETTING_ENROLL_UNSIGNED, "enroll", "unsigned_profiles", BOOL, "false", "Serve enrollment profiles unsigned (some test clients need it). Devices show them as not verified.") \

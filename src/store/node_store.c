@@ -102,7 +102,20 @@ bool store_node_remove(struct store *store, const char *id, GError **error)
 
 	db_batch_add(batch, Q_LEASE_RELEASE_ALL, db_text(id));
 	db_batch_add(batch, Q_NODE_REMOVE, db_text(id));
+	db_batch_hint(batch, NODE_HINT_NODES);
 	return db_run(store->db, batch, error) == DB_DONE;
+}
+
+bool store_node_hint(struct store *store, const char *word, GError **error)
+{
+	g_autoptr(db_batch) batch = NULL;
+
+	if (!store->leases)
+		return true;
+	batch = db_batch_new(NULL);
+	db_batch_add_values(batch, Q_PING, NULL, 0);
+	db_batch_hint(batch, word);
+	return store_run(store, batch, error);
 }
 
 bool store_node_forget(struct store *store, int64_t before_ms, GError **error)
@@ -113,22 +126,27 @@ bool store_node_forget(struct store *store, int64_t before_ms, GError **error)
 	return store_run(store, batch, error);
 }
 
-bool store_lease_take(struct store *store, const char *job, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fence, GError **error)
+bool store_leases_take(struct store *store, const char *const *jobs, size_t n, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fences, GError **error)
 {
-	g_autoptr(db_batch) batch = NULL;
-	unsigned taken;
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	*ret_fence = 1;
-	if (!store->leases)
+	for (size_t i = 0; i < n; i++) {
+		ret_fences[i] = store->leases ? 0 : 1;
+		db_batch_add(batch, Q_LEASE_MAKE, db_text(jobs[i]));
+		db_batch_add(batch, Q_LEASE_TAKE, db_text(jobs[i]), db_text(node), db_int(now_ms), db_int(now_ms + ttl_ms));
+	}
+	if (!n || !store->leases)
 		return true;
-	batch = db_batch_new(NULL);
-	db_batch_add(batch, Q_LEASE_MAKE, db_text(job));
-	taken = db_batch_add(batch, Q_LEASE_TAKE, db_text(job), db_text(node), db_int(now_ms), db_int(now_ms + ttl_ms));
-	*ret_fence = 0;
 	if (!store_run(store, batch, error))
 		return false;
-	*ret_fence = db_get_int(batch, taken, 0, 0);
+	for (size_t i = 0; i < n; i++)
+		ret_fences[i] = db_get_int(batch, 2 * (unsigned)i + 1, 0, 0);
 	return true;
+}
+
+bool store_lease_take(struct store *store, const char *job, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fence, GError **error)
+{
+	return store_leases_take(store, &job, 1, node, now_ms, ttl_ms, ret_fence, error);
 }
 
 bool store_lease_release(struct store *store, const char *job, const char *node, GError **error)

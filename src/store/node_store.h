@@ -36,6 +36,11 @@ struct lease_hold { char job[32]; int64_t fence; };
 bool store_node_beat(struct store *store, const struct node_row *node, int64_t until_ms, GArray **ret_held, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* NODE ends: its row goes, and others may have its leases at once. */
 bool store_node_remove(struct store *store, const char *id, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Tells all nodes WORD (see db_batch_hint). */
+#define NODE_HINT_NODES "nodes" /* a node has come or gone: look who does what */
+#define NODE_HINT_WORK "work"   /* there is work that must be seen soon */
+#define NODE_HINT_HURRY "hurry" /* the same, of what else is looked at each minute */
+bool store_node_hint(struct store *store, const char *word, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Removes the rows of nodes that were last seen before BEFORE_MS. */
 bool store_node_forget(struct store *store, int64_t before_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
@@ -44,6 +49,8 @@ enum { LEASE_JOB_MAX = 31 };
 /* Takes the lease of JOB (1 to LEASE_JOB_MAX bytes) for NODE until NOW_MS + TTL_MS when it is NODE's already, was released, or has ended; *RET_FENCE is its number, 0 when it is another's, or just being
  * taken. Does not wait for others. */
 bool store_lease_take(struct store *store, const char *job, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fence, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same for N jobs at once; RET_FENCES: N numbers. */
+bool store_leases_take(struct store *store, const char *const *jobs, size_t n, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fences, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Gives JOB up, when NODE has it: others may have it at once. */
 bool store_lease_release(struct store *store, const char *job, const char *node, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* From here on the calling thread works under the lease of JOB; the strings are copied. Not twice at once. */
