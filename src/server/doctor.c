@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "probe/probe.h"
+#include "server/node.h"
 #include "server/server_internal.h"
 #include "server/system_roots.h"
 #include "service/doctor.h"
@@ -237,10 +238,44 @@ static void look(struct server_doctor *d, bool is_whole)
 	probe_target_clear(&look.target);
 }
 
+/* What another node has found. */
+static void read_report(struct server_doctor *d)
+{
+	g_autoptr(GError) error = NULL;
+	json_t *report = NULL;
+	int64_t finished_ms = 0;
+
+	if (!service_doctor_load(d->server->service, &report, &finished_ms, &error)) {
+		pom_log(POM_LOG_WARNING, "the doctor's last report could not be read", "why", error->message, NULL);
+		return;
+	}
+	pthread_mutex_lock(&d->lock);
+	if (report && finished_ms > d->finished_ms) {
+		json_t *before = d->report;
+
+		d->report = report;
+		d->finished_ms = finished_ms;
+		report = before;
+	}
+	pthread_mutex_unlock(&d->lock);
+	json_decref(report);
+}
+
+/* All nodes stand behind one URL: when the time has come one of them looks, and the others read what was found last. */
+static void look_in_turn(struct server_doctor *d)
+{
+	if (!server_node_enter(d->server, NODE_DOCTOR)) {
+		read_report(d);
+		return;
+	}
+	look(d, true);
+	(void)server_node_leave(d->server, NODE_DOCTOR);
+}
+
 /* ---- the thread ---- */
 
-/* Waits until a look is due; its number, 0: it is time to end. */
-static uint64_t wait_for_work(struct server_doctor *d, uint64_t n_done)
+/* Waits until a look is due; its number, 0: it is time to end. *RET_IN_TURN: nobody has asked for it. */
+static uint64_t wait_for_work(struct server_doctor *d, uint64_t n_done, bool *ret_in_turn)
 {
 	int64_t hours = settings_int(d->server->settings, SETTING_DOCTOR_HOURS);
 	struct timespec until;
@@ -258,6 +293,7 @@ static uint64_t wait_for_work(struct server_doctor *d, uint64_t n_done)
 	}
 	if (is_due)
 		d->n_asked++;
+	*ret_in_turn = is_due;
 	n = d->stopping ? 0 : d->n_asked;
 	d->is_running = n != 0;
 	pthread_mutex_unlock(&d->lock);
@@ -268,10 +304,13 @@ static void *doctor_main(void *ctx)
 {
 	struct server_doctor *d = ctx;
 	uint64_t n_done = 0, n;
-	bool is_first = settings_int(d->server->settings, SETTING_DOCTOR_HOURS) > 0;
+	bool is_first = settings_int(d->server->settings, SETTING_DOCTOR_HOURS) > 0, in_turn;
 
-	while ((n = wait_for_work(d, n_done))) {
-		look(d, !is_first);
+	while ((n = wait_for_work(d, n_done, &in_turn))) {
+		if (in_turn)
+			look_in_turn(d);
+		else
+			look(d, !is_first);
 		is_first = false;
 		n_done = n;
 		pthread_mutex_lock(&d->lock);

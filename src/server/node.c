@@ -471,7 +471,7 @@ static bool wait_turn(struct server_node *node)
 	return go;
 }
 
-/* Says a failure once, until a beat succeeds: the database may be away for long. */
+/* Says a failure once, until a beat succeeds; that the database is away is told by others. */
 static void beat_and_say(struct server *server, bool *failing)
 {
 	g_autoptr(GError) error = NULL;
@@ -480,7 +480,7 @@ static void beat_and_say(struct server *server, bool *failing)
 		*failing = false;
 		return;
 	}
-	if (!*failing)
+	if (!*failing && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "this node could not say that it is there: others take over its work when it does not come back in time", "node", server->node->name, "why", error->message, NULL);
 	*failing = true;
 }
