@@ -256,6 +256,17 @@ static enum node_job find_job(const char *name)
 	return NODE_JOB_MAX;
 }
 
+static void tell_jobs(const char *what, const bool which[NODE_JOB_MAX])
+{
+	g_autoptr(GString) text = g_string_new(NULL);
+
+	for (int i = 0; i < NODE_JOB_MAX; i++)
+		if (which[i])
+			g_string_append_printf(text, "%s%s", text->len ? " " : "", server_node_job_name((enum node_job)i));
+	if (text->len)
+		pom_log(POM_LOG_INFO, what, "jobs", text->str, NULL);
+}
+
 /* HELD: what a beat renewed; what is not among it is somebody else's. UNTIL_MS of our own time. */
 static void take_holds(struct server_node *node, const GArray *held, int64_t until_ms)
 {
@@ -276,9 +287,7 @@ static void take_holds(struct server_node *node, const GArray *held, int64_t unt
 		node->holds[i].until_ms = until_ms;
 	}
 	pthread_mutex_unlock(&node->lock);
-	for (int i = 0; i < NODE_JOB_MAX; i++)
-		if (lost[i] && !node->stopping)
-			pom_log(POM_LOG_INFO, "this node does this work no more", "job", server_node_job_name((enum node_job)i), NULL);
+	tell_jobs("this node does this work no more", lost);
 }
 
 static unsigned count_holds(struct server_node *node)
@@ -324,6 +333,7 @@ static bool take_free(struct server *server, const struct node_look *look, int64
 	const char *names[NODE_JOB_MAX];
 	enum node_job jobs[NODE_JOB_MAX];
 	int64_t fences[NODE_JOB_MAX];
+	bool taken[NODE_JOB_MAX] = {false};
 
 	for (int i = 0; i < NODE_JOB_MAX && n_held + n < wanted; i++) {
 		const char *name = server_node_job_name((enum node_job)i);
@@ -340,11 +350,10 @@ static bool take_free(struct server *server, const struct node_look *look, int64
 	for (unsigned i = 0; i < n; i++) {
 		node->holds[jobs[i]].fence = fences[i];
 		node->holds[jobs[i]].until_ms = until_ms;
+		taken[jobs[i]] = fences[i] != 0;
 	}
 	pthread_mutex_unlock(&node->lock);
-	for (unsigned i = 0; i < n; i++)
-		if (fences[i])
-			pom_log(POM_LOG_INFO, "this node does this work now", "job", names[i], NULL);
+	tell_jobs("this node does this work now", taken);
 	if (n)
 		server_janitor_told(server, false);
 	return true;
@@ -536,7 +545,6 @@ void server_node_stop(struct server *server)
 	pthread_cond_signal(&node->wake);
 	pthread_mutex_unlock(&node->lock);
 	pthread_join(node->thread, NULL);
-	take_holds(node, NULL, 0);
 	if (!store_node_remove(server->store, node->id, &error))
 		pom_log(POM_LOG_WARNING, "the work of this node could not be handed over: others take it when its time is up", "why", error->message, NULL);
 }
