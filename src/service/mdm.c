@@ -378,7 +378,7 @@ static bool try_command(struct service *service, const struct command_ask *ask, 
 		*ret_body = next.note && !note_is_fill(next.note) ? service_noted_command(service, ask->enrollment_id, ask->epoch, &next, &inner)
 		                                                  : service_command_content(service, ask->enrollment_id, ask->epoch, &next, &inner);
 	if (*ret_body)
-		store_command_delivered(service->store, ask->enrollment_id, &next, ask->now_ms, session_ms);
+		ok = store_command_delivered(service->store, ask->enrollment_id, &next, ask->now_ms, session_ms, error);
 	else if (next.body)
 		ok = give_up(service, ask->enrollment_id, &next, inner, ret_canceled, error);
 	command_next_clear(&next);
@@ -439,17 +439,57 @@ static bool check_sender(struct service *service, const struct report *report, c
 	return false;
 }
 
-bool service_report(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error)
+/* What else follows from a report that was answered with REPLY. */
+static void note_report(struct service *service, const struct report *report, const struct report_load *load, const struct report_plan *plan, const char *id, int64_t epoch, bool serves, const struct device_reply *reply, int64_t now_ms)
 {
-	struct report report;
+	/* It came, and nothing is left for it. What it puts off is pushed again, later. */
+	if (serves && !reply->body && plan->action != REPORT_DO_DEFER)
+		settle_push(service, id, epoch, report, load);
+	if (plan->unknown_command)
+		pom_log(POM_LOG_NOTICE, "report for an unknown command", "enrollment", id, "command", report->command_uuid, "status", report_status_name(report->status), NULL);
+	store_seen(service->store, id, now_ms);
+	pom_metric_add(POM_METRIC_REPORTS, report_status_name(report->status), 1);
+	if (reply->body)
+		pom_metric_add(POM_METRIC_COMMANDS_SENT, NULL, 1);
+	if (plan->action == REPORT_DO_DEFER && service->wake_push)
+		service->wake_push(service->wake_ctx);
+}
+
+/* One try; POM_ERR_STORE_CONFLICT when somebody else changed the facts meanwhile: the command was answered through another connection, taken back, or its device deleted. */
+static bool report_once(struct service *service, const struct sender *sender, const struct report *report, const plist *tree, struct subject *subject, struct device_reply *ret, GError **error)
+{
 	struct report_load load = {0};
 	struct report_plan plan;
 	struct device_reply reply = {200, NULL, NULL};
-	g_autoptr(plist) tree = NULL;
-	struct sender sender;
 	const char *id = NULL;
 	int64_t epoch = 0, now_ms = service_now_ms(service);
 	bool serves = false, ok;
+
+	if (!load_report(service, sender, report, &load, error))
+		return false;
+	set_subject(subject, &report->who, load.facts.device.id);
+	ok = check_sender(service, report, &load, now_ms, &id, &epoch, &serves, error) &&
+	     report_decide(report, load.where, load.command.n_not_now, now_ms, &plan, error) &&
+	     apply_report(service, report, tree, &load, &plan, sender->body, now_ms, error) &&
+	     (!serves || next_command(service, id, epoch, report, &plan, &load, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
+	if (ok) {
+		note_report(service, report, &load, &plan, id, epoch, serves, &reply, now_ms);
+		g_strlcpy(subject->enrollment, id, sizeof(subject->enrollment));
+		*ret = reply;
+	} else {
+		device_reply_clear(&reply);
+	}
+	report_load_clear(&load);
+	return ok;
+}
+
+bool service_report(struct service *service, const struct device_proof *proof, GBytes *body, struct subject *subject, struct device_reply *ret, GError **error)
+{
+	struct report report;
+	g_autoptr(plist) tree = NULL;
+	struct sender sender;
+	GError *inner = NULL;
+	bool ok = false;
 
 	if (!prove(service, proof, body, &sender, error))
 		return false;
@@ -457,28 +497,9 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 	if (!tree || !report_parse(tree, &report, error))
 		return false;
 	g_strlcpy(subject->detail, report.command_uuid ? report.command_uuid : "", sizeof(subject->detail));
-	if (!load_report(service, &sender, &report, &load, error))
-		return false;
-	set_subject(subject, &report.who, load.facts.device.id);
-	ok = check_sender(service, &report, &load, now_ms, &id, &epoch, &serves, error) &&
-	     report_decide(&report, load.where, load.command.n_not_now, now_ms, &plan, error) &&
-	     apply_report(service, &report, tree, &load, &plan, body, now_ms, error) &&
-	     (!serves || next_command(service, id, epoch, &report, &plan, &load, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
-	if (ok) {
-		/* It came, and nothing is left for it. What it puts off is pushed again, later. */
-		if (serves && !reply.body && plan.action != REPORT_DO_DEFER)
-			settle_push(service, id, epoch, &report, &load);
-		if (plan.unknown_command)
-			pom_log(POM_LOG_NOTICE, "report for an unknown command", "enrollment", id, "command", report.command_uuid, "status", report_status_name(report.status), NULL);
-		g_strlcpy(subject->enrollment, id, sizeof(subject->enrollment));
-		store_seen(service->store, id, now_ms);
-		pom_metric_add(POM_METRIC_REPORTS, report_status_name(report.status), 1);
-		if (reply.body)
-			pom_metric_add(POM_METRIC_COMMANDS_SENT, NULL, 1);
-		if (plan.action == REPORT_DO_DEFER && service->wake_push)
-			service->wake_push(service->wake_ctx);
-		*ret = reply;
+	for (int i = 0; i < CONFLICT_TRIES && !ok && (!i || g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)); i++) {
+		g_clear_error(&inner);
+		ok = report_once(service, &sender, &report, tree, subject, ret, &inner);
 	}
-	report_load_clear(&load);
-	return ok;
+	return ok || service_fail_again(error, inner);
 }

@@ -97,6 +97,7 @@ static void add_end_epoch(struct store *store, struct db_batch *batch, const str
 {
 	struct pom_id cleared = pom_id_new(store->clock, store->random);
 
+	db_batch_add(batch, Q_USERS_HOLD, db_text(w->enrollment_id));
 	db_batch_add(batch, Q_EPOCH_END, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms), db_text(reason));
 	if (keep_serial)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_EPOCH, db_text(w->enrollment_id), db_int(epoch), db_int(w->now_ms), db_text(keep_serial));

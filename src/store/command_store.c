@@ -8,7 +8,7 @@ enum { PACK_FROM = 256, RESULT_MAX = 64 << 20 };
 
 /* ---- what was delivered, before it is written ---- a delivery costs no transaction: like the times devices were last seen, it is kept here, and written with what the device says next, or by the janitor. */
 
-struct delivery { char *enrollment_id, *seq; int64_t at_ms, n, n_written, session_ms; };
+struct delivery { char *enrollment_id, *seq; int64_t at_ms, n, n_written, session_ms, n_not_now; };
 /* How long what is written is remembered: for the session that it belongs to. */
 enum { DELIVERY_KEEP_MS = 10 * 60 * 1000 };
 
@@ -21,7 +21,7 @@ void store_delivery_free(void *data)
 	g_free(delivery);
 }
 
-void store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms, int64_t session_ms)
+static void remember_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms, int64_t session_ms)
 {
 	struct delivery *delivery;
 
@@ -36,21 +36,34 @@ void store_command_delivered(struct store *store, const char *enrollment_id, con
 	delivery->n = MAX(delivery->n, next->n_delivered) + 1;
 	delivery->at_ms = now_ms;
 	delivery->session_ms = session_ms;
+	delivery->n_not_now = next->n_not_now;
 	pthread_mutex_unlock(&store->delivered_lock);
 }
 
-/* What of a row is known only here. */
+bool store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms, int64_t session_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = NULL;
+
+	remember_delivered(store, enrollment_id, next, now_ms, session_ms);
+	if (!session_ms || !next->others_deferred || !db_is_shared(store->db))
+		return true;
+	batch = db_batch_new(enrollment_id);
+	db_batch_add(batch, Q_COMMAND_DELIVERED, db_text(enrollment_id), db_text(next->seq), db_int(now_ms), db_int(next->n_delivered + 1), db_int(next->n_not_now), db_int(session_ms));
+	return store_run(store, batch, error);
+}
+
+/* What of a row is known only here; not when the device has said NotNow since then, to whichever node. */
 static void learn_delivered(struct store *store, struct command_row *row)
 {
 	const struct delivery *delivery;
 
 	pthread_mutex_lock(&store->delivered_lock);
 	delivery = row->uuid ? g_hash_table_lookup(store->delivered, row->uuid) : NULL;
-	if (delivery) {
+	if (delivery && delivery->n_not_now == row->n_not_now) {
 		row->n_delivered = MAX(row->n_delivered, delivery->n);
-		row->delivered_ms = delivery->at_ms;
+		row->delivered_ms = MAX(row->delivered_ms, delivery->at_ms);
 		row->is_out = true;
-		row->session_ms = delivery->session_ms;
+		row->session_ms = MAX(row->session_ms, delivery->session_ms);
 	}
 	pthread_mutex_unlock(&store->delivered_lock);
 }
@@ -101,7 +114,7 @@ static void collect_delivered(struct store *store, struct db_batch *batch, GArra
 		}
 		w.uuid = g_strdup(uuid);
 		g_array_append_val(written, w);
-		db_batch_add(batch, Q_COMMAND_DELIVERED, db_text(d->enrollment_id), db_text(d->seq), db_int(d->at_ms), db_int(d->n));
+		db_batch_add(batch, Q_COMMAND_DELIVERED, db_text(d->enrollment_id), db_text(d->seq), db_int(d->at_ms), db_int(d->n), db_int(d->n_not_now), db_int(d->session_ms));
 	}
 	pthread_mutex_unlock(&store->delivered_lock);
 }
@@ -154,6 +167,7 @@ static struct command_row pending_row(const struct db_batch *batch, unsigned i, 
 		.seq = db_get_text(batch, i, row, c), .uuid = db_get_text(batch, i, row, c + 1), .epoch = db_get_int(batch, i, row, c + 2), .request_type = db_get_text(batch, i, row, c + 3),
 		.created_ms = db_get_int(batch, i, row, c + 4), .not_now_ms = db_get_int(batch, i, row, c + 5), .n_not_now = db_get_int(batch, i, row, c + 6), .note = db_get_text(batch, i, row, c + 7),
 		.expires_ms = db_get_int(batch, i, row, c + 8), .delivered_ms = db_get_int(batch, i, row, c + 9), .n_delivered = db_get_int(batch, i, row, c + 10), .is_out = db_get_int(batch, i, row, c + 11),
+		.session_ms = db_get_int(batch, i, row, c + 12),
 	};
 }
 
@@ -207,13 +221,13 @@ static bool look_for_owner(struct store *store, const char *uuid, enum command_w
 static void read_reported(struct store *store, const struct report *report, unsigned i, struct report_load *load)
 {
 	const struct enrollment_facts *who = channel(load, report);
-	size_t row = db_rows(load->load, i) > 1 && db_get_text(load->load, i, 0, 13) ? 1 : 0;
-	const char *status = db_get_text(load->load, i, row, 13);
+	size_t row = db_rows(load->load, i) > 1 && db_get_text(load->load, i, 0, 14) ? 1 : 0;
+	const char *status = db_get_text(load->load, i, row, 14);
 
 	load->command = pending_row(load->load, i, row, 0);
 	load->command.enrollment_id = who->id;
 	load->command.uuid = report->command_uuid;
-	load->command.finished_ms = db_get_int(load->load, i, row, 12);
+	load->command.finished_ms = db_get_int(load->load, i, row, 13);
 	load->command.status = status;
 	load->where = status ? COMMAND_DONE : COMMAND_PENDING;
 	if (!status)
@@ -230,7 +244,8 @@ static void read_reported(struct store *store, const struct report *report, unsi
 static void take_next(const struct db_batch *batch, unsigned i, struct command_next *ret)
 {
 	*ret = (struct command_next){.uuid = g_strdup(db_get_text(batch, i, 0, 0)), .body = db_get_bytes(batch, i, 0, 1), .note = g_strdup(db_get_text(batch, i, 0, 2)),
-	                             .is_sealed = db_get_int(batch, i, 0, 3), .seq = g_strdup(db_get_text(batch, i, 0, 4)), .n_delivered = db_get_int(batch, i, 0, 5)};
+	                             .is_sealed = db_get_int(batch, i, 0, 3), .seq = g_strdup(db_get_text(batch, i, 0, 4)), .n_delivered = db_get_int(batch, i, 0, 5), .n_not_now = db_get_int(batch, i, 0, 6),
+	                             .others_deferred = db_get_int(batch, i, 0, 7) != 0};
 }
 
 /* All that is asked of the database for a report, in one round trip. *RET_STALE as of store_channels_are_stale. */
@@ -258,7 +273,7 @@ static bool try_report_load(struct store *store, const uint8_t cert_sha256[32], 
 	load.push_generation = store_read_push(load.load, is_user);
 	if (!report->command_uuid) {
 		take_next(load.load, last, &load.next);
-		load.next_epoch = load.next.body ? db_get_int(load.load, last, 0, 6) : channel(&load, report)->active_epoch;
+		load.next_epoch = load.next.body ? db_get_int(load.load, last, 0, 8) : channel(&load, report)->active_epoch;
 	} else if (db_rows(load.load, last)) {
 		read_reported(store, report, last, &load);
 	}
@@ -362,19 +377,21 @@ static void add_finish(struct db_batch *batch, const struct command_row *command
 	             db_int(command->delivered_ms), db_int(command->n_delivered), db_int(command->n_not_now));
 }
 
+/* First it is taken: of two that end it at the same time, one finds nothing. What was given up is taken already. */
 void store_batch_finish(struct db_batch *batch, const struct command_row *command, const struct command_result *result, int64_t now_ms)
 {
+	if (!command->status)
+		db_batch_add(batch, Q_COMMAND_TAKE, db_text(command->enrollment_id), db_text(command->seq));
 	add_finish(batch, command, result, now_ms);
-	db_batch_add(batch, Q_COMMAND_REMOVE, db_text(command->enrollment_id), db_text(command->seq));
 }
 
 bool store_command_finish(struct store *store, const struct command_row *command, const struct command_result *result, int64_t now_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(command->enrollment_id);
 
+	store_batch_finish(batch, command, result, now_ms);
 	if (result->learnt)
 		store_batch_facts(store, batch, command->enrollment_id, result->learnt, now_ms);
-	store_batch_finish(batch, command, result, now_ms);
 	/* When nothing is left for the device, what it was to be woken for is done, too. */
 	if (command->push_generation)
 		db_batch_add(batch, Q_PUSH_SETTLE, db_text(command->enrollment_id), db_text(command->push_generation), db_int(command->epoch));
@@ -389,7 +406,8 @@ bool store_command_defer(struct store *store, const struct command_row *command,
 	g_autoptr(db_batch) batch = db_batch_new(command->enrollment_id);
 	struct pom_id generation = pom_id_new(store->clock, store->random);
 
-	db_batch_add(batch, Q_COMMAND_DEFER, db_text(command->enrollment_id), db_text(command->seq), db_int(now_ms), db_int(command->delivered_ms), db_int(command->n_delivered));
+	/* Never before its session, which another node's clock may have told. */
+	db_batch_add(batch, Q_COMMAND_DEFER, db_text(command->enrollment_id), db_text(command->seq), db_int(MAX(now_ms, command->session_ms)), db_int(command->delivered_ms), db_int(command->n_delivered));
 	db_batch_add(batch, Q_PUSH_DEFER, db_text(command->enrollment_id), db_int(push_again_ms), db_text(generation.text), db_int(now_ms));
 	if (!store_run(store, batch, error))
 		return false;
@@ -397,7 +415,8 @@ bool store_command_defer(struct store *store, const struct command_row *command,
 	return true;
 }
 
-bool store_command_cancel(struct store *store, const char *uuid, int64_t now_ms, GError **error)
+/* One look, and the end of what is found. */
+static bool try_cancel(struct store *store, const char *uuid, int64_t now_ms, GError **error)
 {
 	g_autoptr(db_batch) find = db_batch_new(NULL);
 	struct command_row command;
@@ -412,10 +431,24 @@ bool store_command_cancel(struct store *store, const char *uuid, int64_t now_ms,
 		return pom_fail(error, POM_ERR_NOT_FOUND, "there is no command %s", uuid);
 	command = found_row(store, find, 0);
 	g_autoptr(db_batch) batch = db_batch_new(command.enrollment_id);
-	add_finish(batch, &command, &(struct command_result){.status = "Canceled"}, now_ms);
-	db_batch_add(batch, Q_COMMAND_TAKE, db_text(command.enrollment_id), db_text(command.seq));
+	store_batch_finish(batch, &command, &(struct command_result){.status = "Canceled"}, now_ms);
 	store_batch_event(store, batch, command.enrollment_id, "CommandCanceled", uuid, now_ms);
 	return store_run(store, batch, error);
+}
+
+bool store_command_cancel(struct store *store, const char *uuid, int64_t now_ms, GError **error)
+{
+	GError *inner = NULL;
+
+	if (try_cancel(store, uuid, now_ms, &inner))
+		return true;
+	/* It was answered at this moment: the second look says so. */
+	if (g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
+		g_clear_error(&inner);
+		return try_cancel(store, uuid, now_ms, error);
+	}
+	g_propagate_error(error, inner);
+	return false;
 }
 
 bool store_command_expire(struct store *store, int64_t now_ms, int64_t limit, size_t *ret_n, GError **error)
@@ -430,7 +463,8 @@ bool store_command_expire(struct store *store, int64_t now_ms, int64_t limit, si
 		const char *enrollment_id = db_get_text(find, 0, i, 0), *seq = db_get_text(find, 0, i, 1);
 		struct pom_id id = pom_id_new(store->clock, store->random);
 
-		/* Each does nothing for a command that was answered meanwhile. */
+		/* Each does nothing for a command that was answered meanwhile; from here on it is not. */
+		db_batch_add(batch, Q_COMMAND_LOCK, db_text(enrollment_id), db_text(seq));
 		db_batch_add(batch, Q_COMMAND_EXPIRE_EVENT, db_text(enrollment_id), db_text(seq), db_int(now_ms), db_text(id.text), db_text(db_get_text(find, 0, i, 2)));
 		db_batch_add(batch, Q_EVENT_TRIM, db_text(enrollment_id));
 		db_batch_add(batch, Q_COMMAND_EXPIRE_DONE, db_text(enrollment_id), db_text(seq), db_int(now_ms));
@@ -480,8 +514,7 @@ static bool try_queue(struct store *store, const struct command_new *new, char *
 		g_clear_pointer(ret_folded, g_free);
 		return store_flush_delivered(store, error) && pom_fail(error, POM_ERR_STORE_CONFLICT, "a delivery was not written yet");
 	}
-	if (folds)
-		db_batch_add(batch, Q_COMMAND_HOLD, db_text(new->enrollment_id));
+	db_batch_add(batch, Q_COMMAND_HOLD, db_text(new->enrollment_id));
 	if (!*ret_folded)
 		db_batch_add(batch, Q_COMMAND_QUEUE, db_text(new->enrollment_id), db_text(seq.text), db_text(new->uuid), db_int(epoch), db_text(new->command->request_type), db_bytes(new->command->body),
 		             db_int(new->now_ms), db_text(new->note), db_int(new->is_sealed), db_int(new->expires_ms), new->fold ? db_blob(new->fold, COMMAND_FOLD_LEN) : db_null('b'), db_int(folds));

@@ -358,6 +358,7 @@ static void add_write(struct store *store, struct db_batch *batch, const struct 
 {
 	struct pom_id seq;
 
+	db_batch_add(batch, Q_COMMAND_HOLD, db_text(w->enrollment_id));
 	if (w->items)
 		db_batch_add(batch, Q_DDM_MANIFEST_PUT, db_text(w->token), db_bytes(w->items), db_int(now_ms));
 	add_state(batch, w, now_ms);

@@ -282,6 +282,7 @@ bool store_order_send(struct store *store, const struct order_row *order, const 
 		struct pom_id seq = pom_id_new(store->clock, store->random);
 
 		if (s->uuid) {
+			db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(s->enrollment_id));
 			db_batch_add(batch, Q_ORDER_COMMAND, db_text(s->enrollment_id), db_text(seq.text), db_text(s->uuid), db_text(order->request_type), db_bytes(body), db_int(now_ms), db_text(note), db_int(order->expires_ms));
 			store_batch_push(store, batch, s->enrollment_id, now_ms);
 		}
@@ -369,6 +370,7 @@ static void add_end_epoch(struct db_batch *batch, const struct enrollment_end *e
 {
 	const struct db_value id = db_text(end->enrollment_id);
 
+	db_batch_add(batch, Q_USERS_HOLD, id);
 	db_batch_add(batch, Q_EPOCH_END, id, db_int(epoch), db_int(end->now_ms), db_text(end->reason));
 	db_batch_add(batch, Q_COMMAND_CLEAR_DONE, id, db_int(epoch), db_int(end->now_ms));
 	db_batch_add(batch, Q_COMMAND_CLEAR, id, db_int(epoch));
@@ -386,8 +388,9 @@ static void add_end(struct store *store, struct db_batch *batch, const struct db
 	db_batch_add(batch, Q_ENROLLMENT_END_USERS, id, db_int(0), now);
 	db_batch_add(batch, Q_PUSH_FORGET, id);
 	db_batch_add(batch, Q_LIB_STATE_END, id, now, db_text(end->reason));
-	db_batch_add(batch, Q_END_CERTIFICATES, id, now);
+	/* In this order: a certificate that a challenge brought at this moment ends, too. */
 	db_batch_add(batch, Q_END_CHALLENGES, id, now);
+	db_batch_add(batch, Q_END_CERTIFICATES, id, now);
 	db_batch_add(batch, Q_INVENTORY_DROP, id);
 	/* Its own report is kept; the rest of the queue is cleared. */
 	if (end->command) {
@@ -457,6 +460,9 @@ bool store_enrollment_delete(struct store *store, const char *enrollment_id, con
 	db_batch_add(load, Q_END_LOAD, db_text(enrollment_id));
 	if (!store_run(store, load, error))
 		return false;
+	/* Whoever adds something holds it first: he is before this, or finds nothing. */
+	db_batch_add(batch, Q_COMMAND_HOLD, db_text(enrollment_id));
+	db_batch_add(batch, Q_USERS_HOLD, db_text(enrollment_id));
 	for (size_t i = 0; i < G_N_ELEMENTS(parts); i++)
 		db_batch_add(batch, parts[i], db_text(enrollment_id));
 	db_batch_add(batch, Q_DELETE_ENROLLMENT, db_text(enrollment_id), db_int(db_get_int(load, 0, 0, 0)));
@@ -547,6 +553,7 @@ bool store_inventory_ask(struct store *store, const char *enrollment_id, int64_t
 	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
 	size_t queued = 0;
 
+	db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(enrollment_id));
 	for (size_t i = 0; i < n; i++) {
 		struct pom_id seq = pom_id_new(store->clock, store->random);
 
@@ -559,7 +566,7 @@ bool store_inventory_ask(struct store *store, const char *enrollment_id, int64_t
 	if (!store_run(store, batch, error))
 		return false;
 	for (size_t i = 0; i < n; i++)
-		queued += db_rows(batch, (unsigned)i);
+		queued += db_rows(batch, 1 + (unsigned)i);
 	*ret_n = queued;
 	return true;
 }

@@ -455,6 +455,8 @@ static void add_write(struct store *store, struct db_batch *batch, const struct 
 {
 	struct pom_id seq = pom_id_new(store->clock, store->random), list_seq = pom_id_new(store->clock, store->random);
 
+	/* Also for who takes the profile from it, or deletes it, at the same time. */
+	db_batch_add(batch, Q_COMMAND_HOLD, db_text(w->enrollment_id));
 	add_state(batch, w);
 	if (w->plan->cancel && w->facts->command_uuid) {
 		db_batch_add(batch, Q_LIB_COMMAND_CANCELED, db_text(w->facts->command_uuid), db_int(w->now_ms));

@@ -371,8 +371,9 @@ struct command_row {
 struct command_next {
 	GBytes *body; /* the plist to send, or with IS_SEALED its envelope "command/<uuid>/body" */
 	char *uuid, *seq, *note;
-	int64_t n_delivered;
+	int64_t n_delivered, n_not_now;
 	bool is_sealed;
+	bool others_deferred; /* others wait that may be offered later in the session, as they said NotNow before it */
 };
 struct report_load {
 	struct checkin_facts facts; /* who, as for check-ins */
@@ -397,10 +398,12 @@ struct command_ask {
 };
 void command_next_clear(struct command_next *next);
 bool store_command_next(struct store *store, const struct command_ask *ask, struct command_next *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Notes that the device gets it now, in the session that began at SESSION_MS: kept in memory, written with what the device says of it or by store_flush_delivered. Never blocks on the database. */
-void store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms, int64_t session_ms);
+/* Notes that the device gets it now, in the session that began at SESSION_MS (0: not known): kept in memory, written with what the device says of it or by store_flush_delivered. Where other nodes may
+ * get what it says, and something hangs on the session, it is written at once; only then does it block. */
+bool store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms, int64_t session_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_flush_delivered(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Ends a pending command with its result, or gives one that was given up (expired, canceled) its late result. DATA: the whole report, XML, or with IS_SEALED its envelope "command_done/<uuid>/result";
+/* POM_ERR_STORE_CONFLICT: it was pending when it was loaded, and is not any more.
+ * Ends a pending command with its result, or gives one that was given up (expired, canceled) its late result. DATA: the whole report, XML, or with IS_SEALED its envelope "command_done/<uuid>/result";
  * NULL: none. */
 /* Facts and lists that a device has told (struct fact and struct fact_list of core/fact.h; NULL: none). CHANGED: something is another than before, so groups of queries are looked at again. */
 struct fact_write { GArray *facts, *lists; bool changed; };

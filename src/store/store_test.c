@@ -704,8 +704,10 @@ static void test_queue(struct fixture *f, gconstpointer data)
 	memset(large, 'r', sizeof(large) - 1);
 	row = find(f, "c2", &l2);
 	g_autoptr(GBytes) report = g_bytes_new_static(large, sizeof(large) - 1);
-	for (int i = 0; i < 2; i++)
-		g_assert_true(store_command_finish(f->store, &row, &(struct command_result){i ? "Error" : "Acknowledged", report, false}, now, NULL));
+	g_assert_true(store_command_finish(f->store, &row, &(struct command_result){"Acknowledged", report, false}, now, NULL));
+	g_clear_error(&error);
+	g_assert_false(store_command_finish(f->store, &row, &(struct command_result){"Error", report, false}, now, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_STORE_CONFLICT);
 	g_assert_true(store_command_get(f->store, "c2", &row, &stored, &l3, NULL));
 	g_assert_cmpstr(row.status, ==, "Acknowledged");
 	g_assert_true(g_bytes_equal(stored.result, report));
