@@ -65,14 +65,23 @@ static bool seal_some(struct service *service, guint *ret_n, GError **error)
 
 bool service_audit_seal(struct service *service, GError **error)
 {
+	enum { TRIES = 16 };
 	guint n = SEAL_AT_ONCE;
-	bool ok = true;
+	GError *inner = NULL;
+	int tries = 0;
 
 	pthread_mutex_lock(&service->crl_lock);
-	while (ok && n == SEAL_AT_ONCE)
-		ok = seal_some(service, &n, error);
+	while (!inner && n == SEAL_AT_ONCE) {
+		bool ok = seal_some(service, &n, &inner);
+
+		/* Another node has sealed the same entries: it goes on behind them. */
+		if (!ok && g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT) && ++tries < TRIES) {
+			g_clear_error(&inner);
+			n = SEAL_AT_ONCE;
+		}
+	}
 	pthread_mutex_unlock(&service->crl_lock);
-	return ok;
+	return !inner || service_fail_again(error, inner);
 }
 
 static json_t *row_json(const struct audit_row *row)

@@ -197,6 +197,15 @@ static bool stored_settings(struct service *service, GArray *rows, const char *t
 	return true;
 }
 
+/* 0: there is none of this name. */
+static int64_t stored_version(GArray *rows, const char *name)
+{
+	for (guint i = 0; i < rows->len; i++)
+		if (!strcmp(g_array_index(rows, struct named_settings_row, i).name, name))
+			return g_array_index(rows, struct named_settings_row, i).version;
+	return 0;
+}
+
 /* Moves what CHANGES names into SETTINGS or, for the names in SECRET_KEYS, into SECRETS; null takes it away. */
 static bool merge(json_t *settings, json_t *secrets, const json_t *changes, const char *const *secret_keys, GError **error)
 {
@@ -315,7 +324,7 @@ json_t *service_profile_set(struct service *service, const char *actor, const ch
 	text = json_text(settings);
 	sealed = seal_secrets(service, "scep_profile", name, secrets);
 	shown = json_text(settings);
-	if (!store_profile_put(service->store, name, text, sealed, service_now_ms(service), AUDIT(actor, "profile.set", name, audit_detail("settings", shown, NULL)), error) || !service_ca_reload(service, error))
+	if (!store_profile_put(service->store, name, text, sealed, stored_version(rows, name), service_now_ms(service), AUDIT(actor, "profile.set", name, audit_detail("settings", shown, NULL)), error) || !service_ca_reload(service, error))
 		return NULL;
 	warn_profile(profile);
 	return service_profile_show(service, name, error);
@@ -539,7 +548,7 @@ json_t *service_outside_set(struct service *service, const char *actor, const ch
 		return NULL;
 	text = json_text(settings);
 	sealed = seal_secrets(service, "outside_ca", name, secrets);
-	struct named_settings_row row = {.name = name, .settings = text, .secret_sealed = sealed, .certificates = certificates};
+	struct named_settings_row row = {.name = name, .settings = text, .secret_sealed = sealed, .certificates = certificates, .version = stored_version(rows, name)};
 	if (!store_outside_put(service->store, &row, service_now_ms(service), AUDIT(actor, "outside-ca.set", name, audit_detail("settings", text, NULL)), error) || !service_ca_reload(service, error))
 		return NULL;
 	set = service_ca_set(service);

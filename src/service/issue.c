@@ -113,6 +113,8 @@ bool service_adopt(struct service *service, const struct outside_ca *outside, X5
 	int64_t for_epoch, now_ms = service_now_ms(service);
 	bool found;
 
+	GError *inner = NULL;
+
 	if (!store_certificate_by_sha256(service->store, sha256, &known, &found, &load, error))
 		return false;
 	if (found)
@@ -132,5 +134,16 @@ bool service_adopt(struct service *service, const struct outside_ca *outside, X5
 	};
 	memcpy(import.spki_sha256, info->spki_sha256, sizeof(import.spki_sha256));
 	memcpy(import.sha256, sha256, sizeof(import.sha256));
-	return store_certificate_import(service->store, &import, AUDIT("device", "certificate.adopt", serial, audit_detail("outside_ca", outside->name, "subject", info->subject, "link", challenge.link_id, NULL)), error);
+	if (store_certificate_import(service->store, &import, AUDIT("device", "certificate.adopt", serial, audit_detail("outside_ca", outside->name, "subject", info->subject, "link", challenge.link_id, NULL)), &inner))
+		return true;
+	/* Another request of the same device was first. */
+	if (g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
+		g_clear_error(&inner);
+		g_clear_pointer(&load, store_load_free);
+		if (!store_certificate_by_sha256(service->store, sha256, &known, &found, &load, error))
+			return false;
+		return found || pom_fail(error, POM_ERR_CERT_UNTRUSTED, "outside CA %s has issued another certificate with serial number %s", outside->name, serial);
+	}
+	g_propagate_error(error, inner);
+	return false;
 }

@@ -143,7 +143,8 @@ GBytes *service_relay(struct service *service, const struct outside_ca *outside,
 	struct scep_client client = client_of(service, outside, pin);
 	if (scep_client_enroll(&client, NULL, csr, &result, error) && take_in(service, outside, plan, serial, result.certificate, error))
 		return g_bytes_ref(result.certificate);
-	if (!store_certificate_forget(service->store, &row, &plan->right, &unforgotten))
+	/* Taken by another request, or filled after all: it is not ours any more. */
+	if (!store_certificate_forget(service->store, &row, &plan->right, &unforgotten) && !g_error_matches(unforgotten, POM_ERROR, POM_ERR_STORE_CONFLICT))
 		pom_log(POM_LOG_ERROR, "a request that the outside CA did not answer cannot be taken back", "transaction", plan->transaction_id, "why", unforgotten->message, NULL);
 	return NULL;
 }

@@ -13,7 +13,7 @@
 #include "service/shared.h"
 #include "service/webhook.h"
 
-enum { RESERVE_TRIES = 8, RETRY_US = 10000, REQUEST_DAYS = 14, PENDING_MAX = 10000, RELAY_MS = 120000 };
+enum { RESERVE_TRIES = 8, RETRY_US = 10000, REQUEST_DAYS = 14, PENDING_MAX = 10000, RELAY_MS = 120000, RESERVED_MS = 10000 };
 
 void scep_outcome_clear(struct scep_outcome *outcome)
 {
@@ -325,7 +325,7 @@ static bool add_request(struct run *run, const struct wish *wish, struct scep_re
 	if (waiting >= PENDING_MAX)
 		return refuse(run, SCEP_BAD_REQUEST, POM_ERR_LIMIT, error, "too many requests wait for approval already");
 	pom_log(POM_LOG_NOTICE, "a SCEP request waits for approval", "request", id.text, "profile", request->profile, "subject", request->subject, "peer", request->peer, NULL);
-	return store_request_add(run->service->store, request, AUDIT("scep", "scep.pending", id.text, audit_detail("profile", request->profile, "subject", request->subject,
+	return store_request_add(run->service->store, request, PENDING_MAX, AUDIT("scep", "scep.pending", id.text, audit_detail("profile", request->profile, "subject", request->subject,
 	                         "transaction", request->transaction_id, "peer", request->peer, NULL)), error);
 }
 
@@ -509,7 +509,9 @@ static GBytes *by_profile(struct run *run, const struct wish *wish, GError **err
 		return NULL;
 	if (der)
 		return der;
-	struct issue_plan plan = {.record = record, .may_enroll = run->profile->may_enroll, .action = "certificate.issue", .right = {.request_id = request_id}};
+	/* The same request may be answered by another node at this moment: then it is its certificate. */
+	struct issue_plan plan = {.record = record, .may_enroll = run->profile->may_enroll, .action = "certificate.issue",
+	                          .right = {.request_id = request_id, .none_since_ms = now_ms - SCEP_RESEND_WINDOW_MS, .none_reserved_since_ms = now_ms - (*run->profile->relay ? RELAY_MS : RESERVED_MS)}};
 	run->what = "issued";
 	return issue(run, wish, &plan, error);
 }

@@ -316,12 +316,12 @@ GArray *store_profile_list(struct store *store, store_load **ret_load, GError **
 	return list_named(store, Q_PROFILE_LIST, take_profile, ret_load, error);
 }
 
-bool store_profile_put(struct store *store, const char *name, const char *settings, GBytes *secret_sealed, int64_t now_ms, const struct audit_entry *audit, GError **error)
+bool store_profile_put(struct store *store, const char *name, const char *settings, GBytes *secret_sealed, int64_t version, int64_t now_ms, const struct audit_entry *audit, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
 	store_batch_changed(batch, SHARED_CA);
-	db_batch_add(batch, Q_PROFILE_PUT, db_text(name), db_text(settings), db_bytes(secret_sealed), db_int(now_ms));
+	db_batch_add(batch, Q_PROFILE_PUT, db_text(name), db_text(settings), db_bytes(secret_sealed), db_int(now_ms), db_int(version));
 	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);
 }
@@ -351,7 +351,7 @@ bool store_outside_put(struct store *store, const struct named_settings_row *row
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
 	store_batch_changed(batch, SHARED_CA);
-	db_batch_add(batch, Q_OUTSIDE_PUT, db_text(row->name), db_text(row->settings), db_bytes(row->secret_sealed), db_bytes(row->certificates), db_int(now_ms));
+	db_batch_add(batch, Q_OUTSIDE_PUT, db_text(row->name), db_text(row->settings), db_bytes(row->secret_sealed), db_bytes(row->certificates), db_int(now_ms), db_int(row->version));
 	store_batch_audit(store, batch, audit);
 	return store_run(store, batch, error);
 }

@@ -144,6 +144,8 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 		             db_int(keeps_active ? device->active_epoch : 0), db_int(keeps_active ? ENROLLMENT_ENROLLED : ENROLLMENT_PENDING),
 		             db_int(w->now_ms), db_int(w->now_ms));
 	}
+	if (certificate->link_id)
+		db_batch_add(batch, Q_LINK_CONSUME, db_text(certificate->link_id), db_int(w->now_ms), db_text(w->enrollment_id));
 	if (w->plan->ends_epoch)
 		add_end_epoch(store, batch, w, w->plan->ends_epoch, "authenticated again", certificate->serial);
 	if (w->plan->ends_at_once) {
@@ -151,15 +153,15 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
 		db_batch_add(batch, Q_LIB_STATE_END, db_text(w->enrollment_id), db_int(w->now_ms), db_text("the device began a new enrollment"));
 	}
+	if (certificate->link_id) {
+		db_batch_add(batch, Q_CHALLENGE_CLOSE_OF_LINK, db_text(certificate->link_id), db_int(w->now_ms));
+		db_batch_add(batch, Q_CHALLENGE_CLOSE_OTA, db_text(certificate->link_id), db_int(w->now_ms));
+	}
 	db_batch_add(batch, Q_CERTIFICATE_BIND, db_text(certificate->serial), db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->now_ms));
 	db_batch_add(batch, Q_EPOCH_ADD, db_text(w->enrollment_id), db_int(w->plan->epoch), db_text(certificate->serial), db_text(w->message->topic), db_int(w->now_ms),
 	             db_text(certificate->link_id));
-	if (certificate->link_id) {
-		db_batch_add(batch, Q_LINK_CONSUME, db_text(certificate->link_id), db_int(w->now_ms), db_text(w->enrollment_id));
-		db_batch_add(batch, Q_CHALLENGE_CLOSE_OF_LINK, db_text(certificate->link_id), db_int(w->now_ms));
-		db_batch_add(batch, Q_CHALLENGE_CLOSE_OTA, db_text(certificate->link_id), db_int(w->now_ms));
+	if (certificate->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(certificate->link_id), db_int(w->now_ms), db_text(certificate->serial));
-	}
 	add_device_facts(batch, w, !keeps_active);
 	if (certificate->link_id && !keeps_active)
 		db_batch_add(batch, Q_ENROLLMENT_OWNER, db_text(w->enrollment_id), db_text(certificate->link_id));

@@ -53,6 +53,7 @@ bool store_ota_identify(struct store *store, const struct ota_identified *i, int
 	g_autoptr(db_batch) batch = db_batch_new(i->link_id);
 	const struct ota_challenge *c = i->challenge;
 
+	db_batch_add(batch, Q_LINK_HOLD, db_text(i->link_id));
 	if (version)
 		db_batch_add(batch, Q_OTA_AGAIN, db_text(i->link_id), db_int(version), db_text(i->attributes_json), db_int(i->now_ms));
 	else

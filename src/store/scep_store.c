@@ -3,6 +3,9 @@
 
 #include "store/store_internal.h"
 
+/* Of the requests that wait for a person. */
+#define REQUESTS_LOCK "scep_request"
+
 bool store_challenge_add(struct store *store, const struct challenge_new *c, const struct audit_entry *audit, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
@@ -99,10 +102,28 @@ void scep_load_clear(struct scep_load *load)
 	g_clear_pointer(&load->load, store_load_free);
 }
 
+/* transfer full */
+static char *key_lock(const struct certificate_new *c)
+{
+	g_autofree char *hex = hex_format(c->spki_sha256, sizeof(c->spki_sha256));
+
+	return g_strdup_printf("key/%s/%s", c->profile, hex);
+}
+
 bool store_certificate_reserve(struct store *store, const struct certificate_new *c, const struct certificate_right *right, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(c->challenge_id ? c->challenge_id : c->renews_serial);
+	g_autofree char *lock = right->none_since_ms ? key_lock(c) : NULL;
 
+	/* Held in this order everywhere: enrollment, link, challenge, certificate. */
+	if (lock) {
+		store_batch_lock(batch, lock);
+		db_batch_add(batch, Q_CERTIFICATE_NONE_BY_KEY, db_blob(c->spki_sha256, 32), db_text(c->profile), db_int(right->none_since_ms), db_int(right->none_reserved_since_ms));
+	}
+	if (c->for_enrollment_id)
+		db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(c->for_enrollment_id));
+	if (c->link_id)
+		db_batch_add(batch, Q_LINK_HOLD, db_text(c->link_id));
 	if (c->challenge_id)
 		db_batch_add(batch, Q_CHALLENGE_USE, db_text(c->challenge_id), db_int(right->challenge_version));
 	if (c->renews_serial)
@@ -118,6 +139,8 @@ bool store_certificate_reserve(struct store *store, const struct certificate_new
 	if (c->challenge_id)
 		db_batch_add(batch, Q_CERTIFICATE_END_RESERVED, db_text(c->challenge_id), db_blob(c->spki_sha256, 32), db_int(c->issued_ms), db_text(c->serial));
 	store_batch_audit(store, batch, right->audit);
+	if (lock)
+		store_batch_unlock(batch, lock);
 	return store_run(store, batch, error);
 }
 
@@ -143,6 +166,8 @@ bool store_certificate_import(struct store *store, const struct certificate_impo
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	if (c->link_id)
+		db_batch_add(batch, Q_LINK_HOLD, db_text(c->link_id));
 	store_batch_certificate_import(batch, c);
 	if (c->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(c->link_id), db_int(c->issued_ms), db_text(c->serial));
@@ -297,13 +322,16 @@ bool store_certificate_revoke_superseded(struct store *store, int64_t now_ms, in
 
 /* ---- requests that wait ---- */
 
-bool store_request_add(struct store *store, const struct scep_request_row *r, const struct audit_entry *audit, GError **error)
+bool store_request_add(struct store *store, const struct scep_request_row *r, int64_t max, const struct audit_entry *audit, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	store_batch_lock(batch, REQUESTS_LOCK);
 	db_batch_add(batch, Q_REQUEST_ADD, db_text(r->id), db_text(r->profile), db_text(r->transaction_id), db_blob(r->spki_sha256, 32), db_blob(r->signer_spki_sha256, 32),
-	             db_text(r->challenge_id), db_text(r->renews_serial), db_text(r->subject), db_blob(r->csr, r->csr_len), db_text(r->peer), db_int(r->created_ms), db_int(r->expires_ms));
+	             db_text(r->challenge_id), db_text(r->renews_serial), db_text(r->subject), db_blob(r->csr, r->csr_len), db_text(r->peer), db_int(r->created_ms), db_int(r->expires_ms),
+	             db_int(max));
 	store_batch_audit(store, batch, audit);
+	store_batch_unlock(batch, REQUESTS_LOCK);
 	return store_run(store, batch, error);
 }
 

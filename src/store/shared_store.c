@@ -45,6 +45,16 @@ void store_batch_changed(struct db_batch *batch, enum shared_kind kind)
 	db_batch_hint(batch, names[kind]);
 }
 
+void store_batch_lock(struct db_batch *batch, const char *name)
+{
+	db_batch_add(batch, Q_LOCK_TAKE, db_text(name));
+}
+
+void store_batch_unlock(struct db_batch *batch, const char *name)
+{
+	db_batch_add(batch, Q_LOCK_GIVE, db_text(name));
+}
+
 /* ---- addresses ---- */
 
 bool store_address_served(struct store *store, const char *address, const char *link_id, int64_t now_ms, GError **error)

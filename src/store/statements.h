@@ -93,7 +93,11 @@
 	X(LINK_LIST, "ti", "tttiiiit", ANY, READ, \
 	  "SELECT id, user_name, device_name, created_at, expires_at, consumed_at, revoked_at, enrollment_id FROM link WHERE id > $1 ORDER BY id LIMIT $2") \
 	X(LINK_REVOKE, "ti", "t", ANY, WRITE, "UPDATE link SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 AND consumed_at = 0 RETURNING id") \
-	X(LINK_CONSUME, "tit", "", ANY, WRITE, "UPDATE link SET consumed_at = $2, enrollment_id = $3 WHERE id = $1 AND consumed_at = 0") \
+	/* Once, or again by the same enrollment. */ \
+	X(LINK_CONSUME, "tit", "", ONE, WRITE, \
+	  "UPDATE link SET consumed_at = CASE consumed_at WHEN 0 THEN $2 ELSE consumed_at END, enrollment_id = $3 WHERE id = $1 AND (consumed_at = 0 OR enrollment_id = $3)") \
+	/* First in what gives certificates for a link: each sees those of the one before. */ \
+	X(LINK_HOLD, "t", "", ANY, WRITE, "UPDATE link SET created_at = created_at WHERE id = $1") \
 	X(CHALLENGE_ADD, "tbbttiiiittttti", "", ONE, WRITE, \
 	  "INSERT INTO challenge (id, secret_hash, secret, link_id, common_name, max_keys, may_enroll, version, created_at, expires_at, closed_at, revoked_at, profile, record," \
 	  " device_id, key_type, for_enrollment_id, for_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, 0, 0, $10, $11, $12, $13, $14, $15)") \
@@ -123,7 +127,12 @@
 	X(CERTIFICATE_RESERVE, "ttbtiitttiittttittt", "", ONE, WRITE, \
 	  "INSERT INTO certificate (serial, authority_id, spki_sha256, subject, not_before, not_after, state, link_id, challenge_id, transaction_id," \
 	  " may_enroll, epoch, issued_at, bound_at, revoked_at, generation_id, profile, record, for_enrollment_id, for_epoch, renews_serial, device_id, ota_link_id)" \
-	  " VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0, $12, $13, $14, $15, $16, $17, $18, $19)") \
+	  " SELECT $1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, 0, $11, 0, 0, $12, $13, $14, $15, $16, $17, $18, $19" \
+	  " WHERE NOT EXISTS (SELECT 1 FROM ca_generation g WHERE g.id = $12 AND g.state IN ('requested', 'retired'))") \
+	/* Where the key alone is the right: it has none that was issued since $3, and nobody is about to give it one since $4. */ \
+	X(CERTIFICATE_NONE_BY_KEY, "btii", "t", NONE, READ, \
+	  "SELECT serial FROM certificate WHERE spki_sha256 = $1 AND profile = $2 AND challenge_id IS NULL AND renews_serial IS NULL AND ((state = 1 AND issued_at > $3) OR (state = 0 AND issued_at > $4))" \
+	  " LIMIT 1") \
 	X(CERTIFICATE_REVOKE_UNBOUND, "tit", "", ANY, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = 'superseded' WHERE link_id = $1 AND enrollment_id IS NULL AND serial <> $3 AND state <> 2") \
 	/* The same key asked several times at once, or a process died before it had signed: the newest row counts. */ \
@@ -149,7 +158,7 @@
 	  "SELECT " CERTIFICATE_COLUMNS " FROM certificate WHERE renews_serial = $1 AND spki_sha256 = $2 AND state <> 2 ORDER BY issued_at DESC LIMIT 1") \
 	X(CERTIFICATE_RENEW, "tii", "", ONE, WRITE, "UPDATE certificate SET renewed_at = $3 WHERE serial = $1 AND renewed_at = $2 AND state = 1") \
 	/* A reserved row whose signature did not come about gives the right to renew back. */ \
-	X(CERTIFICATE_FORGET, "t", "", ANY, WRITE, "DELETE FROM certificate WHERE serial = $1 AND state = 0") \
+	X(CERTIFICATE_FORGET, "t", "", ONE, WRITE, "DELETE FROM certificate WHERE serial = $1 AND state = 0") \
 	X(CERTIFICATE_REVOKE, "tit", "t", ONE, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $2, revoked_reason = $3 WHERE serial = $1 AND (state <> 2 OR revoked_reason = 'certificateHold') RETURNING generation_id") \
 	X(CERTIFICATE_UNREVOKE, "t", "t", ONE, WRITE, \
@@ -190,19 +199,22 @@
 	  " number = excluded.number, der = excluded.der, this_update = excluded.this_update, next_update = excluded.next_update WHERE crl.number = $6") \
 	/* SCEP profiles, outside CAs, requests that wait */ \
 	X(PROFILE_LIST, "", "ttbi", ANY, READ, "SELECT name, settings, secret, version FROM scep_profile ORDER BY name") \
-	X(PROFILE_PUT, "ttbi", "", ONE, WRITE, \
+	/* $5: the version that the settings were made from; 0: there was none. */ \
+	X(PROFILE_PUT, "ttbii", "", ONE, WRITE, \
 	  "INSERT INTO scep_profile (name, settings, secret, version, updated_at) VALUES ($1, $2, $3, 1, $4) ON CONFLICT (name) DO UPDATE SET" \
-	  " settings = excluded.settings, secret = excluded.secret, version = scep_profile.version + 1, updated_at = excluded.updated_at") \
+	  " settings = excluded.settings, secret = excluded.secret, version = scep_profile.version + 1, updated_at = excluded.updated_at WHERE scep_profile.version = $5") \
 	X(PROFILE_REMOVE, "t", "t", ONE, WRITE, "DELETE FROM scep_profile WHERE name = $1 RETURNING name") \
 	X(OUTSIDE_LIST, "", "ttbbi", ANY, READ, "SELECT name, settings, secret, certificates, version FROM outside_ca ORDER BY name") \
-	X(OUTSIDE_PUT, "ttbbi", "", ONE, WRITE, \
+	X(OUTSIDE_PUT, "ttbbii", "", ONE, WRITE, \
 	  "INSERT INTO outside_ca (name, settings, secret, certificates, version, updated_at) VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT (name) DO UPDATE SET" \
-	  " settings = excluded.settings, secret = excluded.secret, certificates = excluded.certificates, version = outside_ca.version + 1, updated_at = excluded.updated_at") \
+	  " settings = excluded.settings, secret = excluded.secret, certificates = excluded.certificates, version = outside_ca.version + 1, updated_at = excluded.updated_at WHERE outside_ca.version = $6") \
 	X(OUTSIDE_REMOVE, "t", "t", ONE, WRITE, "DELETE FROM outside_ca WHERE name = $1 RETURNING name") \
-	X(REQUEST_ADD, "tttbbtttbtii", "", ONE, WRITE, \
+	/* Under a lock (LOCK_TAKE); $13: as many wait at most. */ \
+	X(REQUEST_ADD, "tttbbtttbtiii", "", ONE, WRITE, \
 	  "INSERT INTO scep_request (id, profile, transaction_id, spki_sha256, signer_spki_sha256, challenge_id, renews_serial, subject, csr, peer, state, version, created_at, decided_at, expires_at)" \
 	  " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', 1, $11, 0, $12 WHERE NOT EXISTS (SELECT 1 FROM scep_request r WHERE r.profile = $2" \
-	  " AND r.spki_sha256 = $4 AND r.challenge_id IS NOT DISTINCT FROM $6 AND r.subject = $8 AND r.state = 'pending' AND r.expires_at > $11)") \
+	  " AND r.spki_sha256 = $4 AND r.challenge_id IS NOT DISTINCT FROM $6 AND r.subject = $8 AND r.state = 'pending' AND r.expires_at > $11)" \
+	  " AND (SELECT count(*) FROM scep_request w WHERE w.state = 'pending' AND w.profile = $2 AND w.expires_at > $11) < $13") \
 	/* A person has approved what it says, so the same key with another challenge or subject is another request. */ \
 	X(REQUEST_BY_KEY, "tbitt", REQUEST_TYPES, ANY, READ, \
 	  "SELECT " REQUEST_COLUMNS " FROM scep_request WHERE profile = $1 AND spki_sha256 = $2 AND expires_at > $3 AND challenge_id IS NOT DISTINCT FROM $4 AND subject = $5" \

@@ -72,9 +72,11 @@
 	  "SELECT s.token, s.changed_at, s.version, cast(CASE WHEN s.told = s.token THEN 1 ELSE 0 END as bigint), m.items FROM ddm_state s JOIN ddm_manifest m ON m.token = s.token" \
 	  " WHERE s.enrollment_id = $1 AND s.epoch = $2") \
 	X(DDM_TOKENS, "ti", "ti", ANY, READ, "SELECT token, changed_at FROM ddm_state WHERE enrollment_id = $1 AND epoch = $2") \
-	X(DDM_MANIFEST_PUT, "tbi", "", ANY, WRITE, "INSERT INTO ddm_manifest (token, items, created_at) VALUES ($1, $2, $3) ON CONFLICT (token) DO NOTHING") \
+	X(DDM_MANIFEST_PUT, "tbi", "", ANY, WRITE, "INSERT INTO ddm_manifest (token, items, created_at) VALUES ($1, $2, $3) ON CONFLICT (token) DO UPDATE" \
+	  " SET created_at = CASE WHEN ddm_manifest.created_at < excluded.created_at THEN excluded.created_at ELSE ddm_manifest.created_at END") \
+	/* Not one that is put again at this moment: then it is young. */ \
 	X(DDM_MANIFEST_PURGE, "ii", "", ANY, WRITE, \
-	  "DELETE FROM ddm_manifest WHERE token IN (SELECT m.token FROM ddm_manifest m WHERE m.created_at < $1 AND NOT EXISTS (SELECT 1 FROM ddm_state s WHERE s.token = m.token) LIMIT $2)") \
+	  "DELETE FROM ddm_manifest WHERE created_at < $1 AND token IN (SELECT m.token FROM ddm_manifest m WHERE m.created_at < $1 AND NOT EXISTS (SELECT 1 FROM ddm_state s WHERE s.token = m.token) LIMIT $2)") \
 	X(DDM_STATE_ADD, "tittti", "", ONE, WRITE, \
 	  "INSERT INTO ddm_state (enrollment_id, epoch, token, told, delivered, changed_at, told_at, status_at, version) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 1)") \
 	X(DDM_STATE_SET, "titttiii", "", ONE, WRITE, \

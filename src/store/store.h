@@ -210,6 +210,8 @@ struct certificate_right {
 	int64_t challenge_version;     /* with challenge_id: compare-and-set */
 	int64_t renewed_ms;            /* with renews_serial: compare-and-set on the old one's last renewal */
 	const char *request_id;        /* approved request that ends with it; NULL: none */
+	/* Where the key alone is the right: when the profile has given it a certificate since then, or began to since the second, it is a conflict. 0: that does not matter. */
+	int64_t none_since_ms, none_reserved_since_ms;
 	const struct audit_entry *audit; /* NULL: none */
 };
 /* Before the signature: the row, the use of what gives the right to it, and the end of earlier unbound certificates of the same link, in one
@@ -247,8 +249,8 @@ struct scep_request_row {
 	size_t csr_len;
 	int64_t created_ms, decided_ms, expires_ms;
 };
-/* POM_ERR_STORE_CONFLICT when one that is alike waits already. */
-bool store_request_add(struct store *store, const struct scep_request_row *request, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* POM_ERR_STORE_CONFLICT when one that is alike waits already, or MAX of its profile do. */
+bool store_request_add(struct store *store, const struct scep_request_row *request, int64_t max, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The newest that is alike: LIKE's profile, key, challenge (NULL: none) and subject; *RET_FOUND false: none. */
 bool store_request_by_key(struct store *store, const struct scep_request_row *like, int64_t now_ms, struct scep_request_row *ret, bool *ret_found, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The request has come again under another transactionID or signer: from now on it is asked for with those. */
@@ -266,9 +268,11 @@ bool store_scep_purge(struct store *store, int64_t now_ms, GError **error) G_GNU
 /* ---- SCEP profiles and outside CAs: settings as JSON ---- */
 struct named_settings_row { const char *name, *settings; GBytes *secret_sealed, *certificates; int64_t version; };
 GArray *store_profile_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool store_profile_put(struct store *store, const char *name, const char *settings, GBytes *secret_sealed, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* VERSION: that the settings were made from, 0 for a new one; POM_ERR_STORE_CONFLICT when it is another by now. */
+bool store_profile_put(struct store *store, const char *name, const char *settings, GBytes *secret_sealed, int64_t version, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_profile_remove(struct store *store, const char *name, const struct audit_entry *audit, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 GArray *store_outside_list(struct store *store, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The row's version: as above. */
 bool store_outside_put(struct store *store, const struct named_settings_row *row, int64_t now_ms, const struct audit_entry *audit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_outside_remove(struct store *store, const char *name, const struct audit_entry *audit, bool *ret_found, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

@@ -70,6 +70,9 @@ void store_batch_push_urgent(struct store *store, struct db_batch *batch, const 
 void store_batch_push(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms);
 /* Adds "this has changed" to a batch of writes, first: changes of one kind happen one after another. */
 void store_batch_changed(struct db_batch *batch, enum shared_kind kind);
+/* Adds a lock of NAME to a batch, first, and its end, last: of those who take the same, on whatever node, one goes on when the other has ended. For what has no row that could be held instead. */
+void store_batch_lock(struct db_batch *batch, const char *name);
+void store_batch_unlock(struct db_batch *batch, const char *name);
 /* Adds an entry of the audit log to a batch; NULL: none. */
 void store_batch_audit(struct store *store, struct db_batch *batch, const struct audit_entry *entry);
 /* Adds "look at this device's profiles again" to a batch, when any concern it. */
