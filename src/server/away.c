@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/server_internal.h"
+#include "store/node_store.h"
 
 enum { LOOK_MS = 1000, LOOK_AWAY_MS = 250, SILENT_MAX_MS = 4000 };
 
