@@ -12,7 +12,7 @@
 #include "server/system_roots.h"
 
 /* init waits for nobody long. */
-enum { INIT_STEP_MS = 5000, INIT_TOTAL_MS = 20000 };
+enum { INIT_STEP_MS = 5000, INIT_TOTAL_MS = 20000, NODE_NAME_MAX = 63 };
 
 static json_t *describe(const char *dir, const char *url, bool existed)
 {
@@ -63,6 +63,19 @@ static bool find_store(const struct cli *cli, const char **ret, bool *ret_keep, 
 	                                                                "--store 'postgresql://user@host/database?passfile=/etc/pomona/pgpass' (one line *:*:*:*:password, chmod 600), or set PGPASSFILE");
 }
 
+/* --node, which must be a word of a settings file. */
+static bool find_node(const struct cli *cli, const char *store, const char **ret, GError **error)
+{
+	const char *name = cli_value(cli, "node");
+
+	*ret = name;
+	if (name && !store)
+		return pom_fail(error, POM_ERR_USAGE, "--node is for a database that several nodes can use: see --store");
+	if (name && (!*name || strlen(name) > NODE_NAME_MAX || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != strlen(name)))
+		return pom_fail(error, POM_ERR_USAGE, "--node must be a name of letters, digits, hyphens and dots, of at most %d", NODE_NAME_MAX);
+	return true;
+}
+
 static bool parse_key_type(const struct cli *cli, struct datadir_options *options, GError **error)
 {
 	options->key_type = cli_value(cli, "key-type") ? cli_value(cli, "key-type") : "rsa";
@@ -108,7 +121,7 @@ static int init_first(const struct cli *cli, const char *dir)
 	else
 		url = settings_check_url(cli_value(cli, "url"), &error);
 	options.url = url;
-	if (!url || !find_store(cli, &options.store_url, &options.keep_store_url, &error) || !parse_key_type(cli, &options, &error) || !datadir_init(&options, &existed, &error))
+	if (!url || !find_store(cli, &options.store_url, &options.keep_store_url, &error) || !find_node(cli, options.store_url, &options.node, &error) || !parse_key_type(cli, &options, &error) || !datadir_init(&options, &existed, &error))
 		return cli_fail(error);
 	g_autoptr(json_t) result = describe(dir, url, existed);
 	g_autoptr(finding_report) report = look_at_url(url, json_string_value(json_object_get(result, "root_ca_file")));
@@ -154,7 +167,7 @@ static int init_joined(const struct cli *cli, const char *dir)
 		pom_fail(&error, POM_ERR_USAGE, "--join needs --store postgresql://…, the database of the other nodes (or POMONA_STORE_URL)");
 	if (!error && !join.seal_file)
 		pom_fail(&error, POM_ERR_USAGE, "--join needs --seal-key FILE, a copy of the %s of another node", DATADIR_SEAL);
-	if (error || !datadir_join(&join, &existed, &joined_url, &missing, &error))
+	if (error || !find_node(cli, join.store_url, &join.node, &error) || !datadir_join(&join, &existed, &joined_url, &missing, &error))
 		return cli_fail(error);
 	return show_join(cli, dir, joined_url, missing, existed);
 }

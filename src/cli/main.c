@@ -22,6 +22,7 @@ const struct cli_verb cli_verbs[] = {
 	 OPTIONS({"url", CLI_VALUE, "URL", "public URL of the server: https://HOST[:PORT]"}, {"org", CLI_VALUE, "NAME", "name of your organization"},
 	         {"store", CLI_VALUE, "URL", "database: postgresql://…; without it SQLite in the data directory"},
 	         {"join", CLI_FLAG, NULL, "another node for a database that is in use"}, {"seal-key", CLI_VALUE, "FILE", "with --join: a copy of another node's seal.key"},
+	         {"node", CLI_VALUE, "NAME", "with --store: what this node is called (node.name; default: the machine's name)"},
 	         {"issuing-bits", CLI_VALUE, "N", "RSA size of the issuing CA: 2048 (default), 3072 or 4096"},
 	         {"key-type", CLI_VALUE, "TYPE", "of the CA: rsa (default) or ec, which brings an RSA RA for SCEP"}, {"ra", CLI_FLAG, NULL, "an RA stands beside an RSA CA too"}),
 	 CLI_COMMON_DATA | CLI_COMMON_JSON, cmd_init},
