@@ -17,6 +17,7 @@
 #include "server/node.h"
 #include "server/outbound.h"
 #include "server/server_internal.h"
+#include "server/shared_settings.h"
 #include "store/shared_store.h"
 
 /* Together below the ten seconds that a stop may take; what still hangs then (a name lookup, a disk) is left behind. */
@@ -350,7 +351,7 @@ static bool open_service(struct server *server, GError **error)
 	store_listen(server->store, on_hint, server);
 	server->service->outbound = server_outbound();
 	service_warn_profiles(server->service);
-	return true;
+	return !store_is_shared(server->store) || shared_settings_note(server->store, server->settings, g_get_host_name(), error);
 }
 
 static bool open_pusher(struct server *server, GError **error)
@@ -416,7 +417,7 @@ static bool announce(struct server *server, GError **error)
 	uint16_t device = http_server_port(server->http, "device");
 	/* 0 when there is no such listener. */
 	uint16_t admin = http_server_port(server->http, "admin"), plain = http_server_port(server->http, "plain"), mtls = http_server_port(server->http, "mtls"), proxy = http_server_port(server->http, "proxy");
-	g_autofree char *path = datadir_path(server->dir, DATADIR_PORTS);
+	g_autofree char *path = datadir_path(server->dir, DATADIR_PORTS), *store_url = datadir_store_url(server->dir, server->settings), *shown = store_url_show(store_url);
 	g_autoptr(json_t) ports = NULL;
 	g_autoptr(GBytes) text = NULL;
 	char device_text[8], admin_text[8];
@@ -428,7 +429,7 @@ static bool announce(struct server *server, GError **error)
 	g_snprintf(device_text, sizeof(device_text), "%u", device);
 	g_snprintf(admin_text, sizeof(admin_text), "%u", admin);
 	pom_log(POM_LOG_NOTICE, "serving", "url", settings_text(server->settings, SETTING_URL), "device_port", device_text, "admin_port", admin ? admin_text : NULL,
-	        "version", POMONA_VERSION, NULL);
+	        "store", shown, "version", POMONA_VERSION, NULL);
 	return true;
 }
 

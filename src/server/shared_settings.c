@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/log.h"
 #include "codec/json.h"
 
 #define KEPT "shared_settings"
@@ -104,4 +105,21 @@ bool shared_settings_load(struct store *store, json_t **ret, char **ret_name, GE
 	*ret = json_incref(json_object_get(json, "settings"));
 	*ret_name = g_strdup(json_string_value(json_object_get(json, "node")));
 	return true;
+}
+
+static void warn(void *ctx, const char *name, const char *here, const char *there)
+{
+	pom_log(POM_LOG_WARNING, "this setting should be the same on all nodes: what devices are told hangs on the node that they reach", "setting", name, "here", here, "there", there, "other_node", ctx, NULL);
+}
+
+bool shared_settings_note(struct store *store, const struct settings *settings, const char *name, GError **error)
+{
+	g_autofree char *other = NULL;
+	g_autoptr(json_t) known = NULL;
+
+	if (!shared_settings_load(store, &known, &other, error))
+		return false;
+	if (known && g_strcmp0(other, name))
+		shared_settings_compare(settings, known, warn, other);
+	return shared_settings_save(store, settings, name, error);
 }

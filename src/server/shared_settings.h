@@ -21,3 +21,5 @@ void shared_settings_compare(const struct settings *settings, const json_t *json
 bool shared_settings_save(struct store *store, const struct settings *settings, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What was kept last, NULL when nothing was, and whose it is; transfer full both. */
 bool shared_settings_load(struct store *store, json_t **ret, char **ret_name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* At the start of node NAME: warns of each setting that is another one than what another node has started with last, and keeps those of this one. */
+bool shared_settings_note(struct store *store, const struct settings *settings, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
