@@ -1,6 +1,8 @@
 # Sourced by ./start and ./check: makes sure that Debian packages are installed. need PACKAGE…
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libevent-dev libssl-dev libsqlite3-dev libexpat1-dev libjansson-dev
  libnghttp2-dev libcurl4-openssl-dev zlib1g-dev libqrencode-dev libpq-dev ca-certificates python3"
+# What ./start --postgres runs besides.
+START_POSTGRES_PACKAGES="postgresql-15 haproxy curl"
 TEST_PACKAGES="clang libclang-rt-14-dev python3-cryptography python3-asn1crypto openssl curl postgresql-15 strongswan-pki libstrongswan-standard-plugins
  libstrongswan-extra-plugins nghttp2-client nghttp2-server scep certmonger dbus softhsm2 opensc libengine-pkcs11-openssl procps groff-base libxml2-utils strace zbar-tools librsvg2-bin
  chromium fonts-dejavu-core nginx-light haproxy python3-psycopg2"
