@@ -36,6 +36,13 @@
 	T(profile_work, OWN, id) \
 	T(query_work, OWN, id) \
 	T(ddm_work, OWN, id) \
+	T(node, OWN, id) \
+	T(lease, OWN, job) \
+	T(served_address, OWN, address) \
+	T(data_move, OWN, side) \
+	T(data_move_table, OWN, name) \
+	T(shared_version, EVERYWHERE, name) \
+	T(shared_lock, EVERYWHERE, name) \
 	T(setting, EVERYWHERE, name) \
 	T(authority, EVERYWHERE, id) \
 	T(ca_generation, EVERYWHERE, id) \
