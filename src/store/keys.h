@@ -5,7 +5,7 @@
  * EVERYWHERE  small, written by administrators, read with all else: a copy on each shard. */
 #pragma once
 
-#define STORE_TABLES(T) \
+#define STORE_PLACES(T) \
 	T(enrollment, ENROLLMENT, id) \
 	T(epoch, ENROLLMENT, enrollment_id) \
 	T(command, ENROLLMENT, enrollment_id) \

@@ -13,7 +13,7 @@ enum place { ENROLLMENT, OWN, EVERYWHERE };
 
 static const struct placed { const char *table; enum place place; const char *column; } placed[] = {
 #define T(table, place, column) {#table, place, #column},
-	STORE_TABLES(T)
+	STORE_PLACES(T)
 #undef T
 };
 
