@@ -25,16 +25,34 @@ void bench_say(const char *format, ...) G_GNUC_PRINTF(1, 2);
 /* Calls ONE for 0 … N-1 on two threads. */
 void bench_parallel(size_t n, void (*one)(void *ctx, size_t i), void *ctx);
 
+/* ---- cluster.c: a private PostgreSQL ---- */
+
+struct cluster;
+/* Makes one in a folder of its own and starts it; commits reach the disk. */
+struct cluster *cluster_new(void);
+/* NULL is fine. */
+void cluster_free(struct cluster *cluster);
+const char *cluster_url(const struct cluster *cluster);
+/* Of all its processes, those that have ended too. */
+double cluster_cpu_s(const struct cluster *cluster);
+/* Runs statements; the number that one gives. */
+void cluster_run(const char *url, const char *sql);
+int64_t cluster_count(const char *url, const char *sql);
+
 /* ---- world.c: the processes ---- */
 
 struct world {
 	char *pomona;             /* the program */
 	char *root, *data, *apns; /* folders; root holds the others and is removed at the end */
-	pid_t server, apns_pid;   /* 0: not running */
-	uint16_t device_port, admin_port, apns_port;
+	struct cluster *cluster;  /* NULL: the store is SQLite's */
+	char *data2;              /* of a second node; NULL: none */
+	pid_t server, server2, apns_pid; /* 0: not running */
+	uint16_t device_port, device_port2, admin_port, apns_port;
 	char *token, *topic;
 	double start_s;           /* from exec to ready, of the last start */
 };
+/* Where worlds made from now on have their store: in a PostgreSQL of their own, or in SQLite. */
+void world_use_postgres(bool postgres);
 /* Makes a data directory with a push certificate and a CA of KEY_TYPE (rsa, or ec with an RSA RA), and starts a simulated APNs that answers
  * after DELAY_MS, and the server. */
 struct world *world_new(const char *pomona, const char *key_type, unsigned delay_ms);
@@ -42,9 +60,13 @@ struct world *world_new(const char *pomona, const char *key_type, unsigned delay
 void world_free(struct world *world);
 void world_start(struct world *world);
 void world_stop(struct world *world);
+/* Starts a second node over the same PostgreSQL; world_stop ends it, too. */
+void world_start_second(struct world *world);
+/* Of the nodes and their database together; of the database alone (0 for SQLite, which is in the node). */
 double world_cpu_s(const struct world *world);
+double world_database_cpu_s(const struct world *world);
 double world_rss_mib(const struct world *world);
-/* The database's file; the server may be running. transfer full. */
+/* The database's file, or its URL; the server may be running. transfer full. */
 char *world_database(const struct world *world);
 
 /* ---- client.c: many keep-alive connections from one thread ---- */
@@ -112,13 +134,13 @@ double raw_ecdsa_ms(enum raw_load load);
 /* One row changed in a bare SQLite database, in durable groups of 32 changes. */
 double raw_row_ms(const char *dir);
 
-/* ---- fill.c: rows instead of traffic, while the server is stopped ---- */
+/* ---- fill.c: rows instead of traffic, while the server is stopped. DATABASE as of world_database ---- */
 
 /* N enrolled devices with certificates. */
 void fill_enrollments(const char *database, const char *topic, size_t n);
 /* Certificates that SCEP has issued, N in all, each with its challenge and its entry of the audit log. */
 void fill_certificates(const char *database, size_t n);
-/* N answered commands, of the devices that are enrolled. */
+/* N answered commands and N lines of timelines, of the devices that are enrolled. */
 void fill_history(const char *database, size_t n);
 /* A push that is due for N of them. */
 void fill_outbox(const char *database, size_t n);
@@ -139,6 +161,8 @@ struct figure {
 	double raw;
 };
 void report_add(struct figure figure);
+/* What stands before the names of figures from now on; a text that lives as long as the process. */
+void report_section(const char *section);
 void report_print(bool json);
 
 /* ---- measure_*.c: the figures, in the order in which each needs what the one before has left ---- */
@@ -149,6 +173,8 @@ void measure_scale(struct world *world, const char *key_type);
 void measure_enroll(struct fleet *fleet);
 void measure_idle(struct fleet *fleet, unsigned n_connections);
 void measure_commands(struct fleet *fleet);
+/* Idle and the command cycle of one node, then of two. PostgreSQL only. */
+void measure_nodes(struct fleet *fleet);
 /* The last two before and after N answered commands are in the store. */
 void measure_history(struct fleet *fleet, size_t n);
 /* All devices wake within 10 s. */

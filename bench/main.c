@@ -89,6 +89,7 @@ static bool is_wanted(const char *what)
 
 static void measure_usual(const char *pomona)
 {
+	static const unsigned idle_connections[] = {2, 8, 64, 256};
 	struct world *world = world_new(pomona, "rsa", APNS_DELAY_MS);
 	struct fleet *fleet = fleet_new(world, N_DEVICES);
 
@@ -98,10 +99,9 @@ static void measure_usual(const char *pomona)
 	measure_scep(fleet);
 	fleet_build_checkins(fleet);
 	measure_enroll(fleet);
-	if (is_wanted("idle")) {
-		measure_idle(fleet, 2);
-		measure_idle(fleet, 64);
-	}
+	if (is_wanted("idle"))
+		for (size_t i = 0; i < G_N_ELEMENTS(idle_connections); i++)
+			measure_idle(fleet, idle_connections[i]);
 	if (is_wanted("commands"))
 		measure_commands(fleet);
 	if (only && is_wanted("ddm"))
@@ -125,6 +125,8 @@ static void measure_queue(const char *pomona)
 	measure_scep(fleet);
 	fleet_build_checkins(fleet);
 	measure_enroll(fleet);
+	if (is_wanted("nodes") && world->cluster)
+		measure_nodes(fleet);
 	if (is_wanted("history"))
 		measure_history(fleet, N_HISTORY);
 	if (is_wanted("wake"))
@@ -145,14 +147,27 @@ static void measure_both_scales(const char *pomona)
 	}
 }
 
+static bool with_sqlite = true, with_postgres; /* which engines are measured */
+
+static void parse_store(const char *store)
+{
+	bool both = !g_strcmp0(store, "both");
+
+	if (store && !both && strcmp(store, "sqlite") && strcmp(store, "postgres"))
+		bench_die("--store is sqlite, postgres or both");
+	with_sqlite = !store || both || !strcmp(store, "sqlite");
+	with_postgres = store && (both || !strcmp(store, "postgres"));
+}
+
 static const char *parse_arguments(int argc, char **argv)
 {
-	g_autofree char *names = NULL;
+	g_autofree char *names = NULL, *store = NULL;
 	char *pomona = NULL;
 	GOptionEntry entries[] = {
 		{"json", 0, 0, G_OPTION_ARG_NONE, &wants_json, "print JSON", NULL},
 		{"pomona", 0, 0, G_OPTION_ARG_FILENAME, &pomona, "the program to be measured", "FILE"},
-		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store,ddm (SCEP and enrollment run with them); or scale or push alone; or history, wake", "NAMES"},
+		{"only", 0, 0, G_OPTION_ARG_STRING, &names, "some of idle,commands,connections,store,ddm (SCEP and enrollment run with them); or scale or push alone; or history, wake, nodes", "NAMES"},
+		{"store", 0, 0, G_OPTION_ARG_STRING, &store, "sqlite (as it is without this), postgres (a private one), or both", "ENGINE"},
 		{0},
 	};
 	GOptionContext *context = g_option_context_new(NULL);
@@ -164,6 +179,7 @@ static const char *parse_arguments(int argc, char **argv)
 	g_option_context_free(context);
 	if (!pomona)
 		bench_die("--pomona is missing");
+	parse_store(store);
 	only = names ? g_strsplit(names, ",", -1) : NULL;
 	return pomona;
 }
@@ -190,6 +206,16 @@ static void catch_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+static void measure(const char *pomona)
+{
+	if (only && is_wanted("scale"))
+		measure_both_scales(pomona);
+	else if (only && (is_wanted("history") || is_wanted("wake") || is_wanted("nodes")))
+		measure_queue(pomona);
+	else
+		measure_usual(pomona);
+}
+
 int main(int argc, char **argv)
 {
 	const char *pomona = parse_arguments(argc, argv);
@@ -199,14 +225,21 @@ int main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	if (only && is_wanted("scale"))
-		measure_both_scales(pomona);
-	else if (only && (is_wanted("history") || is_wanted("wake")))
-		measure_queue(pomona);
-	else if (only && is_wanted("push"))
+	if (only && is_wanted("push")) {
 		measure_push_alone(pomona);
-	else
-		measure_usual(pomona);
+		with_sqlite = with_postgres = false;
+	}
+	if (only && is_wanted("nodes") && !with_postgres)
+		bench_die("--only nodes needs --store postgres: SQLite has one node");
+	if (with_sqlite) {
+		report_section(with_postgres ? "SQLite: " : "");
+		measure(pomona);
+	}
+	if (with_postgres) {
+		report_section(with_sqlite ? "PostgreSQL: " : "");
+		world_use_postgres(true);
+		measure(pomona);
+	}
 	report_print(wants_json);
 	return 0;
 }

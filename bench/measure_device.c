@@ -13,11 +13,11 @@ enum { CONNECTIONS = 32, IDLE_DEVICES = 500, IDLE_S = 4, COMMAND_DEVICES = 64, C
  * in src/store/checkin_store.c. */
 enum { ROWS_OF_CYCLE = 4, ROWS_OF_ENROLLMENT = 15 };
 
-struct clock { double started, cpu; };
+struct clock { double started, cpu, database_cpu; };
 
 static struct clock start_clock(const struct world *world)
 {
-	return (struct clock){bench_now_s(), world_cpu_s(world)};
+	return (struct clock){bench_now_s(), world_cpu_s(world), world_database_cpu_s(world)};
 }
 
 static double elapsed_s(const struct clock *clock)
@@ -28,6 +28,20 @@ static double elapsed_s(const struct clock *clock)
 static double cpu_ms(const struct clock *clock, const struct world *world, size_t n)
 {
 	return (world_cpu_s(world) - clock->cpu) * 1000 / (double)n;
+}
+
+/* How much of the CPU of the figure before is the database's. */
+static void report_database(const struct clock *clock, const struct world *world, size_t n)
+{
+	if (world->cluster)
+		report_add((struct figure){"   of it the database", "ms", (world_database_cpu_s(world) - clock->database_cpu) * 1000 / (double)n});
+}
+
+/* Opens N connections to the device port; every other one to the second node, when there is one. */
+static void open_devices(struct client *client, const struct world *world, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		client_open(client, i % 2 && world->server2 ? world->device_port2 : world->device_port, true, 1);
 }
 
 static void send_bytes(struct client *client, unsigned connection, GBytes *bytes)
@@ -98,7 +112,7 @@ static double issue(struct fleet *fleet, const struct shape *shape)
 	struct clock clock;
 	double used_ms, took_s;
 
-	client_open(client, fleet->world->device_port, true, shape->n_connections);
+	open_devices(client, fleet->world, shape->n_connections);
 	clock = start_clock(fleet->world);
 	for (unsigned i = 0; i < shape->n_connections; i++)
 		next_issuance(&run, client, i);
@@ -106,6 +120,7 @@ static double issue(struct fleet *fleet, const struct shape *shape)
 	took_s = elapsed_s(&clock);
 	used_ms = cpu_ms(&clock, fleet->world, n);
 	report_add((struct figure){shape->cpu_name, "ms", used_ms, shape->target_ms, false, shape->raw_name, shape->raw_ms});
+	report_database(&clock, fleet->world, n);
 	if (shape->rate_name)
 		report_add((struct figure){shape->rate_name, "/s", (double)n / took_s});
 	client_free(client);
@@ -208,12 +223,13 @@ static void enroll(struct fleet *fleet, size_t first, size_t end, unsigned n_con
 	struct client *client = client_new(on_checkin, &run);
 	struct clock clock;
 
-	client_open(client, fleet->world->device_port, true, n_connections);
+	open_devices(client, fleet->world, n_connections);
 	clock = start_clock(fleet->world);
 	for (unsigned i = 0; i < n_connections; i++)
 		next_enrollment(&run, client, i);
 	client_run(client, 60);
 	report_add((struct figure){cpu_name, "ms", cpu_ms(&clock, fleet->world, end - first), 0.5, false, "2 RSA verifications, 15 rows in groups of 32, CPU", raw_ms});
+	report_database(&clock, fleet->world, end - first);
 	report_add((struct figure){rate_name, "/s", (double)(end - first) / elapsed_s(&clock)});
 	client_free(client);
 }
@@ -248,22 +264,28 @@ static void on_idle(void *ctx, struct client *client, const struct client_reply 
 		next_idle(run, client, reply->connection);
 }
 
+/* What an Idle may take: of the node, and of node and database together. */
+#define IDLE_MS 0.15
+#define IDLE_POSTGRES_MS 0.35
+
 void measure_idle(struct fleet *fleet, unsigned n_connections)
 {
-	double raw_ms = raw_rsa_verify_ms(RAW_BUSY);
+	double raw_ms = raw_rsa_verify_ms(RAW_BUSY), used_ms, took_s;
+	g_autofree char *cpu_name = g_strdup_printf("Idle with Mdm-Signature, %u connections, CPU", n_connections), *rate_name = g_strdup_printf("Idle with Mdm-Signature, %u connections, rate", n_connections);
 	struct idling run = {.fleet = fleet};
 	struct client *client = client_new(on_idle, &run);
 	struct clock clock;
 
-	client_open(client, fleet->world->device_port, true, n_connections);
+	open_devices(client, fleet->world, n_connections);
 	clock = start_clock(fleet->world);
 	for (unsigned i = 0; i < n_connections; i++)
 		next_idle(&run, client, i);
 	client_run(client, IDLE_S);
-	report_add((struct figure){n_connections == 2 ? "Idle with Mdm-Signature, 2 connections, CPU" : "Idle with Mdm-Signature, 64 connections, CPU", "ms",
-	                           cpu_ms(&clock, fleet->world, run.n), 0.15, false, "1 RSA-2048 verification, CPU", raw_ms});
-	report_add((struct figure){n_connections == 2 ? "Idle with Mdm-Signature, 2 connections, rate" : "Idle with Mdm-Signature, 64 connections, rate", "/s",
-	                           (double)run.n / elapsed_s(&clock)});
+	took_s = elapsed_s(&clock);
+	used_ms = cpu_ms(&clock, fleet->world, run.n);
+	report_add((struct figure){cpu_name, "ms", used_ms, fleet->world->cluster ? IDLE_POSTGRES_MS : IDLE_MS, false, "1 RSA-2048 verification, CPU", raw_ms});
+	report_database(&clock, fleet->world, run.n);
+	report_add((struct figure){rate_name, "/s", (double)run.n / took_s});
 	client_free(client);
 }
 
@@ -334,7 +356,7 @@ void measure_commands(struct fleet *fleet)
 
 	bench_parallel(CYCLES, build_cycle, &run);
 	client_open(client, fleet->world->admin_port, false, COMMAND_DEVICES);
-	client_open(client, fleet->world->device_port, true, COMMAND_DEVICES);
+	open_devices(client, fleet->world, COMMAND_DEVICES);
 	clock = start_clock(fleet->world);
 	/* Not over yet: client_run sets the end. */
 	for (unsigned slot = 0; slot < COMMAND_DEVICES; slot++) {
@@ -344,6 +366,7 @@ void measure_commands(struct fleet *fleet)
 	client_run(client, COMMAND_S);
 	report_add((struct figure){"command: queued, fetched, answered, durable", "cycles/s", (double)run.n_done / elapsed_s(&clock), 8000, true});
 	report_add((struct figure){"command cycle, CPU", "ms", cpu_ms(&clock, fleet->world, run.n_done), .raw_name = "2 RSA verifications, 4 rows in groups of 32, CPU", .raw = raw_ms});
+	report_database(&clock, fleet->world, run.n_done);
 	client_free(client);
 	for (size_t i = 0; i < CYCLES; i++) {
 		g_bytes_unref(run.cycles[i].send);
@@ -357,12 +380,25 @@ void measure_history(struct fleet *fleet, size_t n)
 	g_autofree char *database = world_database(fleet->world);
 
 	report_add((struct figure){"with no history:", "commands", 0});
+	measure_idle(fleet, 2);
 	measure_idle(fleet, 64);
 	measure_commands(fleet);
 	world_stop(fleet->world);
 	fill_history(database, n);
 	world_start(fleet->world);
 	report_add((struct figure){"with history:", "commands", (double)n});
+	measure_idle(fleet, 2);
+	measure_idle(fleet, 64);
+	measure_commands(fleet);
+}
+
+void measure_nodes(struct fleet *fleet)
+{
+	report_add((struct figure){"with one node:", "nodes", 1});
+	measure_idle(fleet, 64);
+	measure_commands(fleet);
+	world_start_second(fleet->world);
+	report_add((struct figure){"with two nodes:", "nodes", 2});
 	measure_idle(fleet, 64);
 	measure_commands(fleet);
 }

@@ -7,13 +7,22 @@
 #include "bench.h"
 
 static GArray *figures;
+static const char *section = "";
+
+void report_section(const char *text)
+{
+	section = text;
+}
 
 void report_add(struct figure figure)
 {
+	g_autofree char *name = g_strconcat(section, figure.name, NULL);
+
+	figure.name = g_intern_string(name);
 	if (!figures)
 		figures = g_array_new(FALSE, FALSE, sizeof(struct figure));
 	g_array_append_val(figures, figure);
-	bench_say("  %-58s %10.3f %s", figure.name, figure.value, figure.unit);
+	bench_say("  %-70s %10.3f %s", figure.name, figure.value, figure.unit);
 }
 
 static bool is_reached(const struct figure *f)
@@ -30,7 +39,7 @@ static void print_row(const struct figure *f)
 	if (f->raw_name)
 		g_snprintf(raw, sizeof(raw), "%.3f × %.2f  (%s)", f->raw, f->value / f->raw, f->raw_name);
 	/* "≥" has three bytes and one column. */
-	printf("%-54s %10.3f %-9s %-*s %s\n", f->name, f->value, f->unit, f->target > 0 ? 18 : 16, target, raw);
+	printf("%-66s %10.3f %-9s %-*s %s\n", f->name, f->value, f->unit, f->target > 0 ? 18 : 16, target, raw);
 }
 
 static json_t *figure_json(const struct figure *f)
@@ -68,7 +77,7 @@ void report_print(bool json)
 		print_json();
 		return;
 	}
-	printf("%-54s %10s %-9s %-16s %s\n", "", "figure", "", "target", "raw × ratio");
+	printf("%-66s %10s %-9s %-16s %s\n", "", "figure", "", "target", "raw × ratio");
 	for (guint i = 0; figures && i < figures->len; i++)
 		print_row(&g_array_index(figures, struct figure, i));
 }

@@ -94,26 +94,53 @@ static void start_apns(struct world *world, unsigned delay_ms)
 	json_decref(ready);
 }
 
-void world_start(struct world *world)
+/* Starts a node on DATA and waits until it serves; transfer full. */
+static json_t *start_node(struct world *world, const char *data, pid_t *ret_pid)
 {
-	g_autofree char *url = g_strdup_printf("https://127.0.0.1:%u", world->apns_port), *root = g_build_filename(world->apns, "root.pem", NULL),
-	                *path = g_build_filename(world->data, "serve.json", NULL);
-	double started = bench_now_s();
-	json_t *ready;
+	g_autofree char *url = g_strdup_printf("https://127.0.0.1:%u", world->apns_port), *root = g_build_filename(world->apns, "root.pem", NULL), *path = g_build_filename(data, "serve.json", NULL);
 
-	world->server = spawn(world, "server.log", (const char *const[]){world->pomona, "serve", "--data", world->data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+	*ret_pid = spawn(world, "server.log", (const char *const[]){world->pomona, "serve", "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 	                                                                 "--apns-url", url, "--apns-root", root, "--set", "enroll.unsigned_profiles=true", "--set", "push.per_second=0", "--set", "apns.connections=1", "--set", "inventory.hours=0",
 	                                                                 NULL});
-	ready = wait_ready(path, world->server);
+	return wait_ready(path, *ret_pid);
+}
+
+void world_start(struct world *world)
+{
+	double started = bench_now_s();
+	json_t *ready = start_node(world, world->data, &world->server);
+
 	world->start_s = bench_now_s() - started;
 	world->device_port = get_port(ready, "device_port");
 	world->admin_port = get_port(ready, "admin_port");
 	json_decref(ready);
 }
 
+void world_start_second(struct world *world)
+{
+	g_autofree char *seal = g_build_filename(world->data, "seal.key", NULL);
+	json_t *ready;
+
+	if (!world->data2) {
+		world->data2 = g_build_filename(world->root, "data2", NULL);
+		run(world, (const char *const[]){world->pomona, "init", "--join", "--data", world->data2, "--store", cluster_url(world->cluster), "--seal-key", seal, NULL});
+	}
+	ready = start_node(world, world->data2, &world->server2);
+	world->device_port2 = get_port(ready, "device_port");
+	json_decref(ready);
+}
+
 void world_stop(struct world *world)
 {
+	end(&world->server2);
 	end(&world->server);
+}
+
+static bool use_postgres;
+
+void world_use_postgres(bool postgres)
+{
+	use_postgres = postgres;
 }
 
 struct world *world_new(const char *pomona, const char *key_type, unsigned delay_ms)
@@ -131,7 +158,10 @@ struct world *world_new(const char *pomona, const char *key_type, unsigned delay
 	world->apns = g_build_filename(world->root, "apns", NULL);
 	start_apns(world, delay_ms);
 	/* The port of the URL is only written into profiles, which nobody follows here. */
-	run(world, (const char *const[]){pomona, "init", "--data", world->data, "--url", "https://127.0.0.1:8443", "--org", "Bench", "--key-type", key_type, NULL});
+	if (use_postgres)
+		world->cluster = cluster_new();
+	run(world, (const char *const[]){pomona, "init", "--data", world->data, "--url", "https://127.0.0.1:8443", "--org", "Bench", "--key-type", key_type, use_postgres ? "--store" : NULL,
+	                                 use_postgres ? cluster_url(world->cluster) : NULL, NULL});
 	world_start(world);
 	g_autofree char *pem = g_build_filename(world->apns, "push.pem", NULL), *token = g_build_filename(world->data, "admin.token", NULL);
 	run(world, (const char *const[]){pomona, "push-cert", "import", pem, "--data", world->data, NULL});
@@ -146,26 +176,38 @@ void world_free(struct world *world)
 	if (!world)
 		return;
 	open_world = NULL;
-	end(&world->server);
+	world_stop(world);
 	end(&world->apns_pid);
+	cluster_free(world->cluster);
 	run(world, (const char *const[]){"/bin/rm", "-rf", world->root, NULL});
 	g_free(world->pomona);
 	g_free(world->root);
 	g_free(world->data);
+	g_free(world->data2);
 	g_free(world->apns);
 	g_free(world->token);
 	g_free(world->topic);
 	g_free(world);
 }
 
-double world_cpu_s(const struct world *world)
+static double node_cpu_s(pid_t pid)
 {
 	struct timespec used;
 	clockid_t clock;
 
-	if (clock_getcpuclockid(world->server, &clock) || clock_gettime(clock, &used))
-		bench_die("the CPU of process %d cannot be read: the server has ended", (int)world->server);
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &used))
+		bench_die("the CPU of process %d cannot be read: the server has ended", (int)pid);
 	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+double world_cpu_s(const struct world *world)
+{
+	return node_cpu_s(world->server) + (world->server2 ? node_cpu_s(world->server2) : 0) + world_database_cpu_s(world);
+}
+
+double world_database_cpu_s(const struct world *world)
+{
+	return world->cluster ? cluster_cpu_s(world->cluster) : 0;
 }
 
 double world_rss_mib(const struct world *world)
@@ -180,5 +222,5 @@ double world_rss_mib(const struct world *world)
 
 char *world_database(const struct world *world)
 {
-	return g_build_filename(world->data, "pomona.db", NULL);
+	return world->cluster ? g_strdup(cluster_url(world->cluster)) : g_build_filename(world->data, "pomona.db", NULL);
 }
