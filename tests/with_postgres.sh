@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs a command with a throw-away PostgreSQL: with_postgres.sh COMMAND [ARG…]. POMONA_TEST_POSTGRES holds its URL, postgresql:///postgres?host=FOLDER&user=pomona: whoever
 # wants a database makes one of his own. When it is set already, the command uses that one: so many tests share one cluster.
-# The cluster lives in a temporary folder, listens on a unix socket only, and is gone afterwards.
+# 3: the cluster did not start. It lives in a temporary folder, listens on a unix socket only, and is gone afterwards.
 set -eu
 [ -z "${POMONA_TEST_POSTGRES:-}" ] || exec "$@"
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
@@ -13,7 +13,7 @@ stop() { as "$bin/pg_ctl" -D "$dir/data" -m immediate stop >/dev/null 2>&1 || tr
 trap stop EXIT
 trap 'exit 130' INT TERM
 if [ "$(id -u)" = 0 ]; then chown postgres:postgres "$dir"; fi
-as "$bin/initdb" -D "$dir/data" -U pomona -A trust -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
+as "$bin/initdb" -D "$dir/data" -U pomona -A trust -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 3; }
 # Nothing here must outlive a crash of the machine; hundreds of small databases come and go.
 cat >>"$dir/data/postgresql.conf" <<END
 listen_addresses = ''
@@ -26,5 +26,5 @@ max_connections = 500
 shared_buffers = 64MB
 autovacuum = off
 END
-as "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/server.log" start >/dev/null || { cat "$dir/server.log" >&2; exit 1; }
+as "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/server.log" start >/dev/null || { cat "$dir/server.log" >&2; exit 3; }
 POMONA_TEST_POSTGRES="postgresql:///postgres?host=$dir&user=pomona" "$@"

@@ -70,7 +70,7 @@ def behind(s, *devices, statement, values=()):
 def know_supervised(s, phone, yes, learnt=None):
     """As if the phone had answered DeviceInformation."""
     behind(s, phone, statement="INSERT INTO fact (enrollment_id, name, value, learnt_at) SELECT id, 'IsSupervised', ?, ? FROM enrollment WHERE device_id = ?"
-           " ON CONFLICT DO UPDATE SET value = excluded.value, learnt_at = excluded.learnt_at", values=(yes, learnt or int(time.time() * 1000) + MINUTE, phone.udid))
+           " ON CONFLICT (enrollment_id, name) DO UPDATE SET value = excluded.value, learnt_at = excluded.learnt_at", values=(yes, learnt or int(time.time() * 1000) + MINUTE, phone.udid))
 
 
 def pairings(s):

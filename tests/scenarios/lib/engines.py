@@ -1,7 +1,7 @@
 """Which cases are for one engine only, and why: the rows of tests/scenarios/engines.tsv, SCENARIO, CASE or *, ENGINE, reason.
 
-ENGINE is sqlite or postgres; or none: no store is opened, or only to have a server that something else is tested with, so that once is enough. `engines.py ENGINE SCENARIO…` says which of the
-scenarios have a case to run."""
+ENGINE is sqlite or postgres; or none: no store is opened, or only to have a server that something else is tested with, so that once is enough. `engines.py SCENARIO…` says which of the
+scenarios have a case to run with POMONA_TEST_STORE."""
 import pathlib
 import sys
 
@@ -40,5 +40,5 @@ def left_out(scenario, cases):
 
 
 if __name__ == "__main__":
-    gone = {row[0] for row in rows() if row[1] == "*" and is_left_out(sys.argv[1], row)}
-    print("\n".join(s for s in sys.argv[2:] if s not in gone))
+    gone = {row[0] for row in rows() if row[1] == "*" and is_left_out(store.ENGINE, row)}
+    print("\n".join(s for s in sys.argv[1:] if s not in gone))
