@@ -6,7 +6,6 @@ go on with what they have: a certificate that was acknowledged must be able to e
 import collections
 import pathlib
 import random
-import sqlite3
 import sys
 import threading
 
@@ -17,13 +16,19 @@ N_KEYS, N_DEVICE_THREADS, DEVICES_PER_THREAD, N_SENT_AT_ONCE = 20, 3, 12, 16
 BROKEN = (OSError, http.client.HTTPException)
 
 # A disk whose writes are slow makes the time between a reply that came too early and its commit long enough to be met. (A slow fsync would
-# not: what was written before a SIGKILL is with the kernel.)
-SLOW_WRITES = """
+# not: what was written before a SIGKILL is with the kernel.) So does a slow way to PostgreSQL: libpq alone calls send().
+SLOW_WRITES = {"sqlite": """
 #define _GNU_SOURCE
 #include <sys/syscall.h>
 #include <unistd.h>
 ssize_t pwrite64(int fd, const void *data, size_t len, off64_t at) { usleep(300); return syscall(SYS_pwrite64, fd, data, len, at); }
-"""
+""", "postgres": """
+#define _GNU_SOURCE
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+ssize_t send(int fd, const void *data, size_t len, int flags) { usleep(1000); return syscall(SYS_sendto, fd, data, len, flags, 0, 0); }
+"""}
 
 
 class Keys:
@@ -71,7 +76,7 @@ class KilledServer(Server):
     def make_slow(self):
         """The path of the library that slows writes down, or None: without a compiler, or under a sanitizer, which must be loaded first."""
         source, library = os.path.join(self.root, "slow.c"), os.path.join(self.root, "slow.so")
-        pathlib.Path(source).write_text(SLOW_WRITES)
+        pathlib.Path(source).write_text(SLOW_WRITES[store.ENGINE])
         if b"__asan_init" in pathlib.Path(POMONA).read_bytes() or not shutil.which("cc"):
             return None
         return library if subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source]).returncode == 0 else None
@@ -360,20 +365,20 @@ class Load:
 
 def check_rows(server, ledger, devices):
     """Over all that was ever acknowledged. The server has recovered the log already: it is up, so this reader changes nothing."""
-    db = sqlite3.connect(f"file:{server.data}/pomona.db?mode=ro", uri=True, timeout=20)
-    with contextlib.closing(db):
-        result = db.execute("PRAGMA integrity_check").fetchall()
+    if store.ENGINE == "sqlite":
+        result = server.sql("PRAGMA integrity_check")
         if result != [("ok",)]:
             ledger.fault("integrity", f"integrity_check: {result[:3]}")
-        check_commands(db, ledger)
-        check_admin_rows(db, ledger)
-        check_certificates(db, ledger, devices)
-        check_enrollments(db, ledger, devices)
+    with server.store.transaction() as execute:
+        check_commands(execute, ledger)
+        check_admin_rows(execute, ledger)
+        check_certificates(execute, ledger, devices)
+        check_enrollments(execute, ledger, devices)
 
 
-def check_commands(db, ledger):
-    waiting = {row[0] for row in db.execute("SELECT uuid FROM command")}
-    finished = dict(db.execute("SELECT uuid, status FROM command_done"))
+def check_commands(execute, ledger):
+    waiting = {row[0] for row in execute("SELECT uuid FROM command")}
+    finished = dict(execute("SELECT uuid, status FROM command_done"))
     for uuid, status in list(ledger.commands.items()):
         if status == "Queued" and uuid not in waiting and uuid not in finished:
             ledger.fault("api-writes", f"command {uuid} is gone")
@@ -384,24 +389,24 @@ def check_commands(db, ledger):
         del ledger.commands[uuid]
 
 
-def check_admin_rows(db, ledger):
+def check_admin_rows(execute, ledger):
     for kind, known, table in [("link", ledger.links, "link"), ("token", ledger.tokens, "api_token")]:
-        rows = {row[0] for row in db.execute(f"SELECT id FROM {table}")}
+        rows = {row[0] for row in execute(f"SELECT id FROM {table}")}
         for lost in [i for i in known if i not in rows]:
             ledger.fault("api-writes", f"{kind} {lost} is gone")
             del known[lost]
 
 
-def check_certificates(db, ledger, devices):
-    rows = {serial: (state, der_bytes) for serial, state, der_bytes in db.execute("SELECT serial, state, der FROM certificate")}
+def check_certificates(execute, ledger, devices):
+    rows = {serial: (state, der_bytes) for serial, state, der_bytes in execute("SELECT serial, state, der FROM certificate")}
     for device in [d for d in devices if d.cert is not None]:
         state, stored = rows.get(f"{device.cert.serial_number:032X}", (None, None))
         if state not in (1, 2) or stored != der(device.cert):
             ledger.fault("certificates", f"certificate {device.cert.serial_number:X} has state {state} and {'another' if stored else 'no'} certificate in its row")
 
 
-def check_enrollments(db, ledger, devices):
-    rows = {udid: (state, token) for udid, state, token in db.execute(
+def check_enrollments(execute, ledger, devices):
+    rows = {udid: (state, token) for udid, state, token in execute(
         "SELECT e.device_id, e.state, p.push_token FROM enrollment e LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.user_part = ''")}
     for device in devices:
         state, token = rows.get(device.udid, (None, None))
