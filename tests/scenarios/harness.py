@@ -3,6 +3,7 @@
 The device uses none of Pomona's code: asn1crypto and cryptography build its messages, curl's library is not involved, http.client talks.
 Its messages are those of Apple devices: a throw-away signer for SCEP, an 8-byte nonce, SHA-1 detached signatures without attributes."""
 import base64
+import collections
 import contextlib
 import datetime
 import hashlib
