@@ -94,7 +94,7 @@ static bool gives_way(const struct server_node *node, int64_t own_ahead_ms, cons
 
 static bool is_alive(const struct server_node *node, const struct node_row *row, int64_t now_ms)
 {
-	return row->seen_ms > now_ms - node->ttl_ms;
+	return ABS(now_ms - row->seen_ms) < node->ttl_ms;
 }
 
 static bool check_clock(const struct server_node *node, const struct node_look *look, const struct clock_look *clock, GError **error)
@@ -339,7 +339,7 @@ static bool take_free(struct server *server, const struct node_look *look, int64
 		const char *name = server_node_job_name((enum node_job)i);
 		const struct lease_row *lease = find_lease(look, name);
 
-		if (lease && strcmp(lease->node, "") && lease->expires_ms > look->now_ms)
+		if (lease && !lease_is_free(lease, look->now_ms))
 			continue;
 		jobs[n] = (enum node_job)i;
 		names[n++] = name;
@@ -414,9 +414,13 @@ static bool beat_with(struct server *server, const struct node_look *look, const
 /* The database is newer than this program: what it would write might be wrong, so it takes its leave. */
 static bool leave_newer(struct server *server, GError *trouble, GError **error)
 {
-	take_holds(server->node, NULL, 0);
-	set_trouble(server->node, trouble);
-	return store_node_remove(server->store, server->node->id, error);
+	struct server_node *node = server->node;
+	/* Only this thread changes it. */
+	bool has_left = node->trouble && node->trouble->code == POM_ERR_NODE_OLD;
+
+	take_holds(node, NULL, 0);
+	set_trouble(node, trouble);
+	return has_left || store_node_remove(server->store, node->id, error);
 }
 
 static bool forget(struct server *server, const struct node_look *look, GError **error)
@@ -528,7 +532,7 @@ void server_node_start(struct server *server)
 	if (!node->is_shared)
 		return;
 	beat_and_say(server, &failing);
-	if (!store_node_hint(server->store, NODE_HINT_NODES, &error))
+	if (!store_node_replace(server->store, node->name, node->started_ms - node->ttl_ms, &error) || !store_node_hint(server->store, NODE_HINT_NODES, &error))
 		pom_log(POM_LOG_INFO, "the other nodes could not be told that this one is here", "why", error->message, NULL);
 	node->is_running = pthread_create(&node->thread, NULL, node_main, server) == 0;
 }

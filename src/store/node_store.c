@@ -66,7 +66,7 @@ bool store_node_look(struct store *store, struct node_look *ret, GError **error)
 
 	*ret = (struct node_look){0};
 	db_batch_add_values(batch, Q_NODE_CLOCK, NULL, 0);
-	db_batch_add(batch, Q_NODE_LIST, db_text(""), db_int(NODES_MAX));
+	db_batch_add(batch, Q_NODE_LIST, db_int(NODES_MAX));
 	db_batch_add_values(batch, Q_LEASE_LIST, NULL, 0);
 	if (db_run(store->db, batch, error) != DB_DONE)
 		return false;
@@ -118,12 +118,25 @@ bool store_node_hint(struct store *store, const char *word, GError **error)
 	return store_run(store, batch, error);
 }
 
+bool store_node_replace(struct store *store, const char *name, int64_t before_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_NODE_REPLACE, db_text(name), db_int(before_ms));
+	return store_run(store, batch, error);
+}
+
 bool store_node_forget(struct store *store, int64_t before_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
 	db_batch_add(batch, Q_NODE_FORGET, db_int(before_ms));
 	return store_run(store, batch, error);
+}
+
+bool lease_is_free(const struct lease_row *lease, int64_t now_ms)
+{
+	return !*lease->node || lease->expires_ms <= now_ms || lease->expires_ms > now_ms + 2 * LEASE_MS_MAX;
 }
 
 bool store_leases_take(struct store *store, const char *const *jobs, size_t n, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fences, GError **error)
@@ -133,7 +146,7 @@ bool store_leases_take(struct store *store, const char *const *jobs, size_t n, c
 	for (size_t i = 0; i < n; i++) {
 		ret_fences[i] = store->leases ? 0 : 1;
 		db_batch_add(batch, Q_LEASE_MAKE, db_text(jobs[i]));
-		db_batch_add(batch, Q_LEASE_TAKE, db_text(jobs[i]), db_text(node), db_int(now_ms), db_int(now_ms + ttl_ms));
+		db_batch_add(batch, Q_LEASE_TAKE, db_text(jobs[i]), db_text(node), db_int(now_ms), db_int(now_ms + ttl_ms), db_int(now_ms + 2 * LEASE_MS_MAX));
 	}
 	if (!n || !store->leases)
 		return true;

@@ -21,7 +21,7 @@ struct lease_row { const char *job, *node; int64_t fence, expires_ms; }; /* node
 struct node_look {
 	int64_t now_ms;   /* the database's clock, Unix milliseconds */
 	int64_t schema;
-	GArray *nodes;    /* struct node_row, of the first 1000 */
+	GArray *nodes;    /* struct node_row, in order of id; the 1000 that were seen last */
 	GArray *leases;   /* struct lease_row, in order of job */
 	store_load *load; /* what their texts borrow from */
 };
@@ -41,13 +41,17 @@ bool store_node_remove(struct store *store, const char *id, GError **error) G_GN
 #define NODE_HINT_WORK "work"   /* there is work that must be seen soon */
 #define NODE_HINT_HURRY "hurry" /* the same, of what else is looked at each minute */
 bool store_node_hint(struct store *store, const char *word, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A node NAME has come: those of this name that were last seen before BEFORE_MS are what it was before, and go. */
+bool store_node_replace(struct store *store, const char *name, int64_t before_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Removes the rows of nodes that were last seen before BEFORE_MS. */
 bool store_node_forget(struct store *store, int64_t before_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- leases ---- */
-enum { LEASE_JOB_MAX = 31 };
+enum { LEASE_JOB_MAX = 31, LEASE_MS_MAX = 300 * 1000 };
+/* Whether nobody has it at NOW_MS: it was released, has ended, or would last so long that the clock must have been ahead when it was taken. */
+bool lease_is_free(const struct lease_row *lease, int64_t now_ms);
 /* Takes the lease of JOB (1 to LEASE_JOB_MAX bytes) for NODE until NOW_MS + TTL_MS when it is NODE's already, was released, or has ended; *RET_FENCE is its number, 0 when it is another's, or just being
- * taken. Does not wait for others. */
+ * taken. TTL_MS: at most LEASE_MS_MAX. Does not wait for others. */
 bool store_lease_take(struct store *store, const char *job, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fence, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The same for N jobs at once; RET_FENCES: N numbers. */
 bool store_leases_take(struct store *store, const char *const *jobs, size_t n, const char *node, int64_t now_ms, int64_t ttl_ms, int64_t *ret_fences, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -62,6 +62,9 @@ static void test_take(struct fixture *f, gconstpointer data)
 
 	for (size_t i = 0; i < G_N_ELEMENTS(steps); i++)
 		g_assert_cmpint(take(*steps[i].node == 'A' ? f->a : f->b, "job", steps[i].node, steps[i].now_ms), ==, steps[i].fence);
+	/* The clock was an hour ahead when it was taken, and the holder has died. */
+	g_assert_cmpint(take(f->a, "job", "A", 5000 + 3 * TTL_MS + 3600000), ==, 3);
+	g_assert_cmpint(take(f->b, "job", "B", 5000 + 3 * TTL_MS), ==, 4);
 	/* Another job is another lease. */
 	g_assert_cmpint(take(f->b, "other", "B", 1000), ==, 1);
 }
@@ -167,9 +170,16 @@ static void test_nodes(struct fixture *f, gconstpointer data)
 	/* A clean end: nobody has to wait. */
 	g_assert_true(store_node_remove(f->a, "A", NULL));
 	g_assert_cmpint(take(f->b, "x", "B", 3000), ==, 2);
-	g_assert_true(store_node_forget(f->a, 2000, NULL));
+	b.id = "C";
+	b.seen_ms = 2500;
+	g_clear_pointer(&other, g_array_unref);
+	g_assert_true(store_node_beat(f->b, &b, 1, &other, NULL));
+	g_assert_true(store_node_replace(f->b, "another", 3000, NULL));
+	g_assert_true(store_node_replace(f->b, "host", 2500, NULL));
+	g_assert_true(store_node_forget(f->a, 2500, NULL));
 	g_assert_true(store_node_look(f->a, &rest, NULL));
 	g_assert_cmpuint(rest.nodes->len, ==, 1);
+	g_assert_cmpstr(g_array_index(rest.nodes, struct node_row, 0).id, ==, "C");
 	g_assert_cmpuint(rest.leases->len, ==, 2);
 	g_assert_cmpstr(g_array_index(rest.leases, struct lease_row, 0).node, ==, "B");
 	g_assert_cmpstr(g_array_index(rest.leases, struct lease_row, 1).node, ==, "");
