@@ -489,11 +489,10 @@ static int64_t target_epoch(const struct db_batch *batch, const char *enrollment
 	return active ? active : pending;
 }
 
-/* One try; *RET_FOLDED an identical one that waits, transfer full, and nothing is queued. */
-static bool try_queue(struct store *store, const struct command_new *new, char **ret_folded, GError **error)
+/* One try, with SEQ; *RET_FOLDED an identical one that waits, transfer full, and nothing is queued. */
+static bool try_queue(struct store *store, const struct command_new *new, const char *seq, char **ret_folded, GError **error)
 {
 	g_autoptr(db_batch) target = db_batch_new(NULL), find = db_batch_new(NULL), batch = db_batch_new(new->enrollment_id);
-	struct pom_id seq = pom_id_new(store->clock, store->random);
 	bool folds = new->fold && new->may_fold;
 	int64_t epoch;
 
@@ -516,14 +515,14 @@ static bool try_queue(struct store *store, const struct command_new *new, char *
 	}
 	db_batch_add(batch, Q_COMMAND_HOLD, db_text(new->enrollment_id));
 	if (!*ret_folded)
-		db_batch_add(batch, Q_COMMAND_QUEUE, db_text(new->enrollment_id), db_text(seq.text), db_text(new->uuid), db_int(epoch), db_text(new->command->request_type), db_bytes(new->command->body),
+		db_batch_add(batch, Q_COMMAND_QUEUE, db_text(new->enrollment_id), db_text(seq), db_text(new->uuid), db_int(epoch), db_text(new->command->request_type), db_bytes(new->command->body),
 		             db_int(new->now_ms), db_text(new->note), db_int(new->is_sealed), db_int(new->expires_ms), new->fold ? db_blob(new->fold, COMMAND_FOLD_LEN) : db_null('b'), db_int(folds));
 	store_batch_push_urgent(store, batch, new->enrollment_id, new->now_ms, PUSH_URGENCY_ONE);
 	return store_run(store, batch, error);
 }
 
-/* Whether UUID names a command already, pending or done. */
-static bool is_taken(struct store *store, const char *uuid, bool *ret_taken, GError **error)
+/* Whether UUID names a command already, pending or done; *RET_OURS: the one with SEQ. */
+static bool is_taken(struct store *store, const char *uuid, const char *seq, bool *ret_taken, bool *ret_ours, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
@@ -532,27 +531,39 @@ static bool is_taken(struct store *store, const char *uuid, bool *ret_taken, GEr
 	if (!store_run(store, batch, error))
 		return false;
 	*ret_taken = db_rows(batch, 0) || db_rows(batch, 1);
+	*ret_ours = !g_strcmp0(db_get_text(batch, 0, 0, 1), seq) || !g_strcmp0(db_get_text(batch, 1, 0, 12), seq);
 	return true;
 }
 
 bool store_command_queue(struct store *store, const struct command_new *new, char **ret_folded, GError **error)
 {
-	bool taken;
+	/* The same in each try: what was done although the connection was lost is known by it. */
+	struct pom_id seq = pom_id_new(store->clock, store->random);
+	bool taken, ours, unknown = false;
 
 	for (int i = 0; i < TARGET_TRIES; i++) {
 		g_autoptr(GError) inner = NULL;
 		g_autofree char *folded = NULL;
 
-		if (try_queue(store, new, &folded, &inner)) {
-			*ret_folded = g_steal_pointer(&folded);
+		if (try_queue(store, new, seq.text, &folded, &inner)) {
+			/* Not with itself, as a try before has queued it after all. */
+			if (g_strcmp0(folded, new->uuid))
+				*ret_folded = g_steal_pointer(&folded);
 			return true;
+		}
+		unknown |= g_error_matches(inner, POM_ERROR, POM_ERR_STORE_UNKNOWN);
+		if (unknown && store_error_is_away(inner) && i < TARGET_TRIES - 1) {
+			store_pause();
+			continue;
 		}
 		if (!g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
 			g_propagate_error(error, g_steal_pointer(&inner));
 			return false;
 		}
-		if (!is_taken(store, new->uuid, &taken, error))
+		if (!is_taken(store, new->uuid, seq.text, &taken, &ours, error))
 			return false;
+		if (ours)
+			return true;
 		if (taken)
 			return pom_fail(error, POM_ERR_CONFLICT, "there is already a command with CommandUUID %s", new->uuid);
 		/* Else the device began a new epoch at this moment, or an identical one was queued: look again. */

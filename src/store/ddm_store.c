@@ -277,7 +277,14 @@ GArray *store_set_targets(struct store *store, const char *name, store_load **re
 bool store_set_assign(struct store *store, const char *name, const struct set_target *targets, size_t n, bool on, int64_t now_ms, const struct audit_entry *audit, int64_t *ret_n, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	unsigned first = 1;
 
+	db_batch_add(batch, Q_SET_HOLD, db_text(name));
+	for (size_t i = 0; on && i < n; i++)
+		if (!strcmp(targets[i].kind, "group")) {
+			db_batch_add(batch, Q_GROUP_HOLD, db_text(targets[i].target));
+			first++;
+		}
 	for (size_t i = 0; i < n; i++)
 		if (on)
 			db_batch_add(batch, Q_SET_ASSIGN, db_text(name), db_text(targets[i].kind), db_text(targets[i].target), db_text(targets[i].channel), db_int(now_ms));
@@ -288,7 +295,7 @@ bool store_set_assign(struct store *store, const char *name, const struct set_ta
 	store_batch_audit(store, batch, audit);
 	if (!store_run(store, batch, error))
 		return false;
-	*ret_n = count_rows(batch, 0, (unsigned)n);
+	*ret_n = count_rows(batch, first, (unsigned)n);
 	return true;
 }
 

@@ -17,7 +17,7 @@ bool store_link_add(struct store *store, const struct link_new *link, GError **e
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
 	store_batch_link(batch, link);
-	return store_run(store, batch, error);
+	return store_run_once(store, batch, Q_LINK_SERVED, link->id, error);
 }
 
 bool store_links_serve(struct store *store, const char *served, GError **error)

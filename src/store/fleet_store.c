@@ -173,13 +173,33 @@ GArray *store_query_work(struct store *store, int64_t limit, store_load **ret_lo
 	return store_list(store, batch, sizeof(struct query_work), take_query_work, ret_load, error);
 }
 
+static int compare_texts(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Each once, in order. */
+static void hold_groups(struct db_batch *batch, const struct query_change *changes, size_t n)
+{
+	g_autofree const char **names = g_new(const char *, n + 1);
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = changes[i].group;
+	qsort(names, n, sizeof(*names), compare_texts);
+	for (size_t i = 0; i < n; i++)
+		if (!i || strcmp(names[i], names[i - 1]))
+			db_batch_add(batch, Q_QUERY_GROUP_HOLD, db_text(names[i]));
+}
+
 bool store_query_apply(struct store *store, const struct query_change *changes, size_t n, const char *work_id, const char *after, int64_t now_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	hold_groups(batch, changes, n);
 	for (size_t i = 0; i < n; i++) {
 		const struct query_change *c = &changes[i];
 
+		db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(c->enrollment_id));
 		if (c->member)
 			db_batch_add(batch, Q_QUERY_MEMBER_ADD, db_text(c->group), db_text(c->enrollment_id), db_int(now_ms), db_text(c->query));
 		else
@@ -215,7 +235,7 @@ bool store_order_add(struct store *store, const struct order_row *o, GBytes *bod
 	for (size_t i = 0; ids && ids[i]; i++)
 		db_batch_add(batch, Q_ORDER_TARGET, db_text(o->id), db_text(ids[i]));
 	store_batch_audit(store, batch, audit);
-	return store_run(store, batch, error);
+	return store_run_once(store, batch, Q_ORDER_GET, o->id, error);
 }
 
 static void take_order(const struct db_batch *b, size_t row, void *out)

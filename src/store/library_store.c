@@ -270,13 +270,40 @@ static void add_kind_work(struct store *store, struct db_batch *batch, const cha
 		store_batch_library_device(store, batch, targets[i], now_ms);
 }
 
+static int compare_texts(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Holds each of NAMES once, in order, by STATEMENT; how many statements that were. */
+static unsigned hold_all(struct db_batch *batch, unsigned statement, const char *const *names)
+{
+	size_t n = g_strv_length((char **)(uintptr_t)names);
+	g_autofree const char **sorted = g_memdup2(names, (n + 1) * sizeof(*names));
+	unsigned held = 0;
+
+	qsort(sorted, n, sizeof(*sorted), compare_texts);
+	for (size_t i = 0; i < n; i++)
+		if (!i || strcmp(sorted[i], sorted[i - 1])) {
+			db_batch_add(batch, statement, db_text(sorted[i]));
+			held++;
+		}
+	return held;
+}
+
+/* A group must be there; a device that is held does not change what its profiles hang on. */
+static unsigned hold_targets(struct db_batch *batch, const char *kind, const char *const *targets)
+{
+	return hold_all(batch, strcmp(kind, "group") ? Q_ENROLLMENT_HOLD : Q_GROUP_HOLD, targets);
+}
+
 bool store_assign(struct store *store, const char *profile, const char *kind, const char *const *targets, int64_t now_ms, const struct audit_entry *audit, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	db_batch_add(batch, Q_LIB_HOLD, db_text(profile));
+	hold_targets(batch, kind, targets);
 	for (size_t i = 0; targets[i]; i++) {
-		if (!strcmp(kind, "group"))
-			db_batch_add(batch, Q_GROUP_HOLD, db_text(targets[i]));
 		db_batch_add(batch, Q_LIB_ASSIGN, db_text(profile), db_text(kind), db_text(targets[i]), db_int(now_ms));
 	}
 	add_kind_work(store, batch, profile, kind, targets, now_ms);
@@ -288,7 +315,10 @@ bool store_unassign(struct store *store, const char *profile, const char *kind, 
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 	size_t n = 0;
+	unsigned holds = 0;
 
+	if (strcmp(kind, "group"))
+		holds = hold_targets(batch, kind, targets);
 	for (; targets[n]; n++)
 		db_batch_add(batch, Q_LIB_UNASSIGN, db_text(profile), db_text(kind), db_text(targets[n]));
 	add_kind_work(store, batch, profile, kind, targets, now_ms);
@@ -297,7 +327,7 @@ bool store_unassign(struct store *store, const char *profile, const char *kind, 
 		return false;
 	*ret_n = 0;
 	for (size_t i = 0; i < n; i++)
-		*ret_n += (int64_t)db_rows(batch, (unsigned)i);
+		*ret_n += (int64_t)db_rows(batch, holds + (unsigned)i);
 	return true;
 }
 
@@ -366,6 +396,8 @@ bool store_group_remove(struct store *store, const char *name, const char *const
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	/* Whoever adds something to it holds it first: he is before this, or finds nothing. */
+	db_batch_add(batch, Q_GROUP_HOLD, db_text(name));
 	store_batch_ddm_group_gone(store, batch, name, now_ms);
 	db_batch_add(batch, Q_GROUP_REMOVE, db_text(name));
 	db_batch_add(batch, Q_GROUP_UNASSIGN, db_text(name));
@@ -396,6 +428,8 @@ bool store_member_change(struct store *store, const char *group, const char *con
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
 	db_batch_add(batch, Q_GROUP_HOLD_LIST, db_text(group));
+	/* None that is deleted at this moment. */
+	hold_all(batch, Q_COMMAND_HOLD, add);
 	for (size_t i = 0; add[i]; i++)
 		db_batch_add(batch, Q_MEMBER_ADD, db_text(group), db_text(add[i]), db_int(now_ms));
 	for (size_t i = 0; remove[i]; i++)

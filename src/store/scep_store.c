@@ -14,7 +14,7 @@ bool store_challenge_add(struct store *store, const struct challenge_new *c, con
 	             db_int(c->may_enroll), db_int(c->created_ms), db_int(c->expires_ms), db_text(c->profile), db_text(c->record), db_text(c->device_id), db_text(c->key_type),
 	             db_text(c->for_enrollment_id), db_int(c->for_epoch));
 	store_batch_audit(store, batch, audit);
-	return store_run(store, batch, error);
+	return store_run_once(store, batch, Q_CHALLENGE_GET, c->id, error);
 }
 
 static void take_challenge(const struct db_batch *b, size_t row, void *out)

@@ -77,6 +77,7 @@
 	X(ENROLLMENTS_LIVE, "", "i", ANY, READ, "SELECT count(*) FROM enrollment WHERE state = 1") \
 	X(TOKEN_ADD, "ttbii", "", ONE, WRITE, "INSERT INTO api_token (id, name, hash, created_at, revoked_at, secrets) VALUES ($1, $2, $3, $4, 0, $5)") \
 	X(TOKEN_LIST, "", "ttiii", ANY, READ, "SELECT id, name, created_at, revoked_at, secrets FROM api_token ORDER BY id") \
+	X(TOKEN_GET, "t", "t", ANY, READ, "SELECT id FROM api_token WHERE id = $1") \
 	X(TOKEN_FIND, "b", "tti", ANY, READ, "SELECT id, name, secrets FROM api_token WHERE hash = $1 AND revoked_at = 0") \
 	X(TOKEN_REVOKE, "ti", "t", ANY, WRITE, "UPDATE api_token SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 RETURNING name") \
 	/* push certificates */ \

@@ -39,6 +39,8 @@
 	X(SET_REMOVE, "t", "", ONE, WRITE, "DELETE FROM declaration_set WHERE name = $1") \
 	X(SET_EMPTY, "t", "", ANY, WRITE, "DELETE FROM set_member WHERE set_name = $1") \
 	X(SET_UNASSIGN_ALL, "t", "", ANY, WRITE, "DELETE FROM set_assignment WHERE set_name = $1") \
+	/* First in what assigns it. */ \
+	X(SET_HOLD, "t", "", ANY, WRITE, "UPDATE declaration_set SET updated_at = updated_at WHERE name = $1") \
 	/* One row expected: the set is there. */ \
 	X(SET_TOUCH, "ti", "", ONE, WRITE, "UPDATE declaration_set SET updated_at = $2 WHERE name = $1") \
 	X(SET_MEMBER_ADD, "tti", "t", ANY, WRITE, \

@@ -34,9 +34,11 @@
 	X(QUERY_GROUP_ADD, "tit", "", ONE, WRITE, "INSERT INTO device_group (name, created_at, query) VALUES ($1, $2, $3)") \
 	X(QUERY_GROUP_SET, "tt", "", ONE, WRITE, "UPDATE device_group SET query = $2 WHERE name = $1 AND query IS NOT NULL") \
 	X(QUERY_GROUPS, "i", "tt", ANY, READ, "SELECT name, query FROM device_group WHERE query IS NOT NULL ORDER BY name LIMIT $1") \
-	/* Only while the group is still of this query. */ \
+	/* First in what changes the members of groups of queries; a group may be gone. */ \
+	X(QUERY_GROUP_HOLD, "t", "", ANY, WRITE, "UPDATE device_group SET created_at = created_at WHERE name = $1") \
+	/* Only while the group is still of this query, and the device is there. */ \
 	X(QUERY_MEMBER_ADD, "ttit", "", ANY, WRITE, \
-	  "INSERT INTO group_member (group_name, enrollment_id, added_at) SELECT g.name, $2, $3 FROM device_group g WHERE g.name = $1 AND g.query = $4" \
+	  "INSERT INTO group_member (group_name, enrollment_id, added_at) SELECT g.name, e.id, $3 FROM device_group g JOIN enrollment e ON e.id = $2 WHERE g.name = $1 AND g.query = $4" \
 	  " ON CONFLICT (group_name, enrollment_id) DO NOTHING") \
 	X(QUERY_MEMBER_REMOVE, "ttt", "", ANY, WRITE, \
 	  "DELETE FROM group_member WHERE group_name = $1 AND enrollment_id = $2 AND EXISTS (SELECT 1 FROM device_group g WHERE g.name = $1 AND g.query = $3)") \

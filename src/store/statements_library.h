@@ -60,6 +60,8 @@
 	X(LIB_DELETE_VERSIONS, "t", "", ANY, WRITE, "DELETE FROM profile_version WHERE profile = $1") \
 	X(LIB_DELETE_STATES, "t", "", ANY, WRITE, "DELETE FROM profile_state WHERE profile = $1") \
 	/* assignments */ \
+	/* First in what assigns it: not while it is taken away. */ \
+	X(LIB_HOLD, "t", "", ONE, WRITE, "UPDATE profile SET updated_at = updated_at WHERE name = $1 AND removing_at = 0") \
 	X(LIB_ASSIGN, "ttti", "", ANY, WRITE, \
 	  "INSERT INTO profile_assignment (profile, kind, target, created_at) SELECT $1, $2, $3, $4 FROM profile p WHERE p.name = $1 AND p.removing_at = 0" \
 	  " ON CONFLICT (profile, kind, target) DO NOTHING") \

@@ -121,6 +121,41 @@ bool store_run(struct store *store, struct db_batch *batch, GError **error)
 	return false;
 }
 
+enum { ONCE_TRIES = 12, ONCE_PAUSE_US = 250000 };
+
+void store_pause(void)
+{
+	g_usleep(ONCE_PAUSE_US);
+}
+
+static bool is_there(struct store *store, unsigned find, const char *id, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, find, db_text(id));
+	return store_run(store, batch, error) && db_rows(batch, 0) > 0;
+}
+
+bool store_run_once(struct store *store, struct db_batch *batch, unsigned find, const char *id, GError **error)
+{
+	GError *inner = NULL;
+	bool unknown = false;
+
+	for (int i = 0; i < ONCE_TRIES; i++) {
+		g_clear_error(&inner);
+		if (store_run(store, batch, &inner) || (unknown && g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT) && is_there(store, find, id, NULL))) {
+			g_clear_error(&inner);
+			return true;
+		}
+		unknown |= g_error_matches(inner, POM_ERROR, POM_ERR_STORE_UNKNOWN);
+		if (!unknown || !store_error_is_away(inner))
+			break;
+		store_pause();
+	}
+	g_propagate_error(error, inner);
+	return false;
+}
+
 bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_found, GError **error)
 {
 	GError *inner = NULL;
@@ -249,7 +284,7 @@ bool store_token_add(struct store *store, const char *id, const char *name, cons
 
 	db_batch_add(batch, Q_TOKEN_ADD, db_text(id), db_text(name), db_blob(hash, 32), db_int(now_ms), db_int(secrets));
 	store_batch_audit(store, batch, audit);
-	return store_run(store, batch, error);
+	return store_run_once(store, batch, Q_TOKEN_GET, id, error);
 }
 
 bool store_token_find(struct store *store, const uint8_t hash[32], char **ret_name, bool *ret_secrets, GError **error)

@@ -95,6 +95,11 @@ void store_batch_certificate_import(struct db_batch *batch, const struct certifi
 void store_batch_link(struct db_batch *batch, const struct link_new *link);
 /* Runs; true when done. What a thread writes under a lease is written only while the lease is its node's: POM_ERR_NODE_LEASE. */
 bool store_run(struct store *store, struct db_batch *batch, GError **error);
+/* The same for a batch that inserts a row of its own with ID, which nobody else has. When it is not known whether that was done, because the connection was lost, it is tried again for a few seconds: a conflict
+ * then means that it was, if FIND (a statement of the one parameter ID) has a row. */
+bool store_run_once(struct store *store, struct db_batch *batch, unsigned find, const char *id, GError **error);
+/* Waits a little before what was lost is tried again. */
+void store_pause(void);
 /* Runs a change and what belongs to it, as its audit entry. *RET_FOUND false: what was to be changed is not there, and nothing was written. */
 bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_found, GError **error);
 /* Of node_store.c: what a thread that works under a lease must prove with each batch that writes. Before: adds the proof, or says that the lease was lost. After a conflict: says whether that was why. */
