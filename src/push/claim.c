@@ -6,7 +6,7 @@
 
 /* A claim holds for CLAIM_MS by the database's rows, and is renewed while its push is under way; what has not been sent SEND_MS after it was claimed is not sent any more, but given back. The difference is for clocks
  * of nodes that differ, and for answers that take their time: a node that was stopped and goes on sends nothing that another one may have by then. */
-enum { CLAIM_MS = 30000, SEND_MS = 10000, KEEP_MS = 1000, LOOK_MS = 1000, PAGE_MAX = 500, HOLD_MAX = 1000, HOLD_MIN = 4, URGENT_MAX = 50, STUCK_MS = 1000 };
+enum { CLAIM_MS = 15000, SEND_MS = 5000, KEEP_MS = 1000, LOOK_MS = 1000, PAGE_MAX = 500, HOLD_MAX = 1000, HOLD_MIN = 4, URGENT_MAX = 50, STUCK_MS = 1000 };
 
 static void clear_hold(void *data)
 {

@@ -12,7 +12,7 @@
 #include "push/proxy.h"
 #include "push/pusher_internal.h"
 
-enum { QUEUE_MAX = 2000, WRITE_SHARED_MAX = 100, LOAD_MS = 5000, QUEUE_MIN = 50, URGENT_MAX = 50, WRITE_MAX = 500, OUTCOMES_MAX = 2000, LOOK_MS = 15000, REST_MS = 3000, COUNT_MS = 10000, PUBLISH_MS = 100, WRITE_AGAIN_MS = 1000 };
+enum { QUEUE_MAX = 2000, WRITE_SHARED_MAX = 100, LOAD_MS = 5000, LOAD_REST_MS = 200, QUEUE_MIN = 50, URGENT_MAX = 50, WRITE_MAX = 500, OUTCOMES_MAX = 2000, LOOK_MS = 15000, REST_MS = 3000, COUNT_MS = 10000, PUBLISH_MS = 100, WRITE_AGAIN_MS = 1000 };
 
 int64_t pusher_wall_ms(const struct pusher *pusher)
 {
@@ -358,6 +358,7 @@ static void check_clock(struct pusher *pusher, int64_t now_ms)
 		pusher->topics[i]->look_ms = MIN(pusher->topics[i]->look_ms, now_ms + LOOK_MS);
 	pusher->loose_ms = MIN(pusher->loose_ms, now_ms + LOOK_MS);
 	pusher->load_ms = MIN(pusher->load_ms, now_ms + LOAD_MS);
+	pusher->loaded_ms = MIN(pusher->loaded_ms, now_ms);
 	pusher->count_ms = MIN(pusher->count_ms, now_ms + COUNT_MS);
 }
 
@@ -366,7 +367,7 @@ static bool wait_for_work(struct pusher *pusher, int64_t most)
 {
 	g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
 	struct pollfd wake = {pusher->wake_fd, POLLIN, 0};
-	int64_t steady = pusher_steady_ms(), now_ms = pusher_wall_ms(pusher), until = steady + most, room;
+	int64_t steady = pusher_steady_ms(), now_ms = pusher_wall_ms(pusher), until = steady + MIN(most, pusher->load_ms - now_ms), room;
 	uint64_t n;
 
 	g_array_append_val(fds, wake);
@@ -446,6 +447,18 @@ static void resume(struct pusher *pusher)
 			apns_resume(pusher->topics[i]->apns);
 }
 
+/* Certificates may have been imported, by another node too. Where the database is far, not once for each command that wakes. */
+static void load(struct pusher *pusher, int64_t now_ms, bool woken)
+{
+	if (woken)
+		pusher->load_ms = pusher->shared ? MIN(pusher->load_ms, pusher->loaded_ms + LOAD_REST_MS) : 0;
+	if (now_ms < pusher->load_ms)
+		return;
+	topics_load(pusher);
+	pusher->loaded_ms = now_ms;
+	pusher->load_ms = now_ms + LOAD_MS;
+}
+
 static void *pusher_main(void *data)
 {
 	struct pusher *pusher = data;
@@ -455,11 +468,7 @@ static void *pusher_main(void *data)
 		int64_t now_ms = pusher_wall_ms(pusher);
 
 		check_clock(pusher, now_ms);
-		/* Another node may have imported one. */
-		if (woken || now_ms >= pusher->load_ms) {
-			topics_load(pusher);
-			pusher->load_ms = now_ms + LOAD_MS;
-		}
+		load(pusher, now_ms, woken);
 		if (__atomic_exchange_n(&pusher->resume, false, __ATOMIC_SEQ_CST))
 			resume(pusher);
 		topics_check_expiry(pusher);

@@ -56,7 +56,7 @@ struct pusher {
 	int64_t written_ms;    /* when writing failed last; 0: it did not */
 	unsigned store_failed; /* enum store_use: what of it has failed, and has not worked since */
 	int64_t loose_ms;      /* when to look for pushes without a topic */
-	int64_t load_ms, count_ms, publish_ms, log_ms;
+	int64_t load_ms, loaded_ms, count_ms, publish_ms, log_ms;
 	unsigned n_logged, n_unlogged; /* lines about refused pushes since log_ms */
 
 	/* Where several nodes share the outbox. */

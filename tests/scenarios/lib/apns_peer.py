@@ -167,16 +167,16 @@ class OddApns:
                         self.answer(self, c, stream)
 
 
-def fill(s, topic, n, token=lambda i: secrets.token_bytes(32)):
-    """N enrolled devices that nobody plays, each with a command that waits and a push that is owed, into the database of a server that is stopped: their tokens."""
+def fill(s, topic, n, token=lambda i: secrets.token_bytes(32), first=0):
+    """N enrolled devices that nobody plays, numbered from FIRST, each with a command that waits and a push that is owed, into the store (one that is not shared: of a server that is stopped): their tokens."""
     now, tokens = int(time.time() * 1000), [token(i) for i in range(n)]
     rows = [f"{now - 1000 + i // 1000:012X}" for i in range(n)]
-    rows = [f"{row[:8]}-{row[8:]}-7000-8000-{i:012X}" for i, row in enumerate(rows)]
+    rows = [f"{row[:8]}-{row[8:]}-7000-8000-{i:012X}" for i, row in enumerate(rows, first)]
     with s.store.transaction() as execute:
         execute.many("INSERT INTO enrollment (id, device_id, user_part, kind, state, version, active_epoch, pending_epoch, last_epoch, created_at, authenticated_at, enrolled_at, ended_at, last_seen)"
-                     " VALUES (?, ?, '', 0, 1, 2, 1, 0, 1, ?, ?, ?, 0, ?)", [(row, f"filled{i:034d}", now, now, now, now) for i, row in enumerate(rows)])
+                     " VALUES (?, ?, '', 0, 1, 2, 1, 0, 1, ?, ?, ?, 0, ?)", [(row, f"filled{i:034d}", now, now, now, now) for i, row in enumerate(rows, first)])
         execute.many("INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_token, push_magic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at)"
-                     " VALUES (?, 1, ?, ?, ?, ?, 0, 0, ?, ?, 0)", [(row, f"F{i:031X}", topic, tokens[i], row, now, now) for i, row in enumerate(rows)])
+                     " VALUES (?, 1, ?, ?, ?, ?, 0, 0, ?, ?, 0)", [(row, f"F{i:031X}", topic, tokens[i - first], row, now, now) for i, row in enumerate(rows, first)])
         execute.many("INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now) VALUES (?, ?, ?, 1, 'ProfileList', ?, ?, 0, 0)",
                      [(row, row, f"u-{row}", b"\0", now) for row in rows])
         execute.many("INSERT INTO push_outbox (enrollment_id, topic, due_at, attempts, generation, created_at) VALUES (?, ?, ?, 0, ?, ?)", [(row, topic, now, row, now) for row in rows])
