@@ -197,7 +197,7 @@ class ClusterNode(Server):
 
 class Wire:
     """A TCP proxy before a database. What is cut: "through" nothing; "deaf" both ways, silently; "mute" only the answers, so that work is done of which nobody hears; "dead" all connections are
-    reset and new ones refused at once. Connections that have lost bytes are reset when it is whole again: as TCP would."""
+    reset, new ones too; "gone" the same, and new ones are refused as where no server is (libpq then tries its next host, which it does not when a connection is made and then ends). Connections that have lost bytes are reset when it is whole again: as TCP would."""
 
     def __init__(self, target, address="127.0.0.1"):
         self.target, self.address, self.mode = target, address, "through"
@@ -257,14 +257,19 @@ class Wire:
     def work(self):
         self.clients = set()
         while not self.ending:
-            ready = select.select([self.listener, self.wake_out, *self.pairs], [], [])[0]
+            ready = select.select([self.wake_out, *([self.listener] if self.listener else []), *self.pairs], [], [])[0]
             with self.lock:
                 mode = self.mode
             if self.wake_out in ready:
                 self.wake_out.recv(64)
-                for s in list(self.pairs) if mode == "dead" else list(self.poisoned) if mode == "through" else []:
+                if mode == "gone" and self.listener:
+                    self.listener.close()
+                    self.listener = None
+                elif mode != "gone" and not self.listener:
+                    self.listener = socket.create_server((self.address, self.port))
+                for s in list(self.pairs) if mode in ("dead", "gone") else list(self.poisoned) if mode == "through" else []:
                     self.reset(s)
-            if self.listener in ready:
+            if self.listener and self.listener in ready:
                 self.accept(mode)
             for s in ready:
                 if s in self.pairs:
@@ -272,7 +277,8 @@ class Wire:
             self.clients &= set(self.pairs)
         for s in list(self.pairs):
             self.reset(s)
-        self.listener.close()
+        if self.listener:
+            self.listener.close()
 
     def close(self):
         self.ending = True
