@@ -1,5 +1,5 @@
 #!/bin/sh
-# The longer runs, apart from ./check: 200 kills, the property of the queue with many seeds, and every fuzz target for a while.
+# The longer runs, apart from ./check: 200 kills, faults of nodes and databases, the property of the queue with many seeds, and every fuzz target for a while.
 #   tests/long.sh [KILLS] [SECONDS-PER-FUZZ-TARGET] [SEEDS]
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,6 +9,9 @@ need $BUILD_PACKAGES $TEST_PACKAGES
 
 build build pomona --buildtype=release
 POMONA=build/pomona /usr/bin/python3 tests/kill.py "$kills"
+# Each fault for four times as long as a fuzz target has, node leases and all; the failover many times, because each run has one.
+POMONA=build/pomona /usr/bin/python3 tests/nodes_faults.py --seconds $((seconds * 4))
+for round in 1 2 3 4 5; do POMONA=build/pomona /usr/bin/python3 tests/nodes_faults.py --seconds 10 failover; done
 
 build build src/service/command_queue_test
 first=$(date +%s)
