@@ -204,9 +204,9 @@ static bool fail_key(const char *path, GError **error)
 }
 
 /* What devices and other nodes are told from the first moment on. */
-static bool note_settings(struct store *store, const struct settings *settings, const char *node, GError **error)
+static bool note_settings(struct store *store, const struct settings *settings, GError **error)
 {
-	return store_setting_put(store, "public_url", settings->values[SETTING_URL], error) && shared_settings_save(store, settings, node ? node : g_get_host_name(), error);
+	return store_setting_put(store, "public_url", settings->values[SETTING_URL], error) && shared_settings_save(store, settings, error);
 }
 
 struct filling {
@@ -248,9 +248,10 @@ static bool fill(struct filling *f, GError **error)
 	if ((!g_file_test(key, G_FILE_TEST_EXISTS) && !seal_create_file(key, pom_random_system(), error)) || !seal_load_file(key, pom_random_system(), &seal, error))
 		return false;
 	settings_init(&settings);
-	ok = settings_set_value(&settings, SETTING_URL, o->url, error) && settings_set_value(&settings, SETTING_ORGANIZATION, o->organization, error);
+	ok = settings_set_value(&settings, SETTING_URL, o->url, error) && settings_set_value(&settings, SETTING_ORGANIZATION, o->organization, error) &&
+	     settings_set_value(&settings, SETTING_NODE_NAME, o->node ? o->node : "", error);
 	store = ok ? store_open(url, pom_clock_system(), pom_random_system(), error) : NULL;
-	ok = store && fill_store(f, store, &seal, key, error) && (!o->store_url || note_settings(store, &settings, o->node, error)) &&
+	ok = store && fill_store(f, store, &seal, key, error) && (!o->store_url || note_settings(store, &settings, error)) &&
 	     write_conf(f->dir, &settings, o->keep_store_url ? o->store_url : NULL, o->node, error);
 	store_close(store);
 	settings_clear(&settings);
@@ -373,9 +374,9 @@ bool datadir_init(const struct datadir_options *o, bool *ret_existed, GError **e
 static bool take_settings(struct store *store, const struct datadir_join *o, struct settings *settings, GError **error)
 {
 	g_autoptr(json_t) shared = NULL;
-	g_autofree char *node = NULL, *url = NULL;
+	g_autofree char *url = NULL;
 
-	if (!store_setting_get(store, "public_url", &url, error) || !shared_settings_load(store, &shared, &node, error))
+	if (!store_setting_get(store, "public_url", &url, error) || !shared_settings_load(store, &shared, error))
 		return false;
 	if (!url || !shared)
 		return pom_fail(error, POM_ERR_CONFLICT, "the database does not say yet what its settings are: start the first node once (pomona serve), then add this one");

@@ -351,7 +351,7 @@ static bool open_service(struct server *server, GError **error)
 	store_listen(server->store, on_hint, server);
 	server->service->outbound = server_outbound();
 	service_warn_profiles(server->service);
-	return !store_is_shared(server->store) || shared_settings_note(server->store, server->settings, g_get_host_name(), error);
+	return !store_is_shared(server->store) || shared_settings_note(server->store, server->settings, error);
 }
 
 static bool open_pusher(struct server *server, GError **error)

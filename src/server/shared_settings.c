@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "codec/json.h"
+#include "store/node_store.h"
 
 #define KEPT "shared_settings"
 
@@ -11,13 +12,13 @@ bool shared_settings_is_own(enum setting setting)
 {
 	static const enum setting own[] = {
 		SETTING_LISTEN, SETTING_ADMIN_LISTEN, SETTING_MTLS_LISTEN, SETTING_HTTP_LISTEN, SETTING_PROXY_LISTEN, SETTING_URL_CHANGE,
-		SETTING_WORKERS, SETTING_LOOPS, SETTING_QUEUE, SETTING_LOG_LEVEL, SETTING_STORE,
+		SETTING_WORKERS, SETTING_LOOPS, SETTING_QUEUE, SETTING_LOG_LEVEL, SETTING_NODE_NAME,
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(own); i++)
 		if (own[i] == setting)
 			return true;
-	return !strcmp(setting_table[setting].section, "node");
+	return !strcmp(setting_table[setting].section, "store");
 }
 
 /* Each node may have its own copy, wherever it is. */
@@ -78,33 +79,56 @@ void shared_settings_compare(const struct settings *settings, const json_t *json
 	}
 }
 
-bool shared_settings_save(struct store *store, const struct settings *settings, const char *name, GError **error)
+/* As in the list of nodes. transfer full. */
+static char *node_name(const struct settings *settings)
 {
-	g_autoptr(json_t) json = json_pack("{s:s, s:o}", "node", name, "settings", shared_settings_format(settings));
-	g_autofree char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS), *before = NULL;
+	const char *set = settings_text(settings, SETTING_NODE_NAME);
 
-	if (!store_setting_get(store, KEPT, &before, error))
-		return false;
-	return !g_strcmp0(before, text) || store_setting_put(store, KEPT, text, error);
+	return g_utf8_make_valid(set ? set : g_get_host_name(), -1);
 }
 
-bool shared_settings_load(struct store *store, json_t **ret, char **ret_name, GError **error)
+/* {"last": NODE, "nodes": {NODE: settings}}, an empty object when there is nothing; transfer full. NULL with an error. */
+static json_t *load(struct store *store, GError **error)
 {
 	g_autofree char *text = NULL;
-	g_autoptr(json_t) json = NULL;
 
-	*ret = NULL;
-	*ret_name = NULL;
 	if (!store_setting_get(store, KEPT, &text, error))
-		return false;
-	if (!text)
-		return true;
-	json = json_parse(text, strlen(text), error);
-	if (!json)
-		return false;
-	*ret = json_incref(json_object_get(json, "settings"));
-	*ret_name = g_strdup(json_string_value(json_object_get(json, "node")));
-	return true;
+		return NULL;
+	return text ? json_parse(text, strlen(text), error) : json_object();
+}
+
+static bool is_listed(const struct node_look *look, const char *name)
+{
+	for (guint i = 0; i < look->nodes->len; i++)
+		if (!strcmp(g_array_index(look->nodes, struct node_row, i).name, name))
+			return true;
+	return false;
+}
+
+static void forget(json_t *nodes, const struct node_look *look)
+{
+	const char *name;
+	json_t *settings;
+	void *next;
+
+	json_object_foreach_safe(nodes, next, name, settings)
+		if (!is_listed(look, name))
+			json_object_del(nodes, name);
+}
+
+/* One of two nodes that start at once may overwrite what the other one has: then a later start is told less, and that is all. */
+static bool save(struct store *store, const struct settings *settings, const json_t *known, const struct node_look *look, GError **error)
+{
+	g_autofree char *name = node_name(settings), *before = json_dumps(known, JSON_COMPACT | JSON_SORT_KEYS), *text = NULL;
+	g_autoptr(json_t) nodes = json_deep_copy(json_object_get(known, "nodes")), now = NULL;
+
+	if (!nodes)
+		nodes = json_object();
+	forget(nodes, look);
+	json_object_set_new(nodes, name, shared_settings_format(settings));
+	now = json_pack("{s:s, s:O}", "last", name, "nodes", nodes);
+	text = json_dumps(now, JSON_COMPACT | JSON_SORT_KEYS);
+	return !strcmp(before, text) || store_setting_put(store, KEPT, text, error);
 }
 
 static void warn(void *ctx, const char *name, const char *here, const char *there)
@@ -112,14 +136,47 @@ static void warn(void *ctx, const char *name, const char *here, const char *ther
 	pom_log(POM_LOG_WARNING, "this setting should be the same on all nodes: what devices are told hangs on the node that they reach", "setting", name, "here", here, "there", there, "other_node", ctx, NULL);
 }
 
-bool shared_settings_note(struct store *store, const struct settings *settings, const char *name, GError **error)
+static void compare_all(const struct settings *settings, json_t *known, const struct node_look *look)
 {
-	g_autofree char *other = NULL;
-	g_autoptr(json_t) known = NULL;
+	g_autofree char *own = node_name(settings);
+	const char *name;
+	json_t *theirs;
 
-	if (!shared_settings_load(store, &known, &other, error))
+	json_object_foreach(json_object_get(known, "nodes"), name, theirs)
+		if (strcmp(name, own) && is_listed(look, name))
+			shared_settings_compare(settings, theirs, warn, (void *)name);
+}
+
+static bool note(struct store *store, const struct settings *settings, bool aloud, GError **error)
+{
+	g_autoptr(json_t) known = load(store, error);
+	struct node_look look = {0};
+	bool ok;
+
+	if (!known || !store_node_look(store, &look, error))
 		return false;
-	if (known && g_strcmp0(other, name))
-		shared_settings_compare(settings, known, warn, other);
-	return shared_settings_save(store, settings, name, error);
+	if (aloud)
+		compare_all(settings, known, &look);
+	ok = save(store, settings, known, &look, error);
+	node_look_clear(&look);
+	return ok;
+}
+
+bool shared_settings_save(struct store *store, const struct settings *settings, GError **error)
+{
+	return note(store, settings, false, error);
+}
+
+bool shared_settings_note(struct store *store, const struct settings *settings, GError **error)
+{
+	return note(store, settings, true, error);
+}
+
+bool shared_settings_load(struct store *store, json_t **ret, GError **error)
+{
+	g_autoptr(json_t) known = load(store, error);
+	const char *last = json_string_value(json_object_get(known, "last"));
+
+	*ret = last ? json_incref(json_object_get(json_object_get(known, "nodes"), last)) : NULL;
+	return known != NULL;
 }

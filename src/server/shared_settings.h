@@ -1,5 +1,5 @@
-/* The settings that all nodes of one database should have alike: what devices are told must not hang on the node that they happen to reach. What the node that started last has is kept in
- * the database, for the next one to compare itself with, and for new nodes to take over. */
+/* The settings that all nodes of one database should have alike: what devices are told must not hang on the node that they happen to reach. What each node has is kept in the
+ * database, for the next one to compare itself with, and for new nodes to take over. */
 #pragma once
 
 #include <jansson.h>
@@ -17,9 +17,9 @@ bool shared_settings_take(struct settings *settings, const json_t *json, GError 
 /* Calls FN with each setting that is another one in JSON; files count as the same when both name one. */
 void shared_settings_compare(const struct settings *settings, const json_t *json, void (*fn)(void *ctx, const char *name, const char *here, const char *there), void *ctx);
 
-/* Keeps those of SETTINGS in the database as what node NAME has. */
-bool shared_settings_save(struct store *store, const struct settings *settings, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* What was kept last, NULL when nothing was, and whose it is; transfer full both. */
-bool shared_settings_load(struct store *store, json_t **ret, char **ret_name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* At the start of node NAME: warns of each setting that is another one than what another node has started with last, and keeps those of this one. */
-bool shared_settings_note(struct store *store, const struct settings *settings, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Keeps those of SETTINGS in the database as what the node that they name has; forgets nodes that are not there any more. */
+bool shared_settings_save(struct store *store, const struct settings *settings, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What was kept last, by whichever node; NULL when nothing was. transfer full. */
+bool shared_settings_load(struct store *store, json_t **ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* At a start: the same, and warns of each setting that is another one on another node. */
+bool shared_settings_note(struct store *store, const struct settings *settings, GError **error) G_GNUC_WARN_UNUSED_RESULT;

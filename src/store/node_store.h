@@ -17,8 +17,6 @@ struct node_row {
 	const char *trouble;                 /* why it takes no work; "" when it does */
 };
 struct lease_row { const char *job, *node; int64_t fence, expires_ms; }; /* node "": nobody */
-/* Whether other processes may use this database. */
-bool store_is_shared(const struct store *store);
 /* What a node looks at before it does anything: the database's clock and schema, and who holds what. On an engine that is not shared: the system's clock, this program's schema, nobody. */
 struct node_look {
 	int64_t now_ms;   /* the database's clock, Unix milliseconds */

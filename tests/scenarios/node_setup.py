@@ -195,6 +195,34 @@ def two_first_nodes_at_once_make_one_server():
         run("init", "--data", os.path.join(root, "c"), "--join", "--store", store, "--seal-key", os.path.join(made, "seal.key"))
 
 
+@case
+def settings_that_differ_between_nodes_are_told():
+    said = "this setting should be the same on all nodes"
+    with place() as (root, store, name):
+        a, b = first(root, store, name), os.path.join(root, "b")
+        run("init", "--data", b, "--join", "--store", store, "--seal-key", os.path.join(a, "seal.key"), "--node", "b")
+        expect("[node]\nname=b\n" in open(os.path.join(b, "pomona.conf")).read(), "node.name")
+        with ServeOnce(a, "--set", "node.name=a", "--set", "enroll.access_rights=4095", "--set", "server.workers=3") as one:
+            expect(said not in one.log(), one.log())
+            with ServeOnce(b, "--set", "tls.certificate=") as two:
+                lines = [line for line in two.log().splitlines() if said in line]
+                equal(len(lines), 1, f"lines in {two.log()}")
+                for part in ("setting=enroll.access_rights", "here=8191", "there=4095", "other_node=a"):
+                    expect(part in lines[0], lines[0])
+            # Again and again, as long as the other one is there.
+            with ServeOnce(b, "--set", "enroll.access_rights=8191") as two:
+                equal(two.log().count(said), 2, "lines after the second start")
+            with ServeOnce(b, "--set", "enroll.access_rights=4095") as two:
+                equal(two.log().count(said), 2, "lines after the third start")
+            # A third one is given what the last one had.
+            c = os.path.join(root, "c")
+            run("init", "--data", c, "--join", "--store", store, "--seal-key", os.path.join(a, "seal.key"), "--node", "c")
+            expect("access_rights=4095" in open(os.path.join(c, "pomona.conf")).read(), "settings of the last node")
+        # Of a node that has ended, nothing is said.
+        with ServeOnce(b) as two:
+            equal(two.log().count(said), 2, "lines after the end of the other node")
+
+
 def own_role(name):
     """A role with a password, which the cluster asks for; (role, undo)."""
     role = "r" + secrets.token_hex(4)
