@@ -69,10 +69,10 @@ make_postgres() {
 	{ printf '*:*:*:*:' && random; } | secret "$data/pgpass"
 	[ "$(id -u)" != 0 ] || chown postgres:postgres "$postgres"
 	# initdb reads the password from a file that its own user can read.
-	secret "$postgres.password" <"$data/postgres.password"
-	[ "$(id -u)" != 0 ] || chown postgres:postgres "$postgres.password"
-	(cd / && as "$bin/initdb" -D "$postgres" -U postgres -A scram-sha-256 --pwfile="$postgres.password" -E UTF8 --locale=C) >"$data/postgres.log" 2>&1 || fail "The PostgreSQL cluster could not be made:" "$data/postgres.log"
-	rm -f "$postgres.password"
+	secret "$postgres.initdb" <"$data/postgres.password"
+	[ "$(id -u)" != 0 ] || chown postgres:postgres "$postgres.initdb"
+	(cd / && as "$bin/initdb" -D "$postgres" -U postgres -A scram-sha-256 --pwfile="$postgres.initdb" -E UTF8 --locale=C) >"$data/postgres.log" 2>&1 || fail "The PostgreSQL cluster could not be made:" "$data/postgres.log"
+	rm -f "$postgres.initdb"
 	free_port >"$data/postgres.port"
 }
 
