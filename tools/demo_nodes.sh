@@ -181,9 +181,10 @@ echo "Node a comes back."
 serve a "$device_a" "$admin_a"
 pid_a=$server_pid
 n=0
-until [ "$($pomona node list --data "$node" --json | grep -c '"name": "[ab]"')" -ge 2 ] || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
+until [ "$($pomona node list --data "$node" --json | grep -c '"state": "working"')" = 2 ] || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done
 echo "\$ pomona node list --data $node"
 $pomona node list --data "$node"
+echo "(silent is the process of node a that was killed. What a node alone does, as the jobs on the right, others take over.)"
 
 device=$($pomona device list --data "$node" --query 'model.family = "iPhone"' --json | sed -n 's/^ *"id": "\(.*\)",$/\1/p' | head -n 1)
 cat <<TXT
