@@ -3,7 +3,7 @@
 
 #include "bench.h"
 
-enum { CONNECTIONS = 32, IDLE_DEVICES = 500, IDLE_S = 4, COMMAND_DEVICES = 64, CYCLES = 16000, COMMAND_S = 6, RESULT_BYTES = 600, SCALE_DEVICES = 1600, ALONE_MAX = 1500 };
+enum { CONNECTIONS = 32, IDLE_DEVICES = 500, IDLE_S = 4, COMMAND_DEVICES = 64, CYCLES = 16000, COMMAND_S = 6, RESULT_BYTES = 600, SCALE_DEVICES = 1600, ALONE_MAX = 1500, STATISTICS_MS = 1500 };
 
 /* What an issuance may take. */
 #define ISSUE_RSA_MS 1.1
@@ -35,6 +35,15 @@ static void report_database(const struct clock *clock, const struct world *world
 {
 	if (world->cluster)
 		report_add((struct figure){"   of it the database", "ms", (world_database_cpu_s(world) - clock->database_cpu) * 1000 / (double)n});
+}
+
+/* Each takes a second of PostgreSQL's before it is undone. */
+static void report_deadlocks(const struct world *world)
+{
+	if (!world->cluster)
+		return;
+	g_usleep(STATISTICS_MS * 1000);
+	report_add((struct figure){"   deadlocks of the database until now", "", (double)cluster_count(cluster_url(world->cluster), "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")});
 }
 
 /* Opens N connections to the device port; every other one to the second node, when there is one. */
@@ -367,6 +376,7 @@ void measure_commands(struct fleet *fleet)
 	report_add((struct figure){"command: queued, fetched, answered, durable", "cycles/s", (double)run.n_done / elapsed_s(&clock), 8000, true});
 	report_add((struct figure){"command cycle, CPU", "ms", cpu_ms(&clock, fleet->world, run.n_done), .raw_name = "2 RSA verifications, 4 rows in groups of 32, CPU", .raw = raw_ms});
 	report_database(&clock, fleet->world, run.n_done);
+	report_deadlocks(fleet->world);
 	client_free(client);
 	for (size_t i = 0; i < CYCLES; i++) {
 		g_bytes_unref(run.cycles[i].send);
