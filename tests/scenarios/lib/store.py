@@ -203,7 +203,7 @@ class Templates:
 
     def take(self, *args):
         """A template that this process does not use, made with the arguments ARGS of init: its path."""
-        name = f"{ENGINE}-{hashlib.sha256(repr(args).encode()).hexdigest()[:16]}"
+        name = f"{ENGINE}-{hashlib.sha256(repr((CLUSTER, args)).encode()).hexdigest()[:16]}"
         for i in itertools.count():
             data = os.path.join(shared_folder(), f"{name}-{i}")
             if data not in self.busy:
@@ -236,3 +236,5 @@ def copy_data(source, data, url):
     if isinstance(store, Postgres):
         set_conf(data, "store", url=new_database(store.url))
     set_conf(data, "server", url=url)
+    with store_of(data).transaction() as execute:
+        execute("UPDATE setting SET value = ? WHERE name = 'public_url'", url)
