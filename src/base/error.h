@@ -38,7 +38,7 @@
 	X(POM_ERR_STORE_AWAY, "POM-E0108", 503, true, "The database cannot be reached. Pomona goes on by itself when it is back.") \
 	X(POM_ERR_STORE_UNFIT, "POM-E0109", 500, false, "This database cannot be used by Pomona.") \
 	X(POM_ERR_NODE_CLOCK, "POM-E0110", 503, true, "The clock of this machine differs from those of the other nodes.") \
-	X(POM_ERR_STORE_MOVE, "POM-E0111", 409, false, "The data cannot be moved from the one database to the other.") \
+	X(POM_ERR_STORE_MOVE, "POM-E0111", 503, true, "The data of the database was moved, or is being moved, to another one, or cannot be.") \
 	X(POM_ERR_NODE_LEASE, "POM-E0112", 503, true, "Another node does this work now.") \
 	X(POM_ERR_NODE_OLD, "POM-E0113", 503, true, "Another node has changed the database for a newer Pomona: this program is too old for it.") \
 	/* plists */ \

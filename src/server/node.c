@@ -116,8 +116,11 @@ static bool check_clock(const struct server_node *node, const struct node_look *
 	return true;
 }
 
+/* That the database is one that this program may use. */
 static bool check_schema(const struct node_look *look, GError **error)
 {
+	if (look->is_left)
+		return pom_fail(error, POM_ERR_STORE_MOVE, "the data of this database goes to another one: stop this server, and let store.url in pomona.conf name the other database");
 	return look->schema <= store_schema() ||
 	       pom_fail(error, POM_ERR_NODE_OLD, "the database has schema %" G_GINT64_FORMAT " by now, this program knows %" G_GINT64_FORMAT " at most: install the Pomona that the other nodes run, and start it again",
 	                look->schema, store_schema());
@@ -411,7 +414,7 @@ static bool beat_with(struct server *server, const struct node_look *look, const
 	return give_up(server, share(node, look), error) && take_free(server, look, until_ms, error);
 }
 
-/* The database is newer than this program: what it would write might be wrong, so it takes its leave. */
+/* The database is newer than this program, or its data goes elsewhere: what it would write might be wrong or lost, so it takes its leave. */
 static bool leave_newer(struct server *server, GError *trouble, GError **error)
 {
 	struct server_node *node = server->node;

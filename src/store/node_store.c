@@ -68,6 +68,7 @@ bool store_node_look(struct store *store, struct node_look *ret, GError **error)
 	db_batch_add_values(batch, Q_NODE_CLOCK, NULL, 0);
 	db_batch_add(batch, Q_NODE_LIST, db_int(NODES_MAX));
 	db_batch_add_values(batch, Q_LEASE_LIST, NULL, 0);
+	db_batch_add_values(batch, Q_MOVE_LIST, NULL, 0);
 	if (db_run(store->db, batch, error) != DB_DONE)
 		return false;
 	ret->now_ms = is_real ? db_get_int(batch, 0, 0, 0) : pom_clock_now_ms(store->clock);
@@ -84,7 +85,10 @@ bool store_node_look(struct store *store, struct node_look *ret, GError **error)
 
 		g_array_append_val(ret->leases, row);
 	}
+	for (size_t i = 0; i < db_rows(batch, 3); i++)
+		ret->is_left |= !strcmp(db_get_text(batch, 3, i, 0), "out");
 	ret->load = g_steal_pointer(&batch);
+	atomic_store(&store->is_left, ret->is_left);
 	atomic_store(&store->newer_schema, ret->schema > store_schema() ? (int)ret->schema : 0);
 	return true;
 }
@@ -198,6 +202,8 @@ bool store_check_schema(struct store *store, GError **error)
 {
 	int newer = atomic_load_explicit(&store->newer_schema, memory_order_relaxed);
 
+	if (atomic_load_explicit(&store->is_left, memory_order_relaxed))
+		return pom_fail(error, POM_ERR_STORE_MOVE, "the data of this database goes to another one: stop this server, and let store.url in pomona.conf name the other database");
 	return !newer || pom_fail(error, POM_ERR_NODE_OLD, "the database has schema %d by now, this program knows %d at most: install the Pomona that the other nodes run, and start it again", newer, (int)store_schema());
 }
 

@@ -21,12 +21,13 @@ struct lease_row { const char *job, *node; int64_t fence, expires_ms; }; /* node
 struct node_look {
 	int64_t now_ms;   /* the database's clock, Unix milliseconds */
 	int64_t schema;
+	bool is_left;     /* its data goes, or went, to another database */
 	GArray *nodes;    /* struct node_row, in order of id; the 1000 that were seen last */
 	GArray *leases;   /* struct lease_row, in order of job */
 	store_load *load; /* what their texts borrow from */
 };
 /* RET: free with node_look_clear. It also takes notice of the schema: when another node has migrated the database for a newer program, all that is asked of STORE but this and store_node_remove fails with
- * POM_ERR_NODE_OLD from then on. Blocks. */
+ * POM_ERR_NODE_OLD from then on; with POM_ERR_STORE_MOVE when its data goes to another database. Blocks. */
 bool store_node_look(struct store *store, struct node_look *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void node_look_clear(struct node_look *look);
 /* The newest schema that this program knows. */

@@ -27,6 +27,7 @@ struct store {
 	pthread_mutex_t delivered_lock;
 	GHashTable *delivered; /* CommandUUID → what of its delivery is not written yet */
 	bool leases;           /* they are written down: other nodes may use this database */
+	atomic_bool is_left;     /* "pomona migrate-store" has begun to take its data elsewhere */
 	atomic_int newer_schema; /* that a newer program has given the database; 0: none */
 	struct store_away away;
 	pthread_mutex_t channels_lock;
@@ -105,7 +106,7 @@ bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_foun
 /* Of node_store.c: what a thread that works under a lease must prove with each batch that writes. Before: adds the proof, or says that the lease was lost. After a conflict: says whether that was why. */
 bool store_fence_add(struct store *store, struct db_batch *batch, GError **error);
 void store_fence_explain(struct store *store, GError **error);
-/* POM_ERR_NODE_OLD when the database has been migrated for a newer program. */
+/* POM_ERR_NODE_OLD when the database has been migrated for a newer program, POM_ERR_STORE_MOVE when its data goes elsewhere. */
 bool store_check_schema(struct store *store, GError **error);
 /* Facts from Q_FACTS_CERTIFICATE at I and Q_FACTS_ENROLLMENT at I (rows 0). */
 void store_read_certificate(const struct db_batch *batch, unsigned i, struct certificate_facts *ret);
