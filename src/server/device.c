@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "codec/ocsp.h"
 #include "core/ota.h"
+#include "server/node.h"
 #include "server/server_internal.h"
 #include "service/ddm.h"
 #include "service/ota.h"
@@ -501,7 +502,7 @@ static struct http_response *readyz(void *ctx, const struct http_request *reques
 {
 	g_autoptr(GError) error = NULL;
 
-	return server_is_ready(ctx, &error) ? http_response_text(200, "text/plain", "ready\n") : plain_refusal(error);
+	return server_node_check(ctx, &error) && server_is_ready(ctx, &error) ? http_response_text(200, "text/plain", "ready\n") : plain_refusal(error);
 }
 
 static struct http_response *home(void *ctx, const struct http_request *request)

@@ -419,7 +419,7 @@ static bool leave_newer(struct server *server, GError *trouble, GError **error)
 {
 	struct server_node *node = server->node;
 	/* Only this thread changes it. */
-	bool has_left = node->trouble && node->trouble->code == POM_ERR_NODE_OLD;
+	bool has_left = node->trouble && (node->trouble->code == POM_ERR_NODE_OLD || node->trouble->code == POM_ERR_STORE_MOVE);
 
 	take_holds(node, NULL, 0);
 	set_trouble(node, trouble);
