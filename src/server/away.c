@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "server/node.h"
 #include "server/server_internal.h"
 #include "store/node_store.h"
 
@@ -25,6 +26,8 @@ static void tell(void *ctx, const GError *why)
 
 bool server_is_ready(struct server *server, GError **error)
 {
+	if (!server_node_check(server, error))
+		return false;
 	return store_is_shared(server->store) ? store_is_reachable(server->store, SILENT_MAX_MS, error) : store_ping(server->store, error);
 }
 

@@ -208,7 +208,7 @@ static const struct {
 	{NODE_DECLARATIONS, 0, bring_declarations, "declarations could not be brought to devices"},
 };
 
-/* False: another node does it. */
+/* False: another node does it, or it could not be done. */
 static bool run_job(struct server *server, size_t i, int64_t now_ms, bool *more)
 {
 	GError *error = NULL;
@@ -222,7 +222,7 @@ static bool run_job(struct server *server, size_t i, int64_t now_ms, bool *more)
 		pom_log(POM_LOG_NOTICE, "another node has taken over while this one worked", "job", server_node_job_name(jobs[i].job), NULL);
 	g_clear_error(&error);
 	*more |= left;
-	return true;
+	return !store_is_away(server->store);
 }
 
 /* What is due, and with HURRY what each minute brings. NEXT_MS: when each job is due; one that another node does stays due, so that whoever takes over begins with it. True: some is left. */

@@ -633,6 +633,8 @@ void server_node_told(struct server *server, const char *word)
 {
 	if (!word || !strcmp(word, NODE_HINT_NODES))
 		wake(server->node);
+	if (!atomic_load(&server->janitor_runs))
+		return;
 	if (!word || !strcmp(word, NODE_HINT_WORK) || !strcmp(word, NODE_HINT_HURRY))
 		server_janitor_told(server, !word || !strcmp(word, NODE_HINT_HURRY));
 }

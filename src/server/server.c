@@ -308,7 +308,8 @@ static void on_hint(void *ctx, const char *word)
 	struct server *server = ctx;
 
 	if ((!word || shared_kind_is_hint(word)) && atomic_load(&server->janitor_runs))
-		server_janitor_nudge(server);
+		server_janitor_told(server, false);
+	server_node_told(server, word);
 }
 
 static bool new_service(struct server *server, const struct seal *seal, GError **error)
@@ -485,10 +486,10 @@ static void close_all(struct server *server)
 
 	http_server_free(server->http);
 	server_doctor_free(server);
-	server_node_free(server);
 	pusher_free(server->pusher, PUSH_GRACE_MS);
 	service_free(server->service);
 	store_close(server->store);
+	server_node_free(server);
 	SSL_CTX_free(server->tls);
 	SSL_CTX_free(server->mtls);
 	server_proxy_clear(server);

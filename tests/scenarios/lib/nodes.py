@@ -58,10 +58,12 @@ def not_started(node, text):
 
 
 def ready(node):
-    """(status, code of the reason)"""
+    """(status, code of the reason); None while the listener for devices says something else."""
     status, body, headers = node.api("GET", "/readyz")
     if status == 503:
         expect(int(headers.get("Retry-After", 0)) > 0, "503 without Retry-After")
+    if node.request("GET", "/readyz")[0] != status:
+        return None
     return status, body.get("code") if isinstance(body, dict) else None
 
 
