@@ -1,39 +1,42 @@
 /* Two stores over one database stand for two nodes; their steps are told one by one, so that each order of events can be had. */
 #include "store/node_store.h"
 
-#include <glib/gstdio.h>
 #include <pthread.h>
+
+#include "db/testkit.h"
 
 enum { TTL_MS = 20000 };
 
-struct fixture { char *dir; struct store *a, *b; };
+struct fixture { char *url; struct store *a, *b; };
+
+static struct store *open_store(const char *url)
+{
+	g_autoptr(GError) error = NULL;
+	struct store *store = store_open(url, pom_clock_system(), pom_random_system(), &error);
+
+	g_assert_no_error(error);
+	return store;
+}
+
+static void prepare(const char *url)
+{
+	store_close(open_store(url));
+}
 
 static void set_up(struct fixture *f, gconstpointer data)
 {
-	g_autofree char *url = NULL;
-
-	f->dir = g_dir_make_tmp("pomona-node-XXXXXX", NULL);
-	url = g_strdup_printf("sqlite:%s/s.db", f->dir);
-	f->a = store_open(url, pom_clock_system(), pom_random_system(), NULL);
-	f->b = store_open(url, pom_clock_system(), pom_random_system(), NULL);
-	g_assert_true(f->a && f->b);
+	f->url = test_database_new(prepare);
+	f->a = open_store(f->url);
+	f->b = open_store(f->url);
 	store_lease_force(f->a);
 	store_lease_force(f->b);
 }
 
 static void tear_down(struct fixture *f, gconstpointer data)
 {
-	static const char *const names[] = {"s.db", "s.db-wal", "s.db-shm"};
-
 	store_close(f->a);
 	store_close(f->b);
-	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-		g_autofree char *path = g_build_filename(f->dir, names[i], NULL);
-
-		g_unlink(path);
-	}
-	g_rmdir(f->dir);
-	g_free(f->dir);
+	test_database_free(f->url);
 }
 
 static int64_t take(struct store *store, const char *job, const char *node, int64_t now_ms)
@@ -229,10 +232,10 @@ static void test_keep(struct fixture *f, gconstpointer data)
 /* One process alone: always granted, and nothing is written. */
 static void test_alone(void)
 {
-	g_autofree char *dir = g_dir_make_tmp("pomona-node-XXXXXX", NULL), *url = g_strdup_printf("sqlite:%s/s.db", dir);
-	struct fixture f = {.dir = g_steal_pointer(&dir), .a = store_open(url, pom_clock_system(), pom_random_system(), NULL)};
+	struct fixture f = {.url = test_database_new(prepare)};
 	struct node_look look;
 
+	f.a = open_store(f.url);
 	g_assert_false(store_is_shared(f.a));
 	g_assert_cmpint(take(f.a, "job", "A", 1000), >, 0);
 	store_lease_enter(f.a, "job", "A", 7);
@@ -243,6 +246,37 @@ static void test_alone(void)
 	g_assert_cmpint(look.now_ms, >, 1700000000000);
 	node_look_clear(&look);
 	tear_down(&f, NULL);
+}
+
+/* A newer program has migrated the database: nothing is read or written any more until it is as it was. */
+static void test_newer_schema(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(GError) error = NULL;
+	struct node_look look;
+
+	g_assert_cmpint(test_database_exec(f->url, "UPDATE pomona_schema SET version = version + 1"), ==, 1);
+	g_assert_true(store_node_look(f->a, &look, NULL));
+	g_assert_cmpint(look.schema, ==, store_schema() + 1);
+	node_look_clear(&look);
+	g_assert_false(put(f->a, "a", &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_NODE_OLD);
+	g_assert_true(store_node_remove(f->a, "A", NULL));
+	g_assert_cmpint(test_database_exec(f->url, "UPDATE pomona_schema SET version = version - 1"), ==, 1);
+	g_assert_true(store_node_look(f->a, &look, NULL));
+	node_look_clear(&look);
+	g_assert_true(put(f->a, "a", NULL));
+}
+
+/* The engine's clock, as the statement itself reads it. */
+static void test_clock(struct fixture *f, gconstpointer data)
+{
+	int64_t before_ms = g_get_real_time() / 1000;
+	struct node_look look;
+
+	g_assert_true(store_node_look(f->a, &look, NULL));
+	g_assert_cmpint(look.now_ms, >=, before_ms);
+	g_assert_cmpint(look.now_ms, <=, g_get_real_time() / 1000);
+	node_look_clear(&look);
 }
 
 int main(int argc, char **argv)
@@ -256,6 +290,10 @@ int main(int argc, char **argv)
 	ADD("/node/nodes", test_nodes);
 	ADD("/node/race", test_race);
 	ADD("/node/keep", test_keep);
-	g_test_add_func("/node/alone", test_alone);
+	ADD("/node/clock", test_clock);
+	if (test_database_engine() == DB_SQLITE)
+		g_test_add_func("/node/alone", test_alone);
+	else
+		ADD("/node/newer-schema", test_newer_schema);
 	return g_test_run();
 }
