@@ -139,7 +139,7 @@ static void G_GNUC_PRINTF(1, 2) pg_admin(const char *format, ...)
 	va_start(args, format);
 	sql = g_strdup_vprintf(format, args);
 	va_end(args);
-	g_autoptr(PGresult) result = pg_query(g_getenv("POMONA_TEST_POSTGRES"), sql);
+	PQclear(pg_query(g_getenv("POMONA_TEST_POSTGRES"), sql));
 }
 
 static char *pg_new(const char *template_name)
