@@ -123,7 +123,7 @@ bool store_certificate_reserve(struct store *store, const struct certificate_new
 	if (c->for_enrollment_id)
 		db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(c->for_enrollment_id));
 	if (c->link_id)
-		db_batch_add(batch, Q_LINK_HOLD, db_text(c->link_id));
+		db_batch_add(batch, Q_LINK_HOLD_OPEN, db_text(c->link_id));
 	if (c->challenge_id)
 		db_batch_add(batch, Q_CHALLENGE_USE, db_text(c->challenge_id), db_int(right->challenge_version));
 	if (c->renews_serial)
@@ -167,7 +167,7 @@ bool store_certificate_import(struct store *store, const struct certificate_impo
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
 	if (c->link_id)
-		db_batch_add(batch, Q_LINK_HOLD, db_text(c->link_id));
+		db_batch_add(batch, Q_LINK_HOLD_OPEN, db_text(c->link_id));
 	store_batch_certificate_import(batch, c);
 	if (c->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(c->link_id), db_int(c->issued_ms), db_text(c->serial));

@@ -97,7 +97,8 @@
 	/* Once, or again by the same enrollment. */ \
 	X(LINK_CONSUME, "tit", "", ONE, WRITE, \
 	  "UPDATE link SET consumed_at = CASE consumed_at WHEN 0 THEN $2 ELSE consumed_at END, enrollment_id = $3 WHERE id = $1 AND (consumed_at = 0 OR enrollment_id = $3)") \
-	/* First in what gives certificates for a link: each sees those of the one before. */ \
+	/* First in what gives certificates for a link: each sees those of the one before, and nobody gets one when it has been used. */ \
+	X(LINK_HOLD_OPEN, "t", "", ONE, WRITE, "UPDATE link SET created_at = created_at WHERE id = $1 AND consumed_at = 0 AND revoked_at = 0") \
 	X(LINK_HOLD, "t", "", ANY, WRITE, "UPDATE link SET created_at = created_at WHERE id = $1") \
 	X(CHALLENGE_ADD, "tbbttiiiittttti", "", ONE, WRITE, \
 	  "INSERT INTO challenge (id, secret_hash, secret, link_id, common_name, max_keys, may_enroll, version, created_at, expires_at, closed_at, revoked_at, profile, record," \
