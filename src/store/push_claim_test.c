@@ -19,7 +19,7 @@ static int64_t read_now(void *ctx)
 static const struct pom_clock test_clock = {read_now, NULL};
 
 /* What no operation of the store does: rows as they are wanted, and as they are. */
-enum { T_ENROLLMENT, T_EPOCH, T_COMMAND, T_ROW, T_MAX };
+enum { T_ENROLLMENT, T_EPOCH, T_COMMAND, T_ROW, T_EMPTY, T_MAX = T_EMPTY + 4 };
 static const struct db_statement test_statements[T_MAX] = {
 	{"enrollment", "ti", "", DB_EXPECT_ONE, DB_WRITE,
 	 "INSERT INTO enrollment (id, device_id, user_part, kind, state, version, active_epoch, pending_epoch, last_epoch, created_at, authenticated_at, enrolled_at, ended_at, last_seen)"
@@ -29,6 +29,10 @@ static const struct db_statement test_statements[T_MAX] = {
 	{"command", "tb", "", DB_EXPECT_ONE, DB_WRITE,
 	 "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now) VALUES ($1, $1, $1, 1, 'ProfileList', $2, 0, 0, 0)"},
 	{"row", "t", "ttiiiii", DB_EXPECT_ANY, DB_READ, "SELECT claim, generation, claimed_until, due_at, attempts, waiting, n_sent FROM push_outbox WHERE enrollment_id = $1"},
+	{"no_enrollments", "", "", DB_EXPECT_ANY, DB_WRITE, "DELETE FROM enrollment"},
+	{"no_epochs", "", "", DB_EXPECT_ANY, DB_WRITE, "DELETE FROM epoch"},
+	{"no_commands", "", "", DB_EXPECT_ANY, DB_WRITE, "DELETE FROM command"},
+	{"no_pushes", "", "", DB_EXPECT_ANY, DB_WRITE, "DELETE FROM push_outbox"},
 };
 
 struct fixture {
@@ -44,36 +48,44 @@ static void run(struct fixture *f, struct db_batch *batch)
 	g_assert_cmpint(db_run(f->db, batch, &error), ==, DB_DONE);
 }
 
-static void prepare(const char *url)
-{
-	g_autoptr(GError) error = NULL;
-	struct store *store = store_open(url, &test_clock, pom_random_system(), &error);
+/* Opening what prepares all statements takes longer than the tests: the nodes are the same in all of them, and each begins with an empty database. */
+static struct fixture opened;
 
-	g_assert_no_error(error);
-	store_close(store);
-}
-
-static void set_up(struct fixture *f, gconstpointer data)
+static void open_nodes(void)
 {
 	g_autoptr(GError) error = NULL;
 	struct db_config config = {.statements = test_statements, .n_statements = T_MAX, .n_migrations = store_n_migrations,
 	                           .migrations = test_database_engine() == DB_SQLITE ? store_migrations_sqlite : store_migrations_postgres};
 
-	config.url = f->url = test_database_new(prepare);
+	config.url = opened.url = test_database_new(NULL);
 	for (unsigned i = 0; i < NODES; i++) {
-		f->nodes[i] = store_open(f->url, &test_clock, pom_random_system(), &error);
+		opened.nodes[i] = store_open(opened.url, &test_clock, pom_random_system(), &error);
 		g_assert_no_error(error);
 	}
-	f->db = db_open(&config, &error);
+	opened.db = db_open(&config, &error);
 	g_assert_no_error(error);
+}
+
+static void close_nodes(void)
+{
+	db_close(opened.db);
+	for (unsigned i = 0; i < NODES; i++)
+		store_close(opened.nodes[i]);
+	test_database_free(opened.url);
+}
+
+static void set_up(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	*f = opened;
+	for (unsigned i = T_EMPTY; i < T_MAX; i++)
+		db_batch_add_values(batch, i, NULL, 0);
+	run(f, batch);
 }
 
 static void tear_down(struct fixture *f, gconstpointer data)
 {
-	db_close(f->db);
-	for (unsigned i = 0; i < NODES; i++)
-		store_close(f->nodes[i]);
-	test_database_free(f->url);
 }
 
 /* An enrollment that takes commands, and for which one waits. */
@@ -339,12 +351,17 @@ static void test_all_at_once(struct fixture *f, gconstpointer data)
 
 int main(int argc, char **argv)
 {
+	int code;
+
 	g_test_init(&argc, &argv, NULL);
+	open_nodes();
 	g_test_add("/push/claim/each-has-its-own", struct fixture, NULL, set_up, test_each_has_its_own, tear_down);
 	g_test_add("/push/claim/urgent", struct fixture, NULL, set_up, test_urgent_ones, tear_down);
 	g_test_add("/push/claim/fencing", struct fixture, NULL, set_up, test_fencing, tear_down);
 	g_test_add("/push/claim/meanwhile", struct fixture, NULL, set_up, test_asked_for_meanwhile, tear_down);
 	g_test_add("/push/claim/slow", struct fixture, NULL, set_up, test_slow, tear_down);
 	g_test_add("/push/claim/at-once", struct fixture, NULL, set_up, test_all_at_once, tear_down);
-	return g_test_run();
+	code = g_test_run();
+	close_nodes();
+	return code;
 }
