@@ -35,6 +35,8 @@ int cmd_push_status(const struct cli *cli)
 	}
 	cli_print_table(json_object_get(reply, "items"), columns, G_N_ELEMENTS(columns));
 	print_errors(json_object_get(reply, "items"));
+	if (json_is_string(json_object_get(reply, "node")))
+		printf("\nConnections, state and pauses are those of node %s; what is owed, waited for and dead is counted over all nodes.\n", json_string_value(json_object_get(reply, "node")));
 	return CLI_OK;
 }
 

@@ -4,9 +4,19 @@
 #include "base/log.h"
 #include "push/pusher_internal.h"
 
-/* A claim holds for CLAIM_MS by the database's rows, and is renewed while its push is under way; what has not been sent SEND_MS after it was claimed is not sent any more, but given back. The difference is for clocks
- * of nodes that differ, and for answers that take their time: a node that was stopped and goes on sends nothing that another one may have by then. */
-enum { CLAIM_MS = 15000, SEND_MS = 5000, KEEP_MS = 1000, LOOK_MS = 1000, PAGE_MAX = 500, HOLD_MAX = 1000, HOLD_MIN = 4, URGENT_MAX = 50, STUCK_MS = 1000 };
+enum { KEEP_MS = 1000, LOOK_MS = 1000, PAGE_MAX = 500, HOLD_MAX = 1000, HOLD_MIN = 4, URGENT_MAX = 50, STUCK_MS = 1000 };
+
+/* A claim is renewed while its push is under way; what has not been sent in a third of its time is not sent any more, but given back. The rest is for clocks of nodes that differ: a node that was stopped and goes on
+ * sends nothing that another one may have by then. */
+static int64_t send_ms(const struct pusher *pusher)
+{
+	return pusher->claim_ms / 3;
+}
+
+static bool may_work(const struct pusher *pusher)
+{
+	return !pusher->may_work || pusher->may_work(pusher->work_ctx);
+}
 
 static void clear_hold(void *data)
 {
@@ -86,33 +96,35 @@ static void renew(struct pusher *pusher, int64_t steady_ms)
 	}
 	if (!pushes->len)
 		return;
-	ok = store_push_renew(pusher->store, (const struct push_hold *)(const void *)holds->data, holds->len, pusher_wall_ms(pusher) + CLAIM_MS, &error);
+	ok = store_push_renew(pusher->store, (const struct push_hold *)(const void *)holds->data, holds->len, pusher_wall_ms(pusher) + pusher->claim_ms, &error);
 	pusher_note_store(pusher, STORE_WRITE, "claims on pushes could not be renewed", error);
 	for (guint i = 0; ok && i < pushes->len; i++)
-		((struct apns_push *)pushes->pdata[i])->send_until_ms = steady_ms + SEND_MS;
+		((struct apns_push *)pushes->pdata[i])->send_until_ms = steady_ms + send_ms(pusher);
 }
 
 /* What a topic cannot send now is for other nodes, which may have another way to APNs. That a connection is being made anew takes a moment. */
-static void free_stuck(struct topic *topic, int64_t steady_ms)
+static void free_stuck(struct topic *topic, bool may, int64_t steady_ms)
 {
 	struct apns_state state;
 
 	apns_get_state(topic->apns, &state);
-	if (state.sends || !state.queued) {
+	if ((state.sends && may) || !state.queued) {
 		topic->stuck_ms = 0;
 		return;
 	}
 	if (!topic->stuck_ms)
 		topic->stuck_ms = steady_ms;
-	if (state.pause_ms || steady_ms - topic->stuck_ms >= STUCK_MS)
+	if (!may || state.pause_ms || steady_ms - topic->stuck_ms >= STUCK_MS)
 		apns_give_back(topic->apns, INT64_MAX);
 }
 
 void claims_keep(struct pusher *pusher, int64_t steady_ms)
 {
+	bool may = may_work(pusher);
+
 	for (unsigned i = 0; i < pusher->n_topics; i++)
 		if (pusher->topics[i]->apns)
-			free_stuck(pusher->topics[i], steady_ms);
+			free_stuck(pusher->topics[i], may, steady_ms);
 	if (steady_ms < pusher->keep_ms)
 		return;
 	pusher->keep_ms = steady_ms + KEEP_MS;
@@ -145,13 +157,13 @@ static void take(struct pusher *pusher, const struct push_row *row, int64_t stea
 	struct apns_push *push = g_hash_table_lookup(pusher->underway, row->enrollment_id);
 
 	if (!push) {
-		pusher_take_row(pusher, row, row->urgent, steady_ms + SEND_MS);
+		pusher_take_row(pusher, row, row->urgent, steady_ms + send_ms(pusher));
 		return;
 	}
 	/* The device was here since, and a push was asked for anew: the answer that is awaited tells when it may go. */
 	g_free(push->claim);
 	push->claim = g_strdup(row->claim);
-	push->send_until_ms = steady_ms + SEND_MS;
+	push->send_until_ms = steady_ms + send_ms(pusher);
 }
 
 /* Claims up to N, and URGENT of those that must not wait; how many there were, -1 for a failure. */
@@ -161,7 +173,7 @@ static int64_t claim(struct pusher *pusher, struct topic *topic, int64_t now_ms,
 	int64_t steady_ms = pusher_steady_ms();
 	g_autoptr(GError) error = NULL;
 	g_autoptr(store_load) load = NULL;
-	g_autoptr(GArray) rows = store_push_claim(pusher->store, &(struct push_claim){topic->name, id.text, now_ms + CLAIM_MS, n, urgent}, now_ms, &load, &error);
+	g_autoptr(GArray) rows = store_push_claim(pusher->store, &(struct push_claim){topic->name, id.text, now_ms + pusher->claim_ms, n, urgent}, now_ms, &load, &error);
 
 	pusher_note_store(pusher, STORE_WRITE, "pushes could not be claimed", error);
 	if (!rows) {
@@ -188,33 +200,47 @@ static void look_for_free(struct pusher *pusher, struct topic *topic, int64_t no
 		topic->look_ms = MIN(topic->look_ms, due_ms);
 }
 
+/* How many there is room for, and of those that must not wait: they go before what is in the line, and are looked for now and then only. */
+static bool find_room(const struct pusher *pusher, const struct apns_state *state, bool looks, int64_t *ret_n, int64_t *ret_urgent)
+{
+	int64_t size = line_size(pusher, state);
+
+	*ret_n = state->queued <= size / 2 ? MIN(size - state->queued, PAGE_MAX) : 0;
+	*ret_urgent = looks && state->healthy && state->queued <= size + URGENT_MAX ? URGENT_MAX : 0;
+	return *ret_n || *ret_urgent;
+}
+
+/* Only who has a connection claims, or what waits would wait for a node that cannot send. */
+static void claim_more(struct pusher *pusher, struct topic *topic, const struct apns_state *state, int64_t now_ms, bool looks)
+{
+	int64_t n, urgent, got;
+
+	if (!state->sends || !find_room(pusher, state, looks, &n, &urgent))
+		return;
+	if (looks)
+		topic->look_ms = now_ms + LOOK_MS;
+	got = claim(pusher, topic, now_ms, n, urgent);
+	if (got < 0 || (n && got < n))
+		topic->more = false;
+}
+
 void claims_look(struct pusher *pusher, struct topic *topic, int64_t now_ms, bool woken)
 {
 	struct apns_state state;
-	int64_t size, n = 0, urgent = 0, got;
-	bool looks = now_ms >= topic->look_ms;
+	bool looks = now_ms >= topic->look_ms, may = may_work(pusher);
 
 	if (!topic->apns || (!looks && !topic->more) || pusher->lost_claim)
 		return;
 	apns_get_state(topic->apns, &state);
-	if (woken && state.sends)
-		topic->more = true;
-	else if (looks)
-		look_for_free(pusher, topic, now_ms);
-	/* Only who has a connection claims, or what waits would wait for a node that cannot send. */
-	apns_want(topic->apns, topic->more);
-	if (!topic->more || !state.sends)
-		return;
-	size = line_size(pusher, &state);
-	if (state.queued <= size / 2)
-		n = MIN(size - state.queued, PAGE_MAX);
-	if (looks && state.healthy && state.queued <= size + URGENT_MAX)
-		urgent = URGENT_MAX;
-	if (looks)
-		topic->look_ms = now_ms + LOOK_MS;
-	if (!n && !urgent)
-		return;
-	got = claim(pusher, topic, now_ms, n, urgent);
-	if (got < 0 || (n && got < n))
+	if (!may) {
 		topic->more = false;
+		topic->look_ms = now_ms + LOOK_MS;
+	} else if (woken && state.sends) {
+		topic->more = true;
+	} else if (looks) {
+		look_for_free(pusher, topic, now_ms);
+	}
+	apns_want(topic->apns, topic->more);
+	if (topic->more)
+		claim_more(pusher, topic, &state, now_ms, looks);
 }

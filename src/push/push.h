@@ -2,7 +2,9 @@
  *
  * A push is a row of the outbox, written with whatever made it necessary, and it stays there until the device has come: first it is owed, then, when APNs has it, the device is waited for and pushed
  * again with growing delay. A crash between answer and row sends it twice, which is harmless: APNs keeps only the last. For each topic (its push certificate is the TLS client certificate) there is a
- * line with its connections (push/apns.h); what one topic cannot send does not hold up another. */
+ * line with its connections (push/apns.h); what one topic cannot send does not hold up another.
+ *
+ * Several nodes over one database share the outbox: each claims what it is about to send (push/claim.c). Connections, pace, pauses and what is known of APNs are each node's own. */
 #pragma once
 
 #include "keys/keys.h"
@@ -15,6 +17,11 @@ struct push_settings {
 	int64_t per_second;    /* pushes of all topics together; 0: no limit */
 	int64_t connections;   /* at most, for each topic */
 	const char *proxy, *proxy_password_file; /* see push_proxy_find */
+	/* Where several nodes share the database: how long this one has what it is about to send, when it dies (15 seconds count at least: clocks differ); and whether it may take anything now, asked with CTX by the thread
+	 * of the pusher (NULL: always; must not block). */
+	int64_t claim_ms;
+	bool (*may_work)(void *ctx);
+	void *ctx;
 };
 
 struct pusher;

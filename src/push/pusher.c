@@ -12,7 +12,7 @@
 #include "push/proxy.h"
 #include "push/pusher_internal.h"
 
-enum { QUEUE_MAX = 2000, WRITE_SHARED_MAX = 100, LOAD_MS = 5000, LOAD_REST_MS = 200, QUEUE_MIN = 50, URGENT_MAX = 50, WRITE_MAX = 500, OUTCOMES_MAX = 2000, LOOK_MS = 15000, REST_MS = 3000, COUNT_MS = 10000, PUBLISH_MS = 100, WRITE_AGAIN_MS = 1000 };
+enum { QUEUE_MAX = 2000, WRITE_SHARED_MAX = 100, CLAIM_MIN_MS = 15000, LOAD_MS = 5000, LOAD_REST_MS = 200, QUEUE_MIN = 50, URGENT_MAX = 50, WRITE_MAX = 500, OUTCOMES_MAX = 2000, LOOK_MS = 15000, REST_MS = 3000, COUNT_MS = 10000, PUBLISH_MS = 100, WRITE_AGAIN_MS = 1000 };
 
 int64_t pusher_wall_ms(const struct pusher *pusher)
 {
@@ -82,7 +82,7 @@ void pusher_uuid(struct pusher *pusher, char ret[APNS_ID_LEN + 1])
 
 /* ---- outcomes ---- */
 
-/* A database that is away answers neither; one that only cannot write still reads, and that must not look like its recovery. */
+/* A database that cannot write still reads: that must not look like its recovery. */
 void pusher_note_store(struct pusher *pusher, enum store_use use, const char *what, const GError *error)
 {
 	unsigned before = pusher->store_failed;
@@ -578,6 +578,9 @@ struct pusher *pusher_new(struct store *store, const struct seal *seal, const st
 	g_array_set_clear_func(pusher->outcomes, clear_outcome);
 	pusher->given_back = claims_new();
 	pusher->shared = store_push_claims(store);
+	pusher->claim_ms = MAX(settings->claim_ms, CLAIM_MIN_MS);
+	pusher->may_work = settings->may_work;
+	pusher->work_ctx = settings->ctx;
 	pusher->published = new_statuses();
 	pthread_mutex_init(&pusher->lock, NULL);
 	start(pusher);

@@ -61,6 +61,9 @@ struct pusher {
 
 	/* Where several nodes share the outbox. */
 	bool shared;
+	int64_t claim_ms;
+	bool (*may_work)(void *ctx); /* NULL: always */
+	void *work_ctx;
 	GArray *given_back;    /* struct push_hold, to be written */
 	char *lost_claim;      /* id under which pushes may have been claimed: the database did not say; NULL: none */
 	int64_t keep_ms, write_back_ms; /* when to look after claims, and to write what is given back again; a steady clock */

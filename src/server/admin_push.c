@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "server/admin_internal.h"
+#include "server/node.h"
 
 static void set_text(json_t *o, const char *key, const char *value)
 {
@@ -100,6 +101,8 @@ json_t *admin_push_status(struct server *server, const struct http_request *requ
 		if (!is_known(topics, g_array_index(counts, struct push_count, i).topic))
 			json_array_append_new(items, format_foreign(&g_array_index(counts, struct push_count, i)));
 	reply = json_object();
+	/* Connections and pauses are this node's, what is owed is everybody's. */
+	set_text(reply, "node", store_is_shared(server->store) ? server_node_name(server) : NULL);
 	set_text(reply, "apns", pusher_peer(server->pusher));
 	set_text(reply, "proxy", pusher_proxy(server->pusher));
 	json_object_set_new(reply, "per_second", json_integer(settings_int(server->settings, SETTING_PUSH_RATE)));

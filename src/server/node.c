@@ -192,6 +192,11 @@ void server_node_free(struct server *server)
 	g_free(node);
 }
 
+const char *server_node_name(const struct server *server)
+{
+	return server->node->name;
+}
+
 const char *server_node_id(const struct server *server)
 {
 	return server->node->id;

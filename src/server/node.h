@@ -42,8 +42,9 @@ void server_node_start(struct server *server);
 void server_node_stop(struct server *server);
 void server_node_free(struct server *server);
 
-/* The id of this process, as in "pomona node list". Borrowed. */
+/* The id of this process, and how it is called, as in "pomona node list". Borrowed. */
 const char *server_node_id(const struct server *server);
+const char *server_node_name(const struct server *server);
 /* Whether this node may take work; the reason when not: POM_ERR_NODE_CLOCK, POM_ERR_NODE_OLD. Any thread, does not block. */
 bool server_node_check(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Whether JOB is ours; if so, the calling thread works under its lease until it leaves. Any thread, does not block. */

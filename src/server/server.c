@@ -355,12 +355,17 @@ static bool open_service(struct server *server, GError **error)
 	return !store_is_shared(server->store) || shared_settings_note(server->store, server->settings, error);
 }
 
+static bool may_push(void *ctx)
+{
+	return server_node_check(ctx, NULL);
+}
+
 static bool open_pusher(struct server *server, GError **error)
 {
 	struct push_settings push = {settings_text(server->settings, SETTING_APNS_URL), settings_text(server->settings, SETTING_APNS_ROOT),
 	                             settings_int(server->settings, SETTING_APNS_EXPIRATION) * 86400, settings_int(server->settings, SETTING_PUSH_RATE),
 	                             settings_int(server->settings, SETTING_APNS_CONNECTIONS), settings_text(server->settings, SETTING_APNS_PROXY),
-	                             settings_text(server->settings, SETTING_APNS_PROXY_PASSWORD)};
+	                             settings_text(server->settings, SETTING_APNS_PROXY_PASSWORD), settings_int(server->settings, SETTING_NODE_LEASE) * 1000, may_push, server};
 
 	server->pusher = pusher_new(server->store, &server->service->seal, &push, pom_clock_system(), pom_random_system(), error);
 	return server->pusher != NULL;

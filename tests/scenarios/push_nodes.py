@@ -8,8 +8,8 @@ TAKEN_OVER = 15 + 45
 @contextlib.contextmanager
 def two_nodes(apns_args=(), rate=100, other=None):
     """(APNs, its log, first node, another one, which may have OTHER (a copy of the first APNs) for APNs), both ready."""
-    with pushes_log() as log, Apns("--quiet", "--log", log, *apns_args) as apns, server(apns, "--set", f"push.per_second={rate}") as a:
-        yield apns, log, a, a.node(*(other(apns).server_args() if other else []))
+    with pushes_log() as log, Apns("--quiet", "--log", log, *apns_args) as apns, server(apns, "--set", f"push.per_second={rate}", "--set", "node.lease_seconds=15", "--set", "node.name=first") as a:
+        yield apns, log, a, a.node("--set", "node.name=second", *(other(apns).server_args() if other else []))
 
 
 @contextlib.contextmanager
@@ -46,8 +46,9 @@ def a_wave_goes_out_once_by_both():
         sent = [n_sent(a), n_sent(b)]
         expect(sum(sent) == 500 and min(sent) > 50, f"both had their part: {sent}")
         equal(n_claimed(a), 0, "claims that are left")
-        # Both tell the same of the outbox.
+        # Both tell the same of the outbox, and each whose connections it tells of.
         equal([(push_status(n)["owed"], push_status(n)["waiting_for_devices"]) for n in (a, b)], [(0, 500)] * 2)
+        equal([n.cli("push", "status")["node"] for n in (a, b)], ["first", "second"])
 
 
 @case
@@ -121,6 +122,22 @@ def a_node_whose_way_to_apns_is_cut():
             wait_for("the push by the other node", lambda: pushed(other_log)[device.token.hex()] == n, 12)
         wait_for("what is wrong is told where it is", lambda: push_status(a)["error"], 30)
         equal(push_status(b)["error"], None, "the error of the other one")
+
+
+@case
+def a_node_that_must_not_work():
+    """Here because another one has migrated the database; a wrong clock is the same to pushes."""
+    with two_nodes() as (apns, log, a, b):
+        b.stop()
+        newest = a.sql("SELECT max(version) FROM pomona_schema")[0][0]
+        a.sql("UPDATE pomona_schema SET version = ?", newest + 1)
+        wait_for("it has seen that", lambda: a.api("GET", "/readyz")[0] == 503, 60)
+        fill(a, apns.topic, 20)
+        # It looks each second.
+        time.sleep(3)
+        equal((n_claimed(a), pushed(log)), (0, collections.Counter()), "what it has claimed and pushed")
+        a.sql("UPDATE pomona_schema SET version = ?", newest)
+        wait_for("it works again", lambda: n_owed(a) == 0, 60)
 
 
 @case
