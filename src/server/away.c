@@ -5,7 +5,6 @@
 #include "base/metric.h"
 #include "server/node.h"
 #include "server/server_internal.h"
-#include "store/node_store.h"
 
 enum { LOOK_MS = 1000, LOOK_AWAY_MS = 250, SILENT_MAX_MS = 4000 };
 

@@ -27,6 +27,8 @@ char *store_url_show(const char *url);
 bool store_copy(const char *url, const char *file, const struct db_progress *progress, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Examines such a copy before it is used: see db_check_file. POM_ERR_STORE_SCHEMA when it is newer than this program, or holds nothing. */
 bool store_check_copy(const char *file, const struct db_progress *progress, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Whether other processes may use this database. */
+bool store_is_shared(const struct store *store);
 /* Whether the database answers. */
 bool store_ping(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
