@@ -6,6 +6,7 @@ Each word is a fault, N seconds (20) long: `restart` the database stops at once 
 node is killed, or stopped for longer than its leases and then goes on; `failover` the primary dies with its machine and the standby is promoted (always the last); `namespace` a node behind a network of its own that
 loses every packet (needs root). After each, all is mended and must serve again; at the end the devices do what is left, and history.py looks for what may never be. Without words: all that this machine allows."""
 import argparse
+import collections
 import concurrent.futures
 import random
 import sys
@@ -551,6 +552,13 @@ FAULTS = {"restart": World.restart, "wire": World.wire, "nodes": World.break_nod
 
 # ---------------------------------------------------------------- the run
 
+def patiently(step):
+    """What is undisturbed may still meet a connection that has been idle for too long."""
+    for _ in range(5):
+        with contextlib.suppress(Again, *BROKEN):
+            return step()
+
+
 class Run:
     def __init__(self, faults, seconds, n_nodes=3, seed=None, stop_s=None):
         self.seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
@@ -610,7 +618,8 @@ class Run:
         self.measured.append((fault, ended - started, counts, longest_gap(history, started, ended), ready - healed))
 
     def drain(self, devices):
-        """Devices do what is left, undisturbed."""
+        """Devices do what is left, undisturbed. One that cannot has lost something, which the history tells."""
+        stuck = False
         for device in devices:
             def finished():
                 try:
@@ -622,7 +631,11 @@ class Run:
                     return False
                 except BROKEN:
                     return False
-            wait_for(f"{device.name} to have nothing to do", finished, 60)
+            try:
+                wait_for(f"{device.name} to have nothing to do", finished, 60 if not stuck else 5)
+            except AssertionError as e:
+                stuck = True
+                self.clients.fault("stuck", f"{e}: {[str(op) for op in self.clients.history.ops if op.actor == device.name][-3:]}")
 
     def read_the_end(self, actors):
         history, pg = self.clients.history, self.world.primary
@@ -644,10 +657,10 @@ class Run:
             if state != "1":
                 self.clients.fault("lost-write", f"{device.name} is enrolled and has state {state}")
             final("register", "read", f"token/{device.udid}/{device.enrollments}", None, token)
-            device.get_bootstrap_token()
+            patiently(device.get_bootstrap_token)
         admin = next(a for a in actors if isinstance(a, Administrator))
         for id, token in self.clients.tokens:
-            admin.use_token(id, token)
+            patiently(lambda: admin.use_token(id, token))
         status, audit, _ = self.world.nodes[0].api("GET", "/api/v1/audit/verify")
         if status != 200 or not audit["ok"]:
             self.clients.fault("audit", f"the audit log does not hold: {status} {audit}")

@@ -1,4 +1,5 @@
 """The short form of tests/nodes_faults.py: two nodes over a database with a synchronous standby, with each fault in turn for a few seconds."""
+import collections
 import pathlib
 import sys
 
