@@ -457,12 +457,13 @@ class Administrator(Client):
 class World:
     """Databases, wires and nodes."""
 
-    def __init__(self, n_nodes, seed):
+    def __init__(self, n_nodes, seed, with_namespace=False):
         self.random = random.Random(seed)
         self.stack = contextlib.ExitStack()
         try:
-            self.primary = self.stack.enter_context(Postgres(wal_level="replica", max_wal_senders=5, synchronous_commit="on")).create()
-            self.standby = self.stack.enter_context(Postgres(standby_of=self.primary, synchronous_standby_names="", wal_retrieve_retry_interval="200ms"))
+            self.namespace = self.stack.enter_context(Namespace()) if with_namespace else None
+            self.primary = self.stack.enter_context(Postgres(namespace=self.namespace, wal_level="replica", max_wal_senders=5, synchronous_commit="on")).create()
+            self.standby = self.stack.enter_context(Postgres(standby_of=self.primary, namespace=self.namespace, synchronous_standby_names="", wal_retrieve_retry_interval="200ms"))
             self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'", database="postgres")
             self.primary.sql("SELECT pg_reload_conf()", database="postgres")
             self.wires = [[self.stack.enter_context(Wire(pg)) for pg in (self.primary, self.standby)] for _ in range(n_nodes)]
@@ -470,6 +471,10 @@ class World:
             for wires in self.wires:
                 url = self.primary.url(*wires, target_session_attrs="read-write")
                 self.nodes.append(self.stack.enter_context(ClusterNode(url, first=self.nodes[0] if self.nodes else None)))
+            if self.namespace:
+                hosts = ",".join(f"{self.namespace.database_address}:{pg.port}" for pg in (self.primary, self.standby))
+                self.nodes.append(self.stack.enter_context(ClusterNode(f"postgresql://pomona@{hosts}/pomona?target_session_attrs=read-write", first=self.nodes[0], address=self.namespace.address,
+                                                                       prefix=self.namespace.prefix)))
             self.nodes[0].api("PUT", "/api/v1/scep-profiles/faults", {"days": 1})
         except BaseException:
             self.stack.close()
@@ -495,7 +500,7 @@ class World:
     def wire(self, until, say):
         modes = []
         while time.monotonic() < until:
-            i = self.random.randrange(len(self.nodes))
+            i = self.random.randrange(len(self.wires))
             modes = modes or self.random.sample(["deaf", "mute", "dead", "gone"], 4)
             mode = modes.pop()
             say(f"the wire of node {i} is {mode}")
@@ -506,6 +511,19 @@ class World:
                 wire.set("through")
             say(f"the wire of node {i} is whole")
             time.sleep(self.random.uniform(0.2, 1.5))
+
+    def lose_packets(self, until, say):
+        """Of the last node. Longer than the time after which the kernel gives a connection up, too."""
+        modes = []
+        while time.monotonic() < until:
+            modes = modes or self.random.sample(["deaf", "mute"], 2)
+            mode = modes.pop()
+            say(f"packets of node {len(self.nodes) - 1} are lost: {mode}")
+            self.namespace.set(mode)
+            time.sleep(self.random.choice([self.random.uniform(1, 5), 15]))
+            self.namespace.set("through")
+            say("packets arrive again")
+            time.sleep(self.random.uniform(1, 3))
 
     def break_nodes(self, until, say):
         kinds = []
@@ -547,7 +565,9 @@ class World:
         time.sleep(max(0, until - time.monotonic()))
 
 
-FAULTS = {"restart": World.restart, "wire": World.wire, "nodes": World.break_nodes, "failover": World.failover}
+FAULTS = {"restart": World.restart, "wire": World.wire, "namespace": World.lose_packets, "nodes": World.break_nodes, "failover": World.failover}
+# What every machine allows.
+ORDINARY = [name for name in FAULTS if name != "namespace"]
 
 
 # ---------------------------------------------------------------- the run
@@ -568,7 +588,7 @@ class Run:
 
     def go(self):
         """Runs everything; self.found: the faults."""
-        self.world = World(self.n_nodes, self.seed)
+        self.world = World(self.n_nodes, self.seed, "namespace" in self.faults)
         self.world.stop_s = self.stop_s
         try:
             self.clients = Clients(self.world.nodes, self.seed)
@@ -683,7 +703,8 @@ def run_words():
     parser.add_argument("--history")
     parser.add_argument("faults", nargs="*")
     options = parser.parse_args()
-    run = Run(options.faults or list(FAULTS), options.seconds, options.nodes, options.seed)
+    can = list(FAULTS) if os.getuid() == 0 and shutil.which("ip") else ORDINARY
+    run = Run(options.faults or can, options.seconds, options.nodes, options.seed)
     try:
         found = run.go()
     except BaseException as e:

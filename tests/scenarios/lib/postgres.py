@@ -16,9 +16,9 @@ def postgres_bin():
 
 
 class Postgres:
-    """A cluster on loopback. STANDBY_OF: a primary, whose streaming standby it becomes."""
+    """A cluster on loopback. STANDBY_OF: a primary, whose streaming standby it becomes. NAMESPACE: one whose node may come too."""
 
-    def __init__(self, standby_of=None, address="127.0.0.1", **settings):
+    def __init__(self, standby_of=None, namespace=None, address="127.0.0.1", **settings):
         self.bin, self.address, self.port = postgres_bin(), address, free_port()
         self.root = tempfile.mkdtemp(prefix="pomona-pg-")
         self.data = os.path.join(self.root, "data")
@@ -33,7 +33,10 @@ class Postgres:
                     f.write(f"primary_conninfo = 'host={standby_of.address} port={standby_of.port} user=pomona application_name=standby'\n")
             else:
                 self.run("initdb", "-D", self.data, "-U", "pomona", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-            self.configure(listen_addresses=address, port=self.port, unix_socket_directories=self.root, fsync="on", full_page_writes="on", max_connections=60, shared_buffers="32MB",
+            if namespace:
+                with open(os.path.join(self.data, "pg_hba.conf"), "a") as f:
+                    f.write(f"host all all {namespace.database_net} trust\n")
+            self.configure(listen_addresses=f"{address},{namespace.database_address}" if namespace else address, port=self.port, unix_socket_directories=self.root, fsync="on", full_page_writes="on", max_connections=60, shared_buffers="32MB",
                            log_min_messages="warning", hot_standby="on", **settings)
             self.start()
         except BaseException:
@@ -284,6 +287,58 @@ class Wire:
         self.ending = True
         self.wake_in.send(b"x")
         self.thread.join(10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.close()
+
+
+class Namespace:
+    """A network namespace for a node, with a wire for its clients and one to the database, on which every packet can be lost: unlike a Wire, nobody acknowledges what does not arrive. Needs root."""
+
+    LOST = "02:00:00:00:00:99"
+
+    def __init__(self):
+        if os.getuid() != 0 or not shutil.which("ip"):
+            raise Skip("network namespaces need root and iproute2")
+        self.name = "pomona-" + secrets.token_hex(4)
+        tag, net = secrets.token_hex(3), f"10.213.{secrets.randbelow(250)}"
+        self.devices = {"clients": (f"pc{tag}", f"{net}.1", f"{net}.2"), "database": (f"pd{tag}", f"{net}.5", f"{net}.6")}
+        self.address, self.database_address, self.database_net = f"{net}.2", f"{net}.5", f"{net}.4/30"
+        self.prefix = ["ip", "netns", "exec", self.name]
+        p = subprocess.run(["ip", "netns", "add", self.name], capture_output=True, text=True)
+        if p.returncode:
+            raise Skip(f"this machine does not allow network namespaces: {p.stderr.strip()}")
+        try:
+            self.ip("-n", self.name, "link", "set", "lo", "up")
+            for device, here, there in self.devices.values():
+                self.ip("link", "add", device, "type", "veth", "peer", "name", device, "netns", self.name)
+                for where, address in (((), here), (("-n", self.name), there)):
+                    self.ip(*where, "addr", "add", f"{address}/30", "dev", device)
+                    self.ip(*where, "link", "set", device, "up")
+        except BaseException:
+            self.close()
+            raise
+
+    def ip(self, *words, check=True):
+        p = subprocess.run(["ip", *words], capture_output=True, text=True)
+        expect(not check or p.returncode == 0, f"ip {' '.join(words)}: {p.stderr}")
+
+    def set(self, mode):
+        """As of a Wire: "through", "deaf", "mute"."""
+        device, here, there = self.devices["database"]
+        for where, address, lost in (((), there, mode in ("deaf", "mute")), (("-n", self.name), here, mode == "deaf")):
+            if lost:
+                self.ip(*where, "neigh", "replace", address, "lladdr", self.LOST, "dev", device, "nud", "permanent")
+            else:
+                self.ip(*where, "neigh", "del", address, "dev", device, check=False)
+
+    def close(self):
+        self.ip("netns", "del", self.name, check=False)
+        for device, _, _ in self.devices.values():
+            self.ip("link", "del", device, check=False)
 
     def __enter__(self):
         return self
