@@ -13,7 +13,7 @@ root=$data/node-a/root-ca.pem log="$data/node-a.log and $data/node-b.log"
 
 postgres_pid="" proxy_pid="" pid_a="" pid_b="" apns_pid="" postgres=""
 finish() {
-	trap '' INT TERM
+	trap '' INT TERM HUP
 	# The devices first, the database last: each would complain if what it needs were gone.
 	end $device_pids
 	end $proxy_pid
@@ -21,7 +21,7 @@ finish() {
 	end $apns_pid
 	[ -z "$postgres_pid" ] || { kill -INT "$postgres_pid" 2>/dev/null && wait "$postgres_pid" 2>/dev/null || true; }
 }
-trap 'finish; exit 0' INT TERM
+trap 'finish; exit 0' INT TERM HUP
 trap finish EXIT
 fail() { echo "$1" >&2; [ -z "${2:-}" ] || tail -n 5 "$2" >&2; exit 1; }
 
