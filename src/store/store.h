@@ -39,8 +39,6 @@ void store_watch(struct store *store, void (*fn)(void *ctx, const GError *why), 
 bool store_is_away(struct store *store);
 /* Whether it is not away and has answered an operation within the last SILENT_MAX_MS milliseconds. Any thread, does not block. POM_ERR_STORE_AWAY with the reason. */
 bool store_is_reachable(struct store *store, int64_t silent_max_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Whether other processes may use the same database: see db_is_shared. */
-bool store_is_shared(const struct store *store);
 /* Whether ERROR is of a database that is away, which store_watch tells: who goes on by himself need not say it again. */
 bool store_error_is_away(const GError *error);
 
