@@ -259,6 +259,7 @@ GBytes *service_ocsp(struct service *service, GBytes *data, int64_t *ret_max_age
 {
 	g_autoptr(ca_set) set = NULL;
 	g_autoptr(ocsp_request) request = data ? ocsp_request_parse(g_bytes_get_data(data, NULL), g_bytes_get_size(data), ret_refusal) : NULL;
+	GError *inner = NULL;
 	GBytes *reply;
 
 	*ret_max_age = 0;
@@ -267,8 +268,12 @@ GBytes *service_ocsp(struct service *service, GBytes *data, int64_t *ret_max_age
 	set = service_ca_set_now(service, ret_refusal);
 	if (!set)
 		return ocsp_error_format(OCSP_STATUS_TRY_LATER);
-	reply = answer(service, set, request, ret_max_age, ret_refusal);
-	return reply ? reply : ocsp_error_format(OCSP_STATUS_INTERNAL_ERROR);
+	reply = answer(service, set, request, ret_max_age, &inner);
+	if (!reply)
+		reply = ocsp_error_format(store_error_is_away(inner) ? OCSP_STATUS_TRY_LATER : OCSP_STATUS_INTERNAL_ERROR);
+	if (inner)
+		g_propagate_error(ret_refusal, inner);
+	return reply;
 }
 
 /* ---- certificates ---- */

@@ -1,6 +1,8 @@
 """The database is away: everybody is told to come again, nobody is sent away, and all goes on by itself when it is back."""
 import concurrent.futures
 
+from cryptography.x509 import ocsp
+
 from lib.postgres import *
 
 
@@ -50,6 +52,9 @@ def everybody_is_told_to_come_again():
             for what, status, headers in asked_while_away(node, device, link, ca):
                 equal(status, 503, what)
                 expect(int(headers.get("retry-after", "0")) > 0, f"{what}: 503 without Retry-After")
+            request = ocsp.OCSPRequestBuilder().add_certificate(device.cert, x509.load_der_x509_certificate(ca), hashes.SHA1()).build().public_bytes(serialization.Encoding.DER)
+            status, body, _ = node.request("POST", "/ocsp", request, {"Content-Type": "application/ocsp-request"}, plain=True)
+            equal((status, ocsp.load_der_ocsp_response(body).response_status), (200, ocsp.OCSPResponseStatus.TRY_LATER), "OCSP")
             status, text = node.plainly("/readyz")
             expect(status == 503 and "POM-E0108" in text and f"port {pg.port}" in text, f"/readyz: {status} {text}")
             expect(str(pg.port) not in node.request("GET", "/readyz")[1].decode(), "the world is told where the database is")

@@ -154,8 +154,8 @@ class ClusterNode(Server):
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [*self.prefix, POMONA, "serve", "--data", self.data, "--listen", f"{self.address}:{self.port}", "--admin-listen", f"{self.address}:0", "--http-listen", f"{self.address}:0",
-             "--set", f"store.url={self.store_url}", "--set", "inventory.hours=0", "--set", "doctor.interval_hours=0", "--apns-url", "https://127.0.0.1:1", *self.args, *extra],
-            stderr=self.log, stdin=subprocess.DEVNULL, env=self.env)
+             "--set", "inventory.hours=0", "--set", "doctor.interval_hours=0", "--apns-url", "https://127.0.0.1:1", *self.args, *extra],
+            stderr=self.log, stdin=subprocess.DEVNULL, env={**self.env, "POMONA_STORE_URL": self.store_url})
         if wait:
             self.wait_ready()
         return self
