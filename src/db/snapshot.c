@@ -96,7 +96,7 @@ bool db_copy(const char *url, const char *file, const struct db_progress *progre
 	int schema;
 
 	if (!path)
-		return pom_fail(error, POM_ERR_CONFIG, "the data is not in a file of its own: back it up with the tools of its database server");
+		return pom_fail(error, POM_ERR_CONFIG, "the data is not in a file of its own: back it up with the tools of its database server (pg_dump, pg_basebackup), and keep pomona.conf and, apart from it, seal.key");
 	source = connect(path, SQLITE_OPEN_READWRITE, error);
 	if (!source || !take_snapshot(source, path, &schema, error) || !is_new(file, error))
 		return false;

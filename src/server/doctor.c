@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "probe/probe.h"
+#include "server/datadir.h"
 #include "server/node.h"
 #include "server/server_internal.h"
 #include "server/system_roots.h"
@@ -404,7 +405,7 @@ static void wait_for_first(struct server_doctor *d, unsigned wait_ms)
 json_t *server_doctor_report(struct server *server, unsigned wait_ms)
 {
 	struct server_doctor *d = server->doctor;
-	g_autofree char *finished = NULL;
+	g_autofree char *finished = NULL, *url = datadir_store_url(server->dir, server->settings), *store = store_url_show(url);
 	json_t *report;
 
 	pthread_mutex_lock(&d->lock);
@@ -414,6 +415,7 @@ json_t *server_doctor_report(struct server *server, unsigned wait_ms)
 	json_object_set_new(report, "finished", finished ? json_string(finished) : json_null());
 	json_object_set_new(report, "run", json_integer((json_int_t)d->n_finished));
 	json_object_set_new(report, "running", json_boolean(d->is_running));
+	json_object_set_new(report, "store", json_string(store));
 	pthread_mutex_unlock(&d->lock);
 	return report;
 }

@@ -18,10 +18,11 @@
 #include "server/outbound.h"
 #include "server/server_internal.h"
 #include "server/shared_settings.h"
+#include "store/node_store.h"
 #include "store/shared_store.h"
 
 /* Together below the ten seconds that a stop may take; what still hangs then (a name lookup, a disk) is left behind. */
-enum { HTTP_GRACE_MS = 7500, PUSH_GRACE_MS = 1500, STOP_S = 10 };
+enum { HTTP_GRACE_MS = 7500, PUSH_GRACE_MS = 1500, STOP_S = 10, OTHERS_MS = 60 * 1000 };
 
 void server_done(void *ctx, const struct http_request *request, int status, int64_t duration_us)
 {
@@ -274,18 +275,39 @@ static void ca_changed(void *ctx)
 	server_janitor_hurry(server);
 }
 
+/* Whether another node was there in the last minute: what it makes for devices names the URL that it knows. */
+static bool find_others(struct server *server, bool *ret, GError **error)
+{
+	const char *own = settings_text(server->settings, SETTING_NODE_NAME) ? settings_text(server->settings, SETTING_NODE_NAME) : g_get_host_name();
+	struct node_look look = {0};
+
+	*ret = false;
+	if (!store_node_look(server->store, &look, error))
+		return false;
+	for (guint i = 0; i < look.nodes->len; i++) {
+		const struct node_row *row = &g_array_index(look.nodes, struct node_row, i);
+
+		*ret = *ret || (strcmp(row->name, own) && row->seen_ms > look.now_ms - OTHERS_MS);
+	}
+	node_look_clear(&look);
+	return true;
+}
+
 /* Devices know the server by the URL that they were given: another one makes them strangers. */
 static bool check_url_change(struct server *server, GError **error)
 {
 	const char *url = settings_text(server->settings, SETTING_URL);
 	g_autofree char *known = NULL;
 	int64_t live;
+	bool others;
 
 	if (!store_setting_get(server->store, "public_url", &known, error))
 		return false;
 	if (known && strcmp(known, url)) {
-		if (!store_live_count(server->store, &live, error))
+		if (!store_live_count(server->store, &live, error) || !find_others(server, &others, error))
 			return false;
+		if (others)
+			return pom_fail(error, POM_ERR_CONFIG, "server.url is %s here, but other nodes of this database serve %s: it is the same on all nodes", url, known);
 		if (live && !settings_bool(server->settings, SETTING_URL_CHANGE))
 			return pom_fail(error, POM_ERR_CONFIG, "server.url is %s now, but %" G_GINT64_FORMAT " enrolled device(s) know this server as %s, and Apple devices do not take another one:"
 			                " keep the old name working, or start once with --set server.allow_url_change=true and enroll them again", url, live, known);

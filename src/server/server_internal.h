@@ -76,7 +76,7 @@ bool server_store_open(struct server *server, const char *url, GError **error) G
 /* The thread that asks a shared database, once a second, whether it is there. */
 void server_look_start(struct server *server);
 void server_look_stop(struct server *server); /* waits for its question */
-/* Whether this process can serve now. POM_ERR_STORE_*, with the reason. */
+/* Whether this process can serve now. POM_ERR_STORE_*, POM_ERR_NODE_*, with the reason. */
 bool server_is_ready(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Counts and logs a refusal: one line with enrollment, route and reason id. SUBJECT may be NULL. */

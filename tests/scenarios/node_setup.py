@@ -223,6 +223,34 @@ def settings_that_differ_between_nodes_are_told():
             equal(two.log().count(said), 2, "lines after the end of the other node")
 
 
+@case
+def another_url_is_refused_while_other_nodes_serve():
+    with place() as (root, store, name):
+        a, b = first(root, store, name), os.path.join(root, "b")
+        run("init", "--data", b, "--join", "--store", store, "--seal-key", os.path.join(a, "seal.key"), "--node", "b")
+        with ServeOnce(a, "--set", "node.name=a"):
+            refused("server.url is https://other.example.org here, but other nodes of this database serve https://mdm.example.org", "serve", "--data", b, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+                    "--set", "server.url=https://other.example.org")
+            with ServeOnce(b):
+                pass
+        # Alone, and without devices, it may change.
+        with ServeOnce(b, "--set", "server.url=https://other.example.org") as two:
+            expect("the public URL has changed" in two.log(), two.log())
+
+
+@case
+def a_node_older_than_its_database_is_not_ready():
+    with place() as (root, store, name):
+        a = first(root, store, name)
+        with ServeOnce(a) as one:
+            equal([one.get(path, tls) for path, tls in (("/readyz", True), ("/readyz", False), ("/healthz", False))], [200, 200, 200])
+            cluster().sql("UPDATE pomona_schema SET version = version + 1", database=name)
+            wait_for("the load balancer to be told", lambda: one.get("/readyz", True) == 503, 30)
+            equal([one.get(path, tls) for path, tls in (("/readyz", False), ("/healthz", False))], [503, 200])
+        for words in (["serve", "--data", a], ["init", "--data", os.path.join(root, "b"), "--join", "--store", store, "--seal-key", os.path.join(a, "seal.key")]):
+            refused("run a newer Pomona", *words)
+
+
 def own_role(name):
     """A role with a password, which the cluster asks for; (role, undo)."""
     role = "r" + secrets.token_hex(4)
@@ -296,6 +324,18 @@ class ServeOnce:
         with contextlib.suppress(OSError, ValueError):
             p = json.load(open(os.path.join(self.data, "serve.json")))
             return p["pid"] == self.process.pid and p
+
+    def get(self, path, tls):
+        """The status of GET, at the listener for devices (TLS) or the admin API."""
+        p = self.ports()
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        c = http.client.HTTPSConnection("127.0.0.1", p["device_port"], timeout=30, context=context) if tls else http.client.HTTPConnection("127.0.0.1", p["admin_port"], timeout=30)
+        try:
+            c.request("GET", path)
+            return c.getresponse().status
+        finally:
+            c.close()
 
     def __enter__(self):
         def ready():
