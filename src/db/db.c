@@ -205,6 +205,11 @@ enum db_outcome db_fail(enum db_outcome outcome, GError **error, const char *whe
 	return outcome;
 }
 
+void db_batch_spans(struct db_batch *batch)
+{
+	batch->spans = true;
+}
+
 void db_batch_hint(struct db_batch *batch, const char *word)
 {
 	g_free(batch->hint);

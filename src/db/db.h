@@ -69,6 +69,10 @@ void db_batch_free(struct db_batch *batch);
 typedef struct db_batch db_batch;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(db_batch, db_batch_free)
 
+/* Says that the batch changes rows of many keys, in the order of these: where several transactions may run at once it gets one of its own, so that it and a group of other batches wait for
+ * each other instead of locking each other out. */
+void db_batch_spans(struct db_batch *batch);
+
 /* Appends statement number STATEMENT of the open database's table with its values; returns its place in the batch. */
 #define db_batch_add(batch, statement, ...) \
 	db_batch_add_values(batch, statement, (const struct db_value[]){__VA_ARGS__}, \

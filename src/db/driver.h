@@ -18,6 +18,7 @@ struct db_batch {
 	GArray *cells;   /* struct db_value: results, row by row */
 	GStringChunk *params_memory, *results_memory;
 	char *hint; /* NULL: none */
+	bool spans; /* db_batch_spans */
 
 	/* While queued: guarded by the driver's lock. */
 	bool is_done, is_taken;

@@ -269,7 +269,13 @@ static struct pg_connection *find_idle(struct pg_lane *lane)
 	return idle;
 }
 
-/* Takes the oldest batches, leaving those whose key is under way. */
+static int compare_keys(const void *a, const void *b)
+{
+	return g_strcmp0((*(struct db_batch *const *)a)->key, (*(struct db_batch *const *)b)->key);
+}
+
+/* Takes the oldest batches, leaving those whose key is under way. Writes go in the order of their keys, on all nodes, so that two groups which want the same rows wait and do not lock each other out: to undo
+ * that takes the engine a second. One that wants rows of many keys goes alone, because it has an order of its own. */
 static void take_group(struct pg_lane *lane, struct group *group)
 {
 	group->n = 0;
@@ -277,12 +283,16 @@ static void take_group(struct pg_lane *lane, struct group *group)
 		struct db_batch *batch = l->data;
 
 		next = l->next;
+		if (lane->writes && group->n && (batch->spans || group->batches[0]->spans))
+			continue;
 		if (lane->writes && batch->key && !g_hash_table_add(lane->busy, batch->key))
 			continue;
 		g_queue_unlink(&lane->queue, l);
 		batch->is_taken = true;
 		group->batches[group->n++] = batch;
 	}
+	if (lane->writes)
+		qsort(group->batches, group->n, sizeof(group->batches[0]), compare_keys);
 }
 
 /* Whether BATCH can lead: it waits, and no other batch of its key is under way. */

@@ -373,6 +373,7 @@ bool store_flush_last_seen(struct store *store, GError **error)
 	for (guint i = 0; i < n; i += FLUSH_MAX) {
 		g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+		db_batch_spans(batch);
 		for (guint k = i; k < MIN(n, i + FLUSH_MAX); k++)
 			db_batch_add(batch, Q_LAST_SEEN, db_text(ids[k]), db_int(*(int64_t *)g_hash_table_lookup(seen, ids[k])));
 		if (!store_run(store, batch, error)) {

@@ -86,15 +86,24 @@ static void forget_delivered(struct store *store, const char *uuid)
 	pthread_mutex_unlock(&store->delivered_lock);
 }
 
-struct written { char *uuid; int64_t n; };
+struct written { char *uuid; struct delivery d; };
 
 static void written_clear(void *data)
 {
-	g_free(((struct written *)data)->uuid);
+	struct written *w = data;
+
+	g_free(w->uuid);
+	g_free(w->d.enrollment_id);
+	g_free(w->d.seq);
 }
 
-/* Adds what is to be written to BATCH and WRITTEN; what is written and old goes. */
-static void collect_delivered(struct store *store, struct db_batch *batch, GArray *written)
+static int compare_written(const void *a, const void *b)
+{
+	return strcmp(((const struct written *)a)->d.enrollment_id, ((const struct written *)b)->d.enrollment_id);
+}
+
+/* Copies what is to be written; what is written and old goes. */
+static void collect_delivered(struct store *store, GArray *written)
 {
 	enum { FLUSH_MAX = 500 };
 	int64_t old_ms = pom_clock_now_ms(store->clock) - DELIVERY_KEEP_MS;
@@ -105,7 +114,7 @@ static void collect_delivered(struct store *store, struct db_batch *batch, GArra
 	pthread_mutex_lock(&store->delivered_lock);
 	g_hash_table_iter_init(&iter, store->delivered);
 	while (written->len < FLUSH_MAX && g_hash_table_iter_next(&iter, (void **)&uuid, (void **)&d)) {
-		struct written w = {NULL, d->n};
+		struct written w = {NULL, *d};
 
 		if (d->n == d->n_written) {
 			if (d->at_ms < old_ms)
@@ -113,10 +122,12 @@ static void collect_delivered(struct store *store, struct db_batch *batch, GArra
 			continue;
 		}
 		w.uuid = g_strdup(uuid);
+		w.d.enrollment_id = g_strdup(d->enrollment_id);
+		w.d.seq = g_strdup(d->seq);
 		g_array_append_val(written, w);
-		db_batch_add(batch, Q_COMMAND_DELIVERED, db_text(d->enrollment_id), db_text(d->seq), db_int(d->at_ms), db_int(d->n), db_int(d->n_not_now), db_int(d->session_ms));
 	}
 	pthread_mutex_unlock(&store->delivered_lock);
+	g_array_sort(written, compare_written);
 }
 
 /* One batch; *RET_N how many. What was delivered again meanwhile stays to be written. */
@@ -126,8 +137,14 @@ static bool flush_delivered(struct store *store, guint *ret_n, GError **error)
 	g_autoptr(GArray) written = g_array_new(FALSE, FALSE, sizeof(struct written));
 
 	g_array_set_clear_func(written, written_clear);
-	collect_delivered(store, batch, written);
+	collect_delivered(store, written);
 	*ret_n = written->len;
+	db_batch_spans(batch);
+	for (guint i = 0; i < written->len; i++) {
+		const struct delivery *d = &g_array_index(written, struct written, i).d;
+
+		db_batch_add(batch, Q_COMMAND_DELIVERED, db_text(d->enrollment_id), db_text(d->seq), db_int(d->at_ms), db_int(d->n), db_int(d->n_not_now), db_int(d->session_ms));
+	}
 	if (written->len && !store_run(store, batch, error))
 		return false;
 	pthread_mutex_lock(&store->delivered_lock);
@@ -136,7 +153,7 @@ static bool flush_delivered(struct store *store, guint *ret_n, GError **error)
 		struct delivery *d = g_hash_table_lookup(store->delivered, w->uuid);
 
 		if (d)
-			d->n_written = w->n;
+			d->n_written = w->d.n;
 	}
 	pthread_mutex_unlock(&store->delivered_lock);
 	return true;

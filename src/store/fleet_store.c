@@ -297,6 +297,7 @@ bool store_order_send(struct store *store, const struct order_row *order, const 
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	db_batch_spans(batch);
 	for (size_t i = 0; i < n; i++) {
 		const struct order_step *s = &steps[i];
 		struct pom_id seq = pom_id_new(store->clock, store->random);

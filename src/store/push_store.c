@@ -99,21 +99,41 @@ bool store_push_free_since(struct store *store, const char *topic, int64_t now_m
 	return true;
 }
 
+static int compare_holds(const void *a, const void *b)
+{
+	return strcmp(((const struct push_hold *)a)->enrollment_id, ((const struct push_hold *)b)->enrollment_id);
+}
+
+/* Borrows what they hold. */
+static struct push_hold *sort_holds(const struct push_hold *holds, size_t n)
+{
+	struct push_hold *sorted = g_new(struct push_hold, n);
+
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = holds[i];
+	qsort(sorted, n, sizeof(*sorted), compare_holds);
+	return sorted;
+}
+
 bool store_push_renew(struct store *store, const struct push_hold *holds, size_t n, int64_t until_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	g_autofree struct push_hold *sorted = sort_holds(holds, n);
 
+	db_batch_spans(batch);
 	for (size_t i = 0; i < n; i++)
-		db_batch_add(batch, Q_PUSH_RENEW, db_text(holds[i].enrollment_id), db_text(holds[i].claim), db_int(until_ms));
+		db_batch_add(batch, Q_PUSH_RENEW, db_text(sorted[i].enrollment_id), db_text(sorted[i].claim), db_int(until_ms));
 	return n == 0 || store_run(store, batch, error);
 }
 
 bool store_push_release(struct store *store, const struct push_hold *holds, size_t n, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	g_autofree struct push_hold *sorted = sort_holds(holds, n);
 
+	db_batch_spans(batch);
 	for (size_t i = 0; i < n; i++)
-		db_batch_add(batch, Q_PUSH_RELEASE, db_text(holds[i].enrollment_id), db_text(holds[i].claim));
+		db_batch_add(batch, Q_PUSH_RELEASE, db_text(sorted[i].enrollment_id), db_text(sorted[i].claim));
 	return n == 0 || store_run(store, batch, error);
 }
 
@@ -227,12 +247,27 @@ static void add_outcome(struct store *store, struct db_batch *batch, const struc
 	}
 }
 
+/* Those of one device stay in their order. */
+static int compare_outcomes(const void *a, const void *b)
+{
+	const struct push_outcome *x = *(const struct push_outcome *const *)a, *y = *(const struct push_outcome *const *)b;
+	int order = strcmp(x->enrollment_id, y->enrollment_id);
+
+	return order ? order : x < y ? -1 : x > y;
+}
+
 bool store_push_apply(struct store *store, const struct push_outcome *outcomes, size_t n, GError **error)
 {
-	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	g_autoptr(db_batch) batch = db_batch_new(n == 1 ? outcomes[0].enrollment_id : NULL);
+	g_autofree const struct push_outcome **sorted = g_new(const struct push_outcome *, n);
 
+	if (n > 1)
+		db_batch_spans(batch);
 	for (size_t i = 0; i < n; i++)
-		add_outcome(store, batch, &outcomes[i]);
+		sorted[i] = &outcomes[i];
+	qsort(sorted, n, sizeof(*sorted), compare_outcomes);
+	for (size_t i = 0; i < n; i++)
+		add_outcome(store, batch, sorted[i]);
 	return db_batch_count(batch) == 0 || store_run(store, batch, error);
 }
 
