@@ -172,17 +172,16 @@ def store_of(data):
 
 
 def set_conf(data, section, **values):
-    """Changes settings in pomona.conf."""
-    conf = conf_of(data)
-    if not conf.has_section(section):
-        conf.add_section(section)
-    for key, value in values.items():
-        conf.set(section, key, value)
+    """Changes settings in pomona.conf, and leaves the rest as it is."""
     path = os.path.join(data, "pomona.conf")
-    mode = os.stat(path).st_mode
-    with open(path, "w") as f:
-        conf.write(f, space_around_delimiters=False)
-    os.chmod(path, mode)
+    lines = pathlib.Path(path).read_text().splitlines()
+    if f"[{section}]" not in lines:
+        lines += ["", f"[{section}]"]
+    first = lines.index(f"[{section}]") + 1
+    end = next((i for i in range(first, len(lines)) if lines[i].startswith("[")), len(lines))
+    kept = [line for line in lines[first:end] if line.partition("=")[0].strip() not in values]
+    lines[first:end] = [f"{key}={value}" for key, value in values.items()] + kept
+    pathlib.Path(path).write_text("\n".join(lines) + "\n")
 
 
 def shared_folder():
