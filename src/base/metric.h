@@ -26,6 +26,7 @@
 	X(POM_METRIC_CERT_EXPIRY, "pomona_certificate_expiry_seconds", "gauge", "certificate", "Unix time at which a certificate of this server ends.") \
 	X(POM_METRIC_CERT_WARNING, "pomona_certificate_warning_days", "gauge", "certificate", "Which warning of a certificate's end applies: 60, 30, 10, 1 or 0 (over) days; -1: none yet.") \
 	X(POM_METRIC_DOCTOR, "pomona_doctor_findings", "gauge", "severity", "Findings of the doctor's last look at this server, by severity.") \
+	X(POM_METRIC_JOBS, "pomona_jobs_total", "counter", "job", "Turns of what one node alone does at a time, by job.") \
 	X(POM_METRIC_STORE_AWAY, "pomona_store_away", "gauge", NULL, "1 while the database cannot be reached.") \
 	X(POM_METRIC_STORE_GROUPS, "pomona_store_groups_total", "counter", NULL, "Transactions committed by the writer.") \
 	X(POM_METRIC_STORE_BATCHES, "pomona_store_batches_total", "counter", NULL, "Batches committed, several to a transaction.")

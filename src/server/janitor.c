@@ -216,6 +216,7 @@ static bool run_job(struct server *server, size_t i, int64_t now_ms, bool *more)
 
 	if (!server_node_enter(server, jobs[i].job))
 		return false;
+	pom_metric_add(POM_METRIC_JOBS, server_node_job_name(jobs[i].job), 1);
 	if (!jobs[i].run(server, now_ms, &left, &error) && !g_error_matches(error, POM_ERROR, POM_ERR_NODE_LEASE))
 		say(jobs[i].failure, g_steal_pointer(&error));
 	if (!server_node_leave(server, jobs[i].job))

@@ -1,6 +1,14 @@
 """Several nodes over one PostgreSQL: who does what."""
 from lib.nodes import *
 
+EACH_TICK = {"audit", "crl", "commands", "profiles", "declarations", "queries", "orders", "inventory"}
+
+
+def turns(node):
+    """{job: how often it was done}"""
+    text = node.api("GET", "/metrics")[1].decode()
+    return {job: sum(int(line.split()[-1]) for line in text.splitlines() if line.startswith(f'pomona_jobs_total{{job="{job}"}}')) for job in JOBS}
+
 
 @case
 def jobs_are_shared_and_handed_over():
@@ -17,6 +25,11 @@ def jobs_are_shared_and_handed_over():
         first_page = s.api("GET", "/api/v1/nodes?limit=1")[1]
         second_page = s.api("GET", f"/api/v1/nodes?limit=1&after={first_page['next']}")[1]
         equal({n["name"] for page in (first_page, second_page) for n in page["items"]}, {"first", "second"}, "pages")
+        # What each tick brings is done by who has it, and by nobody else.
+        began = {name: turns(node) for name, node in (("first", s), ("second", second))}
+        wait_for("each has worked", lambda: all(turns(node)[job] >= began[name][job] + 2 for name, node in (("first", s), ("second", second)) for job in found[name] & EACH_TICK), 60)
+        for name, node in (("first", s), ("second", second)):
+            equal({job: n for job, n in turns(node).items() if n != began[name][job] and job not in found[name]}, {}, f"turns of others' jobs at {name}")
         # A clean end is no death: nothing is left of it, and what it did goes on at once.
         second.stop()
         equal(set(nodes(s)), {"first"}, "a node that has ended is not listed")
