@@ -37,6 +37,23 @@ def jobs_are_shared_and_handed_over():
 
 
 @case
+def work_is_told_to_who_does_it():
+    """A change that a person makes at one node is not left to the next turn of the other one: it is told."""
+    with server() as s:
+        second = another(s)
+        found = shared(s, "first", "second")
+        other = second if "queries" in found["first"] else s
+        with contextlib.closing(store.connect(s.store.url)) as db, db.cursor() as cursor:
+            cursor.execute("LISTEN pomona")
+            other.cli("group", "new", "told", "--query", "supervised")
+
+            def words():
+                cursor.execute("SELECT 1")
+                return {n.payload for n in db.notifies}
+            wait_for("the word", lambda: "work" in words(), 60)
+
+
+@case
 def one_node_over_sqlite():
     with server("only") as s:
         [n] = s.cli("node", "list")
