@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "core/timeline.h"
 #include "service/answer.h"
+#include "store/shared_store.h"
 
 enum { HINTS_MAX = 4096, HINT_MS = 3600 * 1000, DETAIL_MAX = 400, STEPS_MAX = 2000, LIST_MAX = 1000, PURGE_AT_ONCE = 10000 };
 
@@ -54,11 +55,25 @@ static char *address_of(const char *peer)
 	return !peer ? NULL : colon && colon == strchr(peer, ':') ? g_strndup(peer, (gsize)(colon - peer)) : g_strdup(peer);
 }
 
+/* Where other nodes may be asked next, they must know it, too. */
+static void share(struct service *service, const char *link_id, const char *address)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!store_address_served(service->store, address, link_id, service_now_ms(service), &error))
+		pom_log(POM_LOG_WARNING, "which link an address has fetched could not be written", "link", link_id, "why", error->message, NULL);
+}
+
 static void remember(struct service *service, const char *link_id, const char *address)
 {
 	struct timeline_hints *hints = service->hints;
-	struct hint *hint = g_new0(struct hint, 1);
+	struct hint *hint;
 
+	if (store_is_shared(service->store)) {
+		share(service, link_id, address);
+		return;
+	}
+	hint = g_new0(struct hint, 1);
 	*hint = (struct hint){g_strdup(link_id), service_now_ms(service)};
 	pthread_mutex_lock(&hints->lock);
 	if (g_hash_table_size(hints->links) >= HINTS_MAX)
@@ -74,6 +89,9 @@ static char *guess(struct service *service, const char *address)
 	const struct hint *hint;
 	char *link_id = NULL;
 
+	/* It is a guess: when the store does not answer, there is none. */
+	if (store_is_shared(service->store))
+		return store_address_link(service->store, address, service_now_ms(service) - HINT_MS, &link_id, NULL) ? link_id : NULL;
 	pthread_mutex_lock(&hints->lock);
 	hint = g_hash_table_lookup(hints->links, address);
 	if (hint && service_now_ms(service) - hint->at_ms <= HINT_MS)
@@ -276,5 +294,7 @@ json_t *service_device_timeline(struct service *service, const char *id, const c
 
 bool service_timeline_purge(struct service *service, int64_t days, GError **error)
 {
-	return store_event_purge(service->store, service_now_ms(service) - days * 86400000, PURGE_AT_ONCE, error);
+	int64_t now_ms = service_now_ms(service);
+
+	return store_event_purge(service->store, now_ms - days * 86400000, PURGE_AT_ONCE, error) && store_address_purge(service->store, now_ms - HINT_MS, PURGE_AT_ONCE, error);
 }

@@ -156,6 +156,17 @@ def one_link_at_both():
 
 
 @case
+def an_address_is_known_at_both():
+    with two() as (a, b):
+        link = a.link()
+        Device(a).read_profile(a.profile(link))
+        equal(b.request("GET", "/scep?operation=GetCACert")[0], 200)
+        lines = a.cli("enroll", "show", link["id"])["timeline"]
+        equal([e["kind"] for e in lines], ["ProfileServed", "GetCACert"], "steps at two nodes")
+        expect("address alone" in lines[1]["detail"], f"{lines}")
+
+
+@case
 def commands_and_sessions():
     with two() as (a, b):
         d = a.enroll()
