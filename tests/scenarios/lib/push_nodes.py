@@ -36,3 +36,17 @@ def n_claimed(s):
 def owed_tokens(s, tokens):
     """Of the devices that `fill` has made: those whose push is not written down as sent."""
     return {tokens[int(row[0].split("-")[-1], 16)].hex() for row in s.sql("SELECT enrollment_id FROM push_outbox WHERE waiting = 0")}
+
+
+def same(got, wanted, what):
+    """Two dictionaries are alike; else what differs first is told."""
+    differ = [key for key in {**got, **wanted} if got.get(key) != wanted.get(key)]
+    expect(not differ, f"{what}: {len(differ)} differ, as {[(key, got.get(key), wanted.get(key)) for key in differ[:3]]}")
+
+
+def each_once(log, tokens):
+    same(pushed(log), {t.hex(): 1 for t in tokens}, "pushes")
+
+
+def outbox_rows(s):
+    return {row["enrollment_id"]: row for row in outbox(s)}
