@@ -316,6 +316,13 @@ def longest_gap(history, start, end, kinds=None):
     return max(b - a for a, b in zip(points, points[1:]))
 
 
+def recovery(history, start, end, mended):
+    """The longest time from an event between START and END of which MENDED(name) holds to the next acknowledgement, in seconds; 0 when there was none."""
+    times = sorted(op.end for op in history.ops if op.outcome == OK)
+    waits = [next((t - at for t in times if t > at), math.inf) for at, name in history.events if start <= at <= end and mended(name)]
+    return max(waits, default=0.0)
+
+
 def main():
     history = History.load(sys.argv[1])
     faults = check(history)

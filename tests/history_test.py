@@ -197,8 +197,9 @@ def keeps_its_files():
 def measures_gaps():
     history = History()
     history.ops = [Op(kind="read", start=t, end=t + 0.5, outcome=OK) for t in (1, 2, 7, 8)]
-    gap = longest_gap(history, 0, 10)
-    return "" if gap == 5.0 and longest_gap(history, 6, 9) == 1.5 else f"gap {gap}"
+    history.events = [(0.5, "up"), (3, "down"), (4, "up"), (20, "up")]
+    gap, again = longest_gap(history, 0, 10), recovery(history, 0, 10, lambda name: name == "up")
+    return "" if gap == 5.0 and longest_gap(history, 6, 9) == 1.5 and again == 3.5 and recovery(history, 0, 30, lambda name: name == "up") == math.inf else f"gap {gap}, again {again}"
 
 
 def main():

@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from cryptography.x509 import ocsp
 
 from lib.postgres import *
-from history import FAILED, FINAL_ANSWERS, OK, UNKNOWN, Fault, History, check, longest_gap
+from history import FAILED, FINAL_ANSWERS, OK, UNKNOWN, Fault, History, check, longest_gap, recovery
 
 # A client waits so long for an answer; then it may have happened or not.
 PATIENCE_S = 8
@@ -566,6 +566,8 @@ class World:
 
 
 FAULTS = {"restart": World.restart, "wire": World.wire, "namespace": World.lose_packets, "nodes": World.break_nodes, "failover": World.failover}
+# How the events end after which all should be well.
+MENDED = ("is up", "is whole", "arrive again", "goes on", "is promoted")
 # What every machine allows.
 ORDINARY = [name for name in FAULTS if name != "namespace"]
 
@@ -635,7 +637,7 @@ class Run:
         ended = time.monotonic()
         ops = [op for op in list(history.ops) if started <= op.start < ended]
         counts = collections.Counter(op.outcome for op in ops)
-        self.measured.append((fault, ended - started, counts, longest_gap(history, started, ended), ready - healed))
+        self.measured.append((fault, ended - started, counts, longest_gap(history, started, ended), recovery(history, started, ended, lambda name: name.endswith(MENDED)), ready - healed))
 
     def drain(self, devices):
         """Devices do what is left, undisturbed. One that cannot has lost something, which the history tells."""
@@ -686,9 +688,9 @@ class Run:
             self.clients.fault("audit", f"the audit log does not hold: {status} {audit}")
 
     def report(self, out=sys.stdout):
-        for fault, seconds, counts, gap, ready in self.measured:
+        for fault, seconds, counts, gap, again, ready in self.measured:
             print(f"# {fault}: {seconds:.0f} s, {sum(counts.values())} operations: {counts[OK]} ok, {counts[FAILED]} failed, {counts[UNKNOWN]} unknown; nothing acknowledged for {gap:.1f} s at most, "
-                  f"all ready {ready:.1f} s after it was mended", file=out)
+                  f"again {again:.1f} s after a mending at most, by all nodes {ready:.1f} s after the last", file=out)
         counts = self.clients.history.counts()
         print(f"# {len(self.clients.history.ops)} operations: {dict(counts)} (seed {self.seed})", file=out)
         for found in self.found[:20]:

@@ -32,7 +32,7 @@ static void look(struct server *server)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (!service_shared_tick(server->service, &error))
+	if (!service_shared_tick(server->service, &error) && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "what other nodes have changed could not be read", "why", error->message, NULL);
 }
 
