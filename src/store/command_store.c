@@ -552,11 +552,11 @@ static bool is_taken(struct store *store, const char *uuid, const char *seq, boo
 	return true;
 }
 
-bool store_command_queue(struct store *store, const struct command_new *new, char **ret_folded, GError **error)
+static bool queue_in_tries(struct store *store, const struct command_new *new, char **ret_folded, bool *ret_unknown, GError **error)
 {
 	/* The same in each try: what was done although the connection was lost is known by it. */
 	struct pom_id seq = pom_id_new(store->clock, store->random);
-	bool taken, ours, unknown = false;
+	bool taken, ours;
 
 	for (int i = 0; i < TARGET_TRIES; i++) {
 		g_autoptr(GError) inner = NULL;
@@ -568,8 +568,8 @@ bool store_command_queue(struct store *store, const struct command_new *new, cha
 				*ret_folded = g_steal_pointer(&folded);
 			return true;
 		}
-		unknown |= g_error_matches(inner, POM_ERROR, POM_ERR_STORE_UNKNOWN);
-		if (unknown && store_error_is_away(inner) && i < TARGET_TRIES - 1) {
+		*ret_unknown |= g_error_matches(inner, POM_ERROR, POM_ERR_STORE_UNKNOWN);
+		if (*ret_unknown && store_error_is_away(inner) && i < TARGET_TRIES - 1) {
 			store_pause();
 			continue;
 		}
@@ -586,6 +586,17 @@ bool store_command_queue(struct store *store, const struct command_new *new, cha
 		/* Else the device began a new epoch at this moment, or an identical one was queued: look again. */
 	}
 	return pom_fail(error, POM_ERR_BUSY, "enrollment %s is changing too fast: try again", new->enrollment_id);
+}
+
+bool store_command_queue(struct store *store, const struct command_new *new, char **ret_folded, GError **error)
+{
+	GError *inner = NULL;
+	bool unknown = false, ok = queue_in_tries(store, new, ret_folded, &unknown, &inner);
+
+	store_keep_unknown(unknown, &inner);
+	if (inner)
+		g_propagate_error(error, inner);
+	return ok;
 }
 
 bool store_command_add(struct store *store, const char *enrollment_id, const char *uuid, const struct command *command, const char *note, int64_t now_ms, GError **error)

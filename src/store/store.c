@@ -128,6 +128,14 @@ void store_pause(void)
 	g_usleep(ONCE_PAUSE_US);
 }
 
+void store_keep_unknown(bool unknown, GError **error)
+{
+	if (!unknown || !g_error_matches(*error, POM_ERROR, POM_ERR_STORE_AWAY))
+		return;
+	(*error)->code = POM_ERR_STORE_UNKNOWN;
+	g_prefix_error(error, "the connection was lost before the answer came, and then ");
+}
+
 static bool is_there(struct store *store, unsigned find, const char *id, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
@@ -142,16 +150,23 @@ bool store_run_once(struct store *store, struct db_batch *batch, unsigned find, 
 	bool unknown = false;
 
 	for (int i = 0; i < ONCE_TRIES; i++) {
+		g_autoptr(GError) unseen = NULL;
+
 		g_clear_error(&inner);
-		if (store_run(store, batch, &inner) || (unknown && g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT) && is_there(store, find, id, NULL))) {
-			g_clear_error(&inner);
+		if (store_run(store, batch, &inner))
 			return true;
+		if (unknown && g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT) && (is_there(store, find, id, &unseen) || unseen)) {
+			g_clear_error(&inner);
+			if (!unseen)
+				return true;
+			inner = g_steal_pointer(&unseen);
 		}
 		unknown |= g_error_matches(inner, POM_ERROR, POM_ERR_STORE_UNKNOWN);
 		if (!unknown || !store_error_is_away(inner))
 			break;
 		store_pause();
 	}
+	store_keep_unknown(unknown, &inner);
 	g_propagate_error(error, inner);
 	return false;
 }

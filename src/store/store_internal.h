@@ -101,6 +101,8 @@ bool store_run(struct store *store, struct db_batch *batch, GError **error);
 bool store_run_once(struct store *store, struct db_batch *batch, unsigned find, const char *id, GError **error);
 /* Waits a little before what was lost is tried again. */
 void store_pause(void);
+/* After tries of which one is UNKNOWN it is not said of the last that nothing was done: *ERROR becomes POM_ERR_STORE_UNKNOWN when it is POM_ERR_STORE_AWAY. */
+void store_keep_unknown(bool unknown, GError **error);
 /* Runs a change and what belongs to it, as its audit entry. *RET_FOUND false: what was to be changed is not there, and nothing was written. */
 bool store_run_found(struct store *store, struct db_batch *batch, bool *ret_found, GError **error);
 /* Of node_store.c: what a thread that works under a lease must prove with each batch that writes. Before: adds the proof, or says that the lease was lost. After a conflict: says whether that was why. */

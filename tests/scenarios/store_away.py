@@ -122,6 +122,24 @@ def a_database_that_says_nothing():
 
 
 @case
+def what_may_be_done_is_not_called_undone():
+    """The command is queued, the connection ends before that is heard, and after that the database is away: nobody may be told that nothing was done."""
+    with database() as (pg, name), Wire(pg) as wire, ClusterNode(pg.url(wire, database=name)) as node:
+        device = node.enroll()
+        wire.mute_at(b"INTO command ")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(node.api, "POST", f"/api/v1/devices/{device.udid}/commands", {"RequestType": "ProfileList"})
+            expect(wire.sprung.wait(20), "the command was not sent to the database")
+            wait_for("the command to be queued", lambda: pg.sql("SELECT count(*) FROM command", database=name) == [["1"]])
+            wire.set("gone")
+            status, reply, _ = sent.result(60)
+        equal((status, reply["code"]), (503, "POM-E0104"), reply["detail"])
+        wire.set("through")
+        wait_for("/readyz to be true", node.is_ready)
+        equal(device.hang_up().idle()[1]["Command"]["RequestType"], "ProfileList")
+
+
+@case
 def a_start_waits_for_the_database():
     with database() as (pg, name), Wire(pg) as wire, ClusterNode(pg.url(wire, database=name)) as node:
         device = node.enroll()

@@ -205,6 +205,7 @@ class Wire:
     def __init__(self, target, address="127.0.0.1"):
         self.target, self.address, self.mode = target, address, "through"
         self.lock, self.pairs, self.poisoned, self.ending = threading.Lock(), {}, set(), False
+        self.trap, self.sprung = None, threading.Event()
         self.listener = socket.create_server((address, 0))
         self.port = self.listener.getsockname()[1]
         self.wake_in, self.wake_out = socket.socketpair()
@@ -215,6 +216,11 @@ class Wire:
         with self.lock:
             self.mode = mode
         self.wake_in.send(b"x")
+
+    def mute_at(self, text):
+        """The wire is mute as soon as a client has sent TEXT (bytes): what it asks for is done, and it does not hear of it."""
+        self.sprung.clear()
+        self.trap = text
 
     def reset(self, s):
         """Both ends of the pair that S is of."""
@@ -247,6 +253,9 @@ class Wire:
             data = s.recv(65536)
         except OSError:
             data = b""
+        if self.trap and s in self.clients and self.trap in data:
+            self.trap, self.mode = None, "mute"
+            self.sprung.set()
         if not data:
             self.reset(s)
         elif mode == "deaf" or (mode == "mute" and s not in self.clients):
