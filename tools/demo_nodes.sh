@@ -60,6 +60,7 @@ if [ "${1:-}" ]; then
 	mkdir -p "$data"
 fi
 mkdir -p -m 700 "$sim"
+echo "$postgres" >"$data/postgres.place"
 
 # make_postgres: a cluster with one database for Pomona alone, UTF-8, and a role that owns nothing else.
 make_postgres() {

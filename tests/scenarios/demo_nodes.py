@@ -9,8 +9,8 @@ class Demo:
     """tools/demo_nodes.sh in a folder of the test's own."""
 
     def __init__(self):
+        # As root: below a folder like /root, which the user of PostgreSQL may not enter.
         self.root = tempfile.mkdtemp(prefix="pomona-demo-")
-        os.chmod(self.root, 0o755)
         self.data = os.path.join(self.root, "data-nodes")
         self.url, self.admin = f"https://localhost:{free_port()}", f"127.0.0.1:{free_port()}"
         self.env = {**os.environ, "POMONA_DEMO_NODES_DATA": self.data, "POMONA_DEMO_POMONA": POMONA, "POMONA_DEMO_URL": self.url, "POMONA_DEMO_ADMIN": self.admin}
@@ -42,9 +42,15 @@ class Demo:
         for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
                 words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if self.root in words and int(path.parent.name) != os.getpid():
+                if (self.root in words or self.cluster() in words) and int(path.parent.name) != os.getpid():
                     found.append((int(path.parent.name), words))
         return found
+
+    def cluster(self):
+        """Where PostgreSQL is."""
+        with contextlib.suppress(OSError):
+            return open(os.path.join(self.data, "postgres.place")).read().strip()
+        return os.path.join(self.data, "postgres")
 
     def interrupt(self):
         """Ctrl-C: to all processes of the terminal's group."""
@@ -60,6 +66,7 @@ class Demo:
         for pid, _ in self.left():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.cluster(), ignore_errors=True)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def cli(self, *args):
@@ -74,6 +81,30 @@ def check_shown(demo, new):
     equal([sum(i < died for i in answers), sum(i > died for i in answers)], [3, 3], f"answers before and after the death of node a in\n{text}\n")
     expect(("Making node b (pomona init --join)" in text) == new and ("Taking up the data" in text) != new, text)
     expect("simulated" in text and not any(line.startswith("pomona:") for line in lines), text)
+
+
+def check_stopped(demo):
+    """A node that hangs, with its connections open: HAProxy leaves it out until it answers again."""
+    pid = json.load(open(os.path.join(demo.data, "node-b", "serve.json")))["pid"]
+    context = ssl.create_default_context(cafile=os.path.join(demo.data, "node-a", "root-ca.pem"))
+    port = int(demo.url.rsplit(":", 1)[1])
+
+    def answered():
+        """How many of four requests, each on a connection of its own, are answered within a second."""
+        n = 0
+        for _ in range(4):
+            c = http.client.HTTPSConnection("localhost", port, timeout=1, context=context)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                c.request("GET", "/readyz")
+                n += c.getresponse().status == 200
+            c.close()
+        return n
+    wait_for("both nodes to answer", lambda: answered() == 4, 30)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for("HAProxy to leave the stopped node out", lambda: answered() == 4, 30)
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 @case
@@ -91,6 +122,7 @@ def shows_that_all_goes_on_when_a_node_dies():
         expect(password and password not in demo.text() + "".join(w for _, w in demo.left()), "the password of the database is shown")
         for node in ("node-a", "node-b"):
             expect(password not in open(os.path.join(demo.data, node, "pomona.conf")).read(), "the password of the database is in pomona.conf")
+        check_stopped(demo)
         demo.interrupt()
         demo.start()
         check_shown(demo, False)
