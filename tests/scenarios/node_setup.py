@@ -17,6 +17,9 @@ def cluster():
     global _cluster
     if not _cluster:
         _cluster = Postgres()
+        # Nothing here looks at what a crash of the database leaves.
+        _cluster.configure(fsync="off")
+        _cluster.sql("SELECT pg_reload_conf()", database="postgres")
     return _cluster
 
 
