@@ -13,11 +13,17 @@ enum { CONNECTIONS = 32, IDLE_DEVICES = 500, IDLE_S = 4, COMMAND_DEVICES = 64, C
  * in src/store/checkin_store.c. */
 enum { ROWS_OF_CYCLE = 4, ROWS_OF_ENROLLMENT = 15 };
 
-struct clock { double started, cpu, database_cpu; };
+struct clock { double started, cpu, database_cpu, wal_bytes; };
+
+/* How much PostgreSQL has written to its log: what the disk, and each standby, has to take. */
+static double wal_bytes(const struct world *world)
+{
+	return world->cluster ? (double)cluster_count(cluster_url(world->cluster), "SELECT pg_current_wal_insert_lsn() - '0/0'") : 0;
+}
 
 static struct clock start_clock(const struct world *world)
 {
-	return (struct clock){bench_now_s(), world_cpu_s(world), world_database_cpu_s(world)};
+	return (struct clock){bench_now_s(), world_cpu_s(world), world_database_cpu_s(world), wal_bytes(world)};
 }
 
 static double elapsed_s(const struct clock *clock)
@@ -30,11 +36,15 @@ static double cpu_ms(const struct clock *clock, const struct world *world, size_
 	return (world_cpu_s(world) - clock->cpu) * 1000 / (double)n;
 }
 
-/* How much of the CPU of the figure before is the database's. */
+/* How much of the CPU of the figure before is the database's, and what it wrote for each of N. */
 static void report_database(const struct clock *clock, const struct world *world, size_t n)
 {
-	if (world->cluster)
-		report_add((struct figure){"   of it the database", "ms", (world_database_cpu_s(world) - clock->database_cpu) * 1000 / (double)n});
+	double written = wal_bytes(world) - clock->wal_bytes;
+
+	if (!world->cluster)
+		return;
+	report_add((struct figure){"   of it the database", "ms", (world_database_cpu_s(world) - clock->database_cpu) * 1000 / (double)n});
+	report_add((struct figure){"   written by the database", "bytes", written / (double)n});
 }
 
 /* Each takes a second of PostgreSQL's before it is undone. */

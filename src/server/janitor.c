@@ -174,7 +174,12 @@ static bool purge_orders(struct server *server, int64_t now_ms, bool *ret_more, 
 
 static bool purge_timelines(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
 {
-	return service_timeline_purge(server->service, settings_int(server->settings, SETTING_TIMELINE_DAYS), error);
+	return service_timeline_purge(server->service, settings_int(server->settings, SETTING_TIMELINE_DAYS), ret_more, error);
+}
+
+static bool purge_commands(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	return service_command_purge(server->service, settings_int(server->settings, SETTING_COMMAND_KEEP), ret_more, error);
 }
 
 static bool purge_watches(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
@@ -193,6 +198,7 @@ static const struct {
 	{NODE_PURGE, HOUR_MS, purge_challenges, "old challenges could not be removed"},
 	{NODE_PURGE, HOUR_MS, purge_orders, "an old order could not be removed"},
 	{NODE_PURGE, HOUR_MS, purge_timelines, "old lines of timelines could not be removed"},
+	{NODE_PURGE, HOUR_MS, purge_commands, "old commands could not be removed"},
 	{NODE_PURGE, HOUR_MS, purge_watches, "old pairings of watches could not be removed"},
 	{NODE_RENEWAL, MINUTE_MS, renew_identities, "identities could not be looked at for renewal"},
 	{NODE_PROFILES, MINUTE_MS, look_at_profiles, "profiles that wait could not be looked at"},
@@ -231,9 +237,14 @@ static bool run_jobs(struct server *server, int64_t now_ms, bool hurry, int64_t 
 {
 	bool more = false;
 
-	for (size_t i = 0; i < G_N_ELEMENTS(jobs); i++)
-		if ((now_ms >= next_ms[i] || (hurry && jobs[i].every_ms == MINUTE_MS)) && run_job(server, i, now_ms, &more))
-			next_ms[i] = now_ms + jobs[i].every_ms;
+	for (size_t i = 0; i < G_N_ELEMENTS(jobs); i++) {
+		bool left = false;
+
+		/* Millions of old rows go in one hour, a piece at a time. */
+		if ((now_ms >= next_ms[i] || (hurry && jobs[i].every_ms == MINUTE_MS)) && run_job(server, i, now_ms, &left))
+			next_ms[i] = left && jobs[i].job == NODE_PURGE ? now_ms : now_ms + jobs[i].every_ms;
+		more |= left;
+	}
 	return more;
 }
 

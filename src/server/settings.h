@@ -70,6 +70,7 @@
 	X(SETTING_LIBRARY_DELIVER, "library", "deliver_days", INT, "14", "How long a profile, or its removal, waits for a device to fetch it before it has failed.") \
 	X(SETTING_LIBRARY_ANSWER, "library", "answer_hours", INT, "24", "How long a device that has fetched a profile may take to answer, and to confirm that it has it.") \
 	X(SETTING_COMMAND_EXPIRE, "commands", "expire_days", INT, "90", "How long a command waits in the queue when nobody says how long; 0: for ever. Commands for lost devices (EraseDevice, DeviceLock, EnableLostMode, PlayLostModeSound, DeviceLocation) wait for ever.") \
+	X(SETTING_COMMAND_KEEP, "commands", "keep_days", INT, "365", "How long commands and their answers are kept after their end, 100 days at least; 0: for ever.") \
 	X(SETTING_PUSH_CHAIN, "push", "chain_urls", TEXT, "https://www.apple.com/certificateauthority/AppleWWDRCAG3.cer https://www.apple.com/appleca/AppleIncRootCertificate.cer", \
 	  "Where Apple publishes the certificates above vendor certificates, separated by spaces; what is fetched must lead to Apple's root. Empty: nothing is fetched.") \
 	X(SETTING_PUSH_ROOTS, "push", "extra_roots", TEXT, "", "PEM file with roots of vendor certificates besides Apple's. Only for tests with a stand-in for Apple's portals.") \

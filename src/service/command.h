@@ -29,6 +29,10 @@ json_t *service_command_list(struct service *service, const char *id, bool done,
  * entry of the audit log says that ACTOR has. */
 json_t *service_command_show(struct service *service, const char *uuid, bool secrets, const char *actor, GError **error);
 json_t *service_command_cancel(struct service *service, const char *uuid, GError **error);
+/* Removes commands that were finished more than DAYS ago (0: none), a bounded number; *RET_MORE: there may be more. Orders, which are kept for 90 days, tell what became of their commands, so these are kept a little longer
+ * whatever DAYS says. The janitor's. */
+enum { COMMAND_KEEP_MIN_DAYS = 100 };
+bool service_command_purge(struct service *service, int64_t days, bool *ret_more, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Ends what has expired, a bounded number; *RET_MORE: there may be more. The janitor's. */
 bool service_command_expire(struct service *service, bool *ret_more, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

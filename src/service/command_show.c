@@ -9,7 +9,7 @@
 #include "service/command.h"
 #include "service/library_device.h"
 
-enum { LIST_MAX = 1000, EXPIRE_AT_ONCE = 200 };
+enum { LIST_MAX = 1000, EXPIRE_AT_ONCE = 200, PURGE_AT_ONCE = 10000 };
 
 /* ---- lists ---- */
 
@@ -233,4 +233,9 @@ bool service_command_expire(struct service *service, bool *ret_more, GError **er
 		return false;
 	*ret_more = n == EXPIRE_AT_ONCE;
 	return true;
+}
+
+bool service_command_purge(struct service *service, int64_t days, bool *ret_more, GError **error)
+{
+	return !days || store_command_purge(service->store, service_now_ms(service) - MAX(days, COMMAND_KEEP_MIN_DAYS) * 86400000, PURGE_AT_ONCE, ret_more, error);
 }

@@ -292,9 +292,9 @@ json_t *service_device_timeline(struct service *service, const char *id, const c
 	return page;
 }
 
-bool service_timeline_purge(struct service *service, int64_t days, GError **error)
+bool service_timeline_purge(struct service *service, int64_t days, bool *ret_more, GError **error)
 {
 	int64_t now_ms = service_now_ms(service);
 
-	return store_event_purge(service->store, now_ms - days * 86400000, PURGE_AT_ONCE, error) && store_address_purge(service->store, now_ms - HINT_MS, PURGE_AT_ONCE, error);
+	return store_event_purge(service->store, now_ms - days * 86400000, PURGE_AT_ONCE, ret_more, error) && store_address_purge(service->store, now_ms - HINT_MS, PURGE_AT_ONCE, error);
 }

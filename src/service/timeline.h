@@ -15,8 +15,8 @@ void service_timeline_refused(struct service *service, const struct certificate_
 json_t *service_device_timeline(struct service *service, const char *id, const char *after, int64_t limit, GError **error);
 /* {"state", "stage", "since", "error", "where", "why", "todo"} of a link, or of the device that came of it; transfer full. */
 json_t *service_link_verdict(struct service *service, const struct link_row *link, GError **error);
-/* Removes what is older than DAYS, a bounded number of lines. The janitor's. */
-bool service_timeline_purge(struct service *service, int64_t days, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Removes what is older than DAYS, a bounded number of lines; *RET_MORE: there may be more. The janitor's. */
+bool service_timeline_purge(struct service *service, int64_t days, bool *ret_more, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Links by the address that their profile was fetched from. */
 struct timeline_hints;

@@ -533,10 +533,24 @@ bool store_timeline_facts(struct store *store, const char *enrollment_id, struct
 	return true;
 }
 
-bool store_event_purge(struct store *store, int64_t before_ms, int64_t limit, GError **error)
+static bool purge(struct store *store, unsigned statement, int64_t before_ms, int64_t limit, bool *ret_more, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
-	db_batch_add(batch, Q_EVENT_PURGE, db_int(before_ms), db_int(limit));
-	return store_run(store, batch, error);
+	db_batch_spans(batch);
+	db_batch_add(batch, statement, db_int(before_ms), db_int(limit));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_more = (int64_t)db_rows(batch, 0) == limit;
+	return true;
+}
+
+bool store_event_purge(struct store *store, int64_t before_ms, int64_t limit, bool *ret_more, GError **error)
+{
+	return purge(store, Q_EVENT_PURGE, before_ms, limit, ret_more, error);
+}
+
+bool store_command_purge(struct store *store, int64_t before_ms, int64_t limit, bool *ret_more, GError **error)
+{
+	return purge(store, Q_COMMAND_DONE_PURGE, before_ms, limit, ret_more, error);
 }

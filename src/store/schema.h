@@ -349,6 +349,7 @@
 	"INSERT INTO channel (device_id, user_part, enrollment_id) SELECT device_id, user_part, id FROM enrollment;" \
 	"DROP INDEX command_uuid;" \
 	"CREATE UNIQUE INDEX command_uuid ON command (uuid, enrollment_id);" \
+	"CREATE INDEX command_done_finished ON command_done (finished_at);" \
 	"CREATE TABLE group_member_5 (enrollment_id " TEXT " NOT NULL, group_name " TEXT " NOT NULL, added_at " INT " NOT NULL, PRIMARY KEY (enrollment_id, group_name)" END \
 	"INSERT INTO group_member_5 (enrollment_id, group_name, added_at) SELECT enrollment_id, group_name, added_at FROM group_member;" \
 	"DROP TABLE group_member;" \

@@ -88,6 +88,8 @@
 	X(COMMAND_EXPIRE_EVENT, "ttitt", "", ANY, WRITE, \
 	  "INSERT INTO event (enrollment_id, id, at, kind, detail) SELECT c.enrollment_id, $4, $3, 'CommandExpired', $5 FROM command c WHERE c.enrollment_id = $1 AND c.seq = $2") \
 	X(COMMAND_EXPIRE_DONE, "tti", "", ANY, WRITE, COMMAND_DONE_FROM("Expired") " WHERE c.enrollment_id = $1 AND c.seq = $2 ON CONFLICT (enrollment_id, uuid) DO NOTHING") \
+	X(COMMAND_DONE_PURGE, "ii", "i", ANY, WRITE, \
+	  "DELETE FROM command_done WHERE (enrollment_id, uuid) IN (SELECT d.enrollment_id, d.uuid FROM command_done d WHERE d.finished_at < $1 ORDER BY d.finished_at LIMIT $2) RETURNING cast(1 as bigint)") \
 	X(COMMAND_TARGET, "t", "tiiiiib", ANY, READ, \
 	  "SELECT e.id, e.kind, e.state, e.active_epoch, e.pending_epoch, p.push_dead_at, p.push_token FROM enrollment e" \
 	  " LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.id = $1") \

@@ -541,4 +541,6 @@ struct timeline_enrollment { int64_t state, last_seen_ms, ended_ms, has_token, p
 /* POM_ERR_NOT_FOUND. */
 bool store_timeline_facts(struct store *store, const char *enrollment_id, struct timeline_enrollment *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Removes events whose last time was before BEFORE_MS, at most LIMIT. */
-bool store_event_purge(struct store *store, int64_t before_ms, int64_t limit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_event_purge(struct store *store, int64_t before_ms, int64_t limit, bool *ret_more, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Removes at most LIMIT finished commands that ended before BEFORE_MS, the oldest first; *RET_MORE: as many went, so there may be more. */
+bool store_command_purge(struct store *store, int64_t before_ms, int64_t limit, bool *ret_more, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "db/testkit.h"
+#include "store/fleet_store.h"
 #include "store/library_store.h"
 #include "store/ota_store.h"
 
@@ -500,6 +501,57 @@ static void test_foreign_epoch(struct fixture *f, gconstpointer data)
 	}
 }
 
+/* Finished commands go when they are old, the oldest first. */
+static void test_purge_of_commands(struct fixture *f, gconstpointer data)
+{
+	static const struct { int64_t before, limit; bool more; guint left; } steps[] = {{10, 100, false, 3}, {12, 1, true, 2}, {12, 1, true, 1}, {12, 1, false, 1}, {100, 100, false, 0}};
+	char id[40];
+	bool more;
+
+	enroll(f, "L1", "01", "U1", id);
+	int64_t start = now;
+	for (int i = 0; i < 3; i++) {
+		g_autofree char *uuid = g_strdup_printf("c%d", i);
+
+		g_assert_true(add_command(f, id, uuid, NULL));
+		g_assert_true(store_command_cancel(f->store, uuid, start + 10 + i, NULL));
+	}
+	g_assert_true(add_command(f, id, "waits", NULL));
+	for (unsigned i = 0; i < G_N_ELEMENTS(steps); i++) {
+		g_autoptr(store_load) done_load = NULL, load = NULL;
+
+		g_assert_true(store_command_purge(f->store, start + steps[i].before, steps[i].limit, &more, NULL));
+		g_assert_cmpint(more, ==, steps[i].more);
+		g_autoptr(GArray) done = store_command_list(f->store, id, true, "", 10, &done_load, NULL);
+		g_assert_cmpuint(done->len, ==, steps[i].left);
+		g_autoptr(GArray) pending = store_command_list(f->store, id, false, "", 10, &load, NULL);
+		g_assert_cmpuint(pending->len, ==, 1);
+	}
+}
+
+/* What is remembered of a device that was deleted does not stand in the way of the same device's next enrollment. */
+static void test_enrolls_after_deletion(struct fixture *f, gconstpointer data)
+{
+	const struct checkin_identity who = {"U1", "", ENROLLMENT_DEVICE};
+	char ids[2][40];
+
+	for (int i = 0; i < 2; i++) {
+		struct checkin_load load;
+		uint8_t hash[32];
+
+		enroll(f, i ? "M2" : "L1", i ? "02" : "01", "U1", ids[i]);
+		cert_hash(i ? "02" : "01", hash);
+		g_assert_true(store_checkin_load(f->store, hash, &who, &load, NULL));
+		g_assert_cmpstr(load.facts.device.id, ==, ids[i]);
+		checkin_load_clear(&load);
+		g_assert_true(store_enrollment_delete(f->store, ids[i], NULL, NULL));
+		g_assert_true(store_checkin_load(f->store, hash, &who, &load, NULL));
+		g_assert_false(load.facts.device.known);
+		checkin_load_clear(&load);
+	}
+	g_assert_cmpstr(ids[0], !=, ids[1]);
+}
+
 /* A finished command's UUID cannot be used again: the new result would be lost. */
 static void test_uuid_of_a_finished_command(struct fixture *f, gconstpointer data)
 {
@@ -509,6 +561,10 @@ static void test_uuid_of_a_finished_command(struct fixture *f, gconstpointer dat
 	enroll(f, "L1", "01", "U1", id);
 	enroll(f, "M2", "02", "U2", other);
 	g_assert_true(add_command(f, id, "c1", NULL));
+	/* Nor that of one that waits for another device, though keys are unique for each device only. */
+	g_assert_false(add_command(f, other, "c1", &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CONFLICT);
+	g_clear_error(&error);
 	g_assert_true(store_command_cancel(f->store, "c1", now, NULL));
 	g_assert_false(add_command(f, id, "c1", &error));
 	g_assert_error(error, POM_ERROR, POM_ERR_CONFLICT);
@@ -655,10 +711,12 @@ static void test_events_again(struct fixture *f, gconstpointer data)
 	g_assert_cmpint(g_array_index(link_rows, struct event_row, 0).n, ==, 2);
 	/* Only what is over for good goes. */
 	g_autoptr(store_load) left = NULL;
-	g_assert_true(store_event_purge(f->store, now + 8, 100, NULL));
+	bool more;
+	g_assert_true(store_event_purge(f->store, now + 8, 100, &more, NULL));
 	g_autoptr(GArray) rows = store_event_list(f->store, "E", "", 100, &left, NULL);
 	g_assert_cmpuint(rows->len, ==, 5);
-	g_assert_true(store_event_purge(f->store, now + 9, 100, NULL));
+	g_assert_true(store_event_purge(f->store, now + 9, 1, &more, NULL));
+	g_assert_true(more);
 	g_autoptr(store_load) later = NULL;
 	g_autoptr(GArray) fewer = store_event_list(f->store, "E", "", 100, &later, NULL);
 	g_assert_cmpuint(fewer->len, ==, 4);
@@ -1075,6 +1133,8 @@ int main(int argc, char **argv)
 	ADD("user-after-device", test_user_after_device);
 	ADD("foreign-epoch", test_foreign_epoch);
 	ADD("uuid-of-a-finished-command", test_uuid_of_a_finished_command);
+	ADD("purge-of-commands", test_purge_of_commands);
+	ADD("enrolls-after-deletion", test_enrolls_after_deletion);
 	ADD("command-and-new-epoch", test_command_and_new_epoch);
 	ADD("token-update-pushes", test_token_update_pushes);
 	ADD("events", test_events);

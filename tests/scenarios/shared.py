@@ -70,8 +70,12 @@ def certificate_authorities():
         # The old generation goes, and with it, by force, the device that still has an identity of it.
         equal(to(d, b).idle()[0], 200, "the device is served before")
         a.cli("ca", "rekey", "--finish", "--force")
-        status, body = to(d, b).idle()
-        expect(status >= 400, f"an identity of a retired CA at the other node: {status} {body!r}")
+        # Its TLS certificate may be of the new generation by then, whose root the device does not know.
+        try:
+            status, body = to(d, b).idle()
+            expect(status >= 400, f"an identity of a retired CA at the other node: {status} {body!r}")
+        except ssl.SSLCertVerificationError:
+            pass
         # What is given to people, too.
         wait_for("the other node has written the new roots", lambda: pathlib.Path(b.root_ca).read_text() == pathlib.Path(a.root_ca).read_text())
 
