@@ -9,6 +9,7 @@ need $BUILD_PACKAGES $TEST_PACKAGES
 
 build build pomona --buildtype=release
 POMONA=build/pomona /usr/bin/python3 tests/kill.py "$kills"
+POMONA=build/pomona POMONA_TEST_STORE=postgres /usr/bin/python3 tests/kill.py "$kills"
 # Each fault for four times as long as a fuzz target has, node leases and all; the failover many times, because each run has one.
 POMONA=build/pomona /usr/bin/python3 tests/nodes_faults.py --seconds $((seconds * 4))
 for round in 1 2 3 4 5; do POMONA=build/pomona /usr/bin/python3 tests/nodes_faults.py --seconds 10 failover; done
