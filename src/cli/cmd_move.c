@@ -55,7 +55,9 @@ static int undo(const struct cli *cli, const struct move_options *options)
 	g_autoptr(GError) error = NULL;
 	g_autofree char *name = NULL;
 
-	if (!move_undo(options, &name, &error))
+	if (options->to || options->to_file)
+		pom_fail(&error, POM_ERR_USAGE, "--undo is about the old database alone: leave --to out");
+	if (error || !move_undo(options, &name, &error))
 		return cli_fail(error);
 	if (cli_flag(cli, "json")) {
 		g_autoptr(json_t) json = json_pack("{s:s}", "from", name);

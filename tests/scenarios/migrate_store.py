@@ -5,6 +5,7 @@ import pty
 import sqlite3
 
 from harness import *
+from lib import postgres
 
 NO_APNS = ("--apns-url", "https://127.0.0.1:1")
 SECRET = "geheim-8472"
@@ -187,6 +188,7 @@ def a_move_is_given_up_or_taken_back():
         s.stop()
         expect("unfinished move" in migrate("--data", s.data, "--to", target.url, code=1), "what was begun is no longer of this database")
         expect("nothing to undo" in migrate("--undo", "--data", s.data, code=3), "nothing to undo")
+        expect("leave --to out" in migrate("--undo", "--data", s.data, "--to", target.url, code=2), "--undo with --to")
         other = Place(s.root)
         migrate("--data", s.data, "--to", other.url)
         migrate("--undo", "--data", s.data)
@@ -285,6 +287,31 @@ def people_see_how_far_it_is():
         expect(b"copying: " in shown and b"%" in shown, shown[:200])
         for text in ("event", "20000", "all of them are there", f"url={target.url}", "--undo"):
             expect(text in out, f"{text!r}\n{out}")
+
+
+@case
+def a_database_that_was_away_is_waited_for():
+    with sqlite_server(push_cert=False) as s, postgres.Postgres() as cluster:
+        s.stop()
+        add_rows(s.store, HISTORY)
+        before = counts(s.store)
+        cluster.create()
+        p = subprocess.Popen([POMONA, "migrate-store", "--data", s.data, "--to", cluster.url(), "--json"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+
+        def rows():
+            with contextlib.suppress(AssertionError, IndexError):
+                return int(cluster.sql("SELECT n_rows FROM data_move_table WHERE name = 'event'")[0][0])
+            return 0
+        wait_for("some rows", lambda: p.poll() is not None or rows(), 120)
+        expect(p.poll() is None, "it was not to end before that")
+        cluster.restart("immediate")
+        there = rows()
+        expect(there < HISTORY, "it was not to be done with that")
+        wait_for("it goes on", lambda: p.poll() is not None or rows() > there, 120)
+        cluster.restart("immediate")
+        out, _ = p.communicate(timeout=240)
+        equal(p.returncode, 0, out)
+        equal({t["name"]: t["rows"] for t in json.loads(out)["tables"]}, before, "rows")
 
 
 @case
