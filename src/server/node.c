@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "server/datadir.h"
 #include "service/answer.h"
 #include "store/node_store.h"
 
@@ -157,6 +158,21 @@ static bool check_at_start(struct server_node *node, struct store *store, GError
 	return ok;
 }
 
+/* A process that had no time to take its leave has left its ports behind, and with them its id. It is dead, for we have the lock of its data directory: nobody has to wait until its leases end. */
+static bool end_former(struct server *server, GError **error)
+{
+	g_autofree char *path = datadir_path(server->dir, DATADIR_PORTS), *text = NULL;
+	g_autoptr(json_t) ports = NULL;
+	const char *former;
+	gsize len;
+
+	if (!g_file_get_contents(path, &text, &len, NULL))
+		return true;
+	ports = json_parse(text, len, NULL);
+	former = json_string_value(json_object_get(ports, "node"));
+	return !former || !pom_id_check(former) || store_node_remove(server->store, former, error);
+}
+
 bool server_node_open(struct server *server, GError **error)
 {
 	struct server_node *node;
@@ -175,7 +191,7 @@ bool server_node_open(struct server *server, GError **error)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&node->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	return check_at_start(node, server->store, error);
+	return check_at_start(node, server->store, error) && (!node->is_shared || end_former(server, error));
 }
 
 void server_node_free(struct server *server)

@@ -450,7 +450,7 @@ static bool announce(struct server *server, GError **error)
 	g_autoptr(GBytes) text = NULL;
 	char device_text[8], admin_text[8];
 
-	ports = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "pid", (int)getpid(), "device_port", device, "admin_port", admin, "http_port", plain, "mtls_port", mtls, "proxy_port", proxy);
+	ports = json_pack("{s:i, s:s, s:i, s:i, s:i, s:i, s:i}", "pid", (int)getpid(), "node", server_node_id(server), "device_port", device, "admin_port", admin, "http_port", plain, "mtls_port", mtls, "proxy_port", proxy);
 	text = json_format(ports);
 	if (!datadir_write_file(path, g_bytes_get_data(text, NULL), g_bytes_get_size(text), 0644, error))
 		return false;

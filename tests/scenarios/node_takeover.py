@@ -21,6 +21,17 @@ def a_dead_node_is_replaced():
 
 
 @case
+def a_node_that_is_back_goes_on():
+    """A process that was killed and is started again on its data directory does not wait until its own leases have ended."""
+    with server("first", "--set", "node.lease_seconds=300") as s:
+        shared(s, "first")
+        s.stop(signal.SIGKILL)
+        s.start()
+        shared(s, "first")
+        equal(len(s.cli("node", "list")), 1, "nodes")
+
+
+@case
 def a_stopped_node_writes_nothing_more():
     """The node that seals the audit log is stopped in the middle of it: its statements wait in the database, behind a lock of ours, until the other node has taken over. When they run, they
     are refused, though nobody has changed what they had been decided by."""
