@@ -75,7 +75,7 @@ static void tear_down(struct fixture *f, gconstpointer data)
 	test_database_free(f->url);
 }
 
-static int64_t count(struct fixture *f, const char *sql, ...)
+static int64_t G_GNUC_PRINTF(2, 3) count(struct fixture *f, const char *sql, ...)
 {
 	g_autofree char *text = NULL;
 	va_list args;
@@ -339,7 +339,7 @@ static void enroll(struct fixture *f, const struct names *n)
 	const struct checkin_plan plan = {.action = CHECKIN_DO_ACTIVATE, .epoch = 1};
 
 	add_link(f, n);
-	g_assert_true(reserve(f, &f->a, &(struct reservation){n, 0, .for_link = true}, NULL));
+	g_assert_true(reserve(f, &f->a, &(struct reservation){n, 0, .for_link = true, .generation = "outside:test"}, NULL));
 	issue(f, n->serials[0]);
 	g_assert_true(authenticate(f, &f->a, &(struct enrolling){n, 0}, NULL));
 	g_assert_true(store_checkin_apply(f->a.store, &(struct checkin_write){.message = &message, .facts = &facts, .plan = &plan, .enrollment_id = n->enrollment[0], .now_ms = now}, NULL, NULL));
@@ -505,6 +505,77 @@ static void test_topics(struct fixture *f, gconstpointer data)
 	g_assert_cmpstr(f->b.service->topics[1], ==, TOPIC);
 }
 
+/* A certificate of the active generation for the device 0 of NAMES, which is enrolled with it. DER, transfer full. */
+static GBytes *enroll_with_identity(struct fixture *f, const struct names *n)
+{
+	g_autoptr(ca_set) set = service_ca_set(f->a.service);
+	const struct generation *g = ca_set_in_state(set, "default", GENERATION_ACTIVE);
+	g_autoptr(signer) key = signer_generate_rsa(2048, NULL);
+	g_autoptr(GBytes) subject = cert_name_format(NULL, "CN", "device", NULL), spki = cert_spki_format(signer_get_key(key)), der = NULL;
+	const struct cert_plan plan = {.purpose = CERT_DEVICE, .serial_len = 4, .serial = {1, 2, 3, 4}, .subject_der = subject, .spki = spki, .not_before = now / 1000 - 60, .not_after = now / 1000 + 86400};
+	g_autoptr(X509) cert = cert_build(&plan, g->issuing->cert, NULL);
+	uint8_t sha256[32];
+	g_autofree char *hex = NULL, *sql = NULL;
+
+	g_assert_true(signer_sign_cert(g->issuing->signer, cert, NULL));
+	der = cert_format_der(cert);
+	enroll(f, n);
+	/* Its row is that of the certificate that enroll has made up. */
+	cert_sha256(g_bytes_get_data(der, NULL), g_bytes_get_size(der), sha256);
+	hex = hex_format(sha256, sizeof(sha256));
+	sql = g_strdup_printf(test_database_engine() == DB_POSTGRES ? "UPDATE certificate SET sha256 = decode('%s', 'hex') WHERE serial = '%s'" : "UPDATE certificate SET sha256 = x'%s' WHERE serial = '%s'", hex, n->serials[0]);
+	g_assert_cmpint(test_database_exec(f->url, sql), ==, 1);
+	return g_steal_pointer(&der);
+}
+
+/* An Idle of that device: the code of the refusal, or -1. */
+static int idle(struct node *node, const struct names *n, GBytes *identity)
+{
+	g_autoptr(plist) message = plist_new_dict();
+	g_autoptr(GBytes) body = NULL;
+	g_autoptr(GError) error = NULL;
+	struct device_reply reply = {0};
+	struct subject subject = {0};
+
+	plist_dict_set_string(message, "UDID", n->device[0]);
+	plist_dict_set_string(message, "Status", "Idle");
+	body = plist_format(message, NULL);
+	if (!service_report(node->service, &(struct device_proof){.certificate = identity}, body, &subject, &reply, &error))
+		return error->code;
+	device_reply_clear(&reply);
+	return -1;
+}
+
+/* No hint is needed: what B has in memory is compared with each request. */
+static void test_devices_and_ca_states(struct fixture *f, gconstpointer data)
+{
+	struct names n = make_names(f);
+	g_autoptr(GBytes) identity = enroll_with_identity(f, &n);
+
+	g_assert_cmpint(idle(&f->b, &n, identity), ==, -1);
+	rekey(f, CA_REKEY_START);
+	rekey(f, CA_REKEY_ACTIVATE);
+	g_assert_cmpint(idle(&f->b, &n, identity), ==, -1);
+	rekey(f, CA_REKEY_FINISH);
+	g_assert_cmpint(idle(&f->b, &n, identity), ==, POM_ERR_CERT_UNTRUSTED);
+	/* And the other way: B learns of a CA when somebody comes with it. */
+	struct names m = make_names(f);
+	g_autoptr(GBytes) fresh = enroll_with_identity(f, &m);
+	rekey(f, CA_REKEY_START);
+	g_assert_cmpint(idle(&f->b, &m, fresh), ==, -1);
+}
+
+static void test_revocation(struct fixture *f, gconstpointer data)
+{
+	struct names n = make_names(f);
+	g_autoptr(GBytes) identity = enroll_with_identity(f, &n);
+	bool found;
+
+	g_assert_cmpint(idle(&f->b, &n, identity), ==, -1);
+	g_assert_true(store_certificate_revoke(f->a.store, n.serials[0], "keyCompromise", now, NULL, &found, NULL) && found);
+	g_assert_cmpint(idle(&f->b, &n, identity), ==, POM_ERR_CERT_REVOKED);
+}
+
 static void read_certificates(struct fixture *f, struct node *node)
 {
 	g_autoptr(GError) error = NULL;
@@ -556,6 +627,8 @@ int main(int argc, char **argv)
 	CASE("group-race", test_group_race);
 	CASE("ca-states", test_ca_states);
 	CASE("topics", test_topics);
+	CASE("devices-and-ca-states", test_devices_and_ca_states);
+	CASE("revocation", test_revocation);
 	CASE("reading-while-changing", test_reading_while_changing);
 #undef CASE
 	return g_test_run();
