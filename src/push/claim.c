@@ -1,7 +1,4 @@
 /* Pushes of several nodes: a node claims what it is about to send, so that each goes out once, and gives back what it cannot send. */
-#include <string.h>
-
-#include "base/log.h"
 #include "push/pusher_internal.h"
 
 enum { KEEP_MS = 1000, LOOK_MS = 1000, PAGE_MAX = 500, HOLD_MAX = 1000, HOLD_MIN = 4, URGENT_MAX = 50, STUCK_MS = 1000 };
@@ -44,17 +41,11 @@ void claim_give_back(struct pusher *pusher, struct apns_push *push)
 	g_array_append_val(pusher->given_back, hold);
 }
 
-static int compare_holds(const void *a, const void *b)
-{
-	return strcmp(((const struct push_hold *)a)->enrollment_id, ((const struct push_hold *)b)->enrollment_id);
-}
-
 static bool write_back(struct pusher *pusher, GError **error)
 {
 	if (pusher->lost_claim && !store_push_release_claim(pusher->store, pusher->lost_claim, error))
 		return false;
 	g_clear_pointer(&pusher->lost_claim, g_free);
-	g_array_sort(pusher->given_back, compare_holds);
 	if (!store_push_release(pusher->store, (const struct push_hold *)(const void *)pusher->given_back->data, pusher->given_back->len, error))
 		return false;
 	g_array_set_size(pusher->given_back, 0);
@@ -74,7 +65,7 @@ void claims_write(struct pusher *pusher, int64_t steady_ms)
 
 /* ---- what is under way ---- */
 
-/* What has been sent, and whose answer is late, stays ours. */
+/* What has been sent, and whose answer is late, stays ours. What another node has taken meanwhile is not sent again, should its connection end. */
 static void renew(struct pusher *pusher, int64_t steady_ms)
 {
 	g_autoptr(GArray) holds = g_array_new(FALSE, FALSE, sizeof(struct push_hold));
@@ -82,6 +73,7 @@ static void renew(struct pusher *pusher, int64_t steady_ms)
 	g_autoptr(GError) error = NULL;
 	GHashTableIter iter;
 	gpointer value;
+	g_autofree bool *held = NULL;
 	bool ok;
 
 	g_hash_table_iter_init(&iter, pusher->underway);
@@ -96,10 +88,12 @@ static void renew(struct pusher *pusher, int64_t steady_ms)
 	}
 	if (!pushes->len)
 		return;
-	ok = store_push_renew(pusher->store, (const struct push_hold *)(const void *)holds->data, holds->len, pusher_wall_ms(pusher) + pusher->claim_ms, &error);
+	held = g_new0(bool, pushes->len);
+	ok = store_push_renew(pusher->store, (const struct push_hold *)(const void *)holds->data, holds->len, pusher_wall_ms(pusher) + pusher->claim_ms, held, &error);
 	pusher_note_store(pusher, STORE_WRITE, "claims on pushes could not be renewed", error);
 	for (guint i = 0; ok && i < pushes->len; i++)
-		((struct apns_push *)pushes->pdata[i])->send_until_ms = steady_ms + send_ms(pusher);
+		if (held[i])
+			((struct apns_push *)pushes->pdata[i])->send_until_ms = steady_ms + send_ms(pusher);
 }
 
 /* What a topic cannot send now is for other nodes, which may have another way to APNs. That a connection is being made anew takes a moment. */

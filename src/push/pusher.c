@@ -12,7 +12,8 @@
 #include "push/proxy.h"
 #include "push/pusher_internal.h"
 
-enum { QUEUE_MAX = 2000, WRITE_SHARED_MAX = 100, CLAIM_MIN_MS = 15000, LOAD_MS = 5000, LOAD_REST_MS = 200, QUEUE_MIN = 50, URGENT_MAX = 50, WRITE_MAX = 500, OUTCOMES_MAX = 2000, LOOK_MS = 15000, REST_MS = 3000, COUNT_MS = 10000, PUBLISH_MS = 100, WRITE_AGAIN_MS = 1000 };
+/* Where others write too, few outcomes at a time, so that nobody waits long. */
+enum { QUEUE_MAX = 2000, WRITE_SHARED_MAX = 100, CLAIM_MIN_MS = 15000, LOAD_MS = 5000, LOAD_REST_MS = 200, QUEUE_MIN = 50, URGENT_MAX = 50, WRITE_MAX = 500, OUTCOMES_MAX = 2000, LOOK_MS = 15000, REST_MS = 3000, COUNT_MS = 10000, COUNT_PART = 100, COUNT_MAX_MS = 600000, PUBLISH_MS = 100, WRITE_AGAIN_MS = 1000 };
 
 int64_t pusher_wall_ms(const struct pusher *pusher)
 {
@@ -131,20 +132,6 @@ static void expect_outcomes(struct pusher *pusher, guint n, int64_t now_ms)
 		pusher->topics[i]->look_ms = MIN(pusher->topics[i]->look_ms, at_ms);
 }
 
-static int compare_outcomes(const void *a, const void *b)
-{
-	return strcmp(((const struct push_outcome *)a)->enrollment_id, ((const struct push_outcome *)b)->enrollment_id);
-}
-
-/* Where others write too, in the order in which all who write to several enrollments do, and not too many at a time, so that nobody waits long. */
-static guint prepare_outcomes(struct pusher *pusher)
-{
-	if (!pusher->shared)
-		return MIN(pusher->outcomes->len, WRITE_MAX);
-	g_array_sort(pusher->outcomes, compare_outcomes);
-	return MIN(pusher->outcomes->len, WRITE_SHARED_MAX);
-}
-
 /* Writes all outcomes, before the outbox is looked at again: their rows must not be taken twice. False: some are left for later. */
 static bool write_outcomes(struct pusher *pusher, int64_t now_ms)
 {
@@ -153,7 +140,7 @@ static bool write_outcomes(struct pusher *pusher, int64_t now_ms)
 	pusher->written_ms = 0;
 	while (pusher->outcomes->len) {
 		g_autoptr(GError) error = NULL;
-		guint n = prepare_outcomes(pusher);
+		guint n = MIN(pusher->outcomes->len, pusher->shared ? WRITE_SHARED_MAX : WRITE_MAX);
 		bool ok = store_push_apply(pusher->store, (const struct push_outcome *)(const void *)pusher->outcomes->data, n, &error);
 
 		pusher_note_store(pusher, STORE_WRITE, "outcomes of pushes could not be written", error);
@@ -329,12 +316,13 @@ static void count(struct pusher *pusher, int64_t now_ms)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(store_load) load = NULL;
 	g_autoptr(GArray) counts = NULL;
-	int64_t owed = 0, waiting = 0, dead = 0;
+	int64_t owed = 0, waiting = 0, dead = 0, begun_ms = pusher_steady_ms();
 
 	if (now_ms < pusher->count_ms)
 		return;
-	pusher->count_ms = now_ms + COUNT_MS;
 	counts = store_push_counts(pusher->store, &load, &error);
+	/* Where there are so many that it takes long, less often. */
+	pusher->count_ms = now_ms + CLAMP(COUNT_PART * (pusher_steady_ms() - begun_ms), COUNT_MS, COUNT_MAX_MS);
 	if (!counts)
 		return;
 	for (guint i = 0; i < counts->len; i++) {
@@ -359,7 +347,7 @@ static void check_clock(struct pusher *pusher, int64_t now_ms)
 	pusher->loose_ms = MIN(pusher->loose_ms, now_ms + LOOK_MS);
 	pusher->load_ms = MIN(pusher->load_ms, now_ms + LOAD_MS);
 	pusher->loaded_ms = MIN(pusher->loaded_ms, now_ms);
-	pusher->count_ms = MIN(pusher->count_ms, now_ms + COUNT_MS);
+	pusher->count_ms = MIN(pusher->count_ms, now_ms + COUNT_MAX_MS);
 }
 
 /* Waits for the network, a wake-up or time, at most MOST milliseconds; true when woken. */
@@ -368,8 +356,12 @@ static bool wait_for_work(struct pusher *pusher, int64_t most)
 	g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
 	struct pollfd wake = {pusher->wake_fd, POLLIN, 0};
 	int64_t steady = pusher_steady_ms(), now_ms = pusher_wall_ms(pusher), until = steady + MIN(most, pusher->load_ms - now_ms), room;
+	/* Nothing is looked at then. */
+	bool blocked = pusher->outcomes->len || pusher->given_back->len || pusher->lost_claim;
 	uint64_t n;
 
+	if (blocked)
+		until = MIN(until, steady + WRITE_AGAIN_MS);
 	g_array_append_val(fds, wake);
 	for (unsigned i = 0; i < pusher->n_topics; i++) {
 		const struct topic *topic = pusher->topics[i];
@@ -377,6 +369,8 @@ static bool wait_for_work(struct pusher *pusher, int64_t most)
 		if (!topic->apns)
 			continue;
 		apns_poll(topic->apns, &pusher->pace, fds, &until);
+		if (blocked)
+			continue;
 		until = MIN(until, steady + topic->look_ms - now_ms);
 		if (topic->more && (pusher->shared ? claims_have_room(pusher, topic) : has_room(pusher, topic, &room)))
 			until = steady;

@@ -166,6 +166,14 @@ static void release(struct fixture *f, const char *enrollment_id, const char *id
 	g_assert_true(store_push_release(f->nodes[0], &(struct push_hold){(char *)(uintptr_t)enrollment_id, (char *)(uintptr_t)id}, 1, NULL));
 }
 
+static bool renew(struct fixture *f, const char *enrollment_id, const char *id, int64_t until_ms)
+{
+	bool held;
+
+	g_assert_true(store_push_renew(f->nodes[1], &(struct push_hold){(char *)(uintptr_t)enrollment_id, (char *)(uintptr_t)id}, 1, until_ms, &held, NULL));
+	return held;
+}
+
 static void test_each_has_its_own(struct fixture *f, gconstpointer data)
 {
 	int64_t due_ms;
@@ -191,8 +199,8 @@ static void test_each_has_its_own(struct fixture *f, gconstpointer data)
 	check_claim(f, 1, "e", 9, 0, "e000!,e001!,e002!");
 	/* When its time is over it is anybody's; renewed, it is not. */
 	now += UNTIL_MS - 1;
-	g_assert_true(store_push_renew(f->nodes[1], &(struct push_hold){(char *)"e001", (char *)"e"}, 1, now + UNTIL_MS, NULL));
-	g_assert_true(store_push_renew(f->nodes[1], &(struct push_hold){(char *)"e002", (char *)"a"}, 1, now + UNTIL_MS, NULL));
+	g_assert_true(renew(f, "e001", "e", now + UNTIL_MS));
+	g_assert_false(renew(f, "e002", "a", now + UNTIL_MS));
 	check_claim(f, 0, "f", 9, 0, "");
 	now += 1;
 	check_claim(f, 0, "f", 9, 0, "e000!,e002!,e003!,e004!");
@@ -237,7 +245,7 @@ static void test_fencing(struct fixture *f, gconstpointer data)
 		g_assert_true(store_push_ask(f->nodes[0], "e000", now, NULL));
 		now += 10000;
 		check_claim(f, 0, "a", 1, 0, "e000!");
-		g_assert_true(store_push_renew(f->nodes[0], &(struct push_hold){(char *)"e000", (char *)"a"}, 1, now - 1, NULL));
+		g_assert_true(renew(f, "e000", "a", now - 1));
 		if (cases[i].lost)
 			check_claim(f, 1, "b", 1, 0, "e000!");
 		row = read_row(f, "e000");

@@ -72,6 +72,8 @@ GArray *store_push_claim(struct store *store, const struct push_claim *claim, in
 	unsigned list;
 	GArray *rows;
 
+	/* In a transaction of its own nobody waits for what it has taken while it waits for others. */
+	db_batch_spans(batch);
 	if (claim->n_urgent)
 		db_batch_add(batch, Q_PUSH_CLAIM_URGENT, db_text(claim->topic), db_int(now_ms), db_text(claim->id), db_int(claim->until_ms), db_int(claim->n_urgent));
 	if (claim->n)
@@ -101,39 +103,43 @@ bool store_push_free_since(struct store *store, const char *topic, int64_t now_m
 
 static int compare_holds(const void *a, const void *b)
 {
-	return strcmp(((const struct push_hold *)a)->enrollment_id, ((const struct push_hold *)b)->enrollment_id);
+	return strcmp((*(const struct push_hold *const *)a)->enrollment_id, (*(const struct push_hold *const *)b)->enrollment_id);
 }
 
-/* Borrows what they hold. */
-static struct push_hold *sort_holds(const struct push_hold *holds, size_t n)
+/* Borrows them. */
+static const struct push_hold **sort_holds(const struct push_hold *holds, size_t n)
 {
-	struct push_hold *sorted = g_new(struct push_hold, n);
+	const struct push_hold **sorted = g_new(const struct push_hold *, n);
 
 	for (size_t i = 0; i < n; i++)
-		sorted[i] = holds[i];
+		sorted[i] = &holds[i];
 	qsort(sorted, n, sizeof(*sorted), compare_holds);
 	return sorted;
 }
 
-bool store_push_renew(struct store *store, const struct push_hold *holds, size_t n, int64_t until_ms, GError **error)
+bool store_push_renew(struct store *store, const struct push_hold *holds, size_t n, int64_t until_ms, bool *ret_held, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
-	g_autofree struct push_hold *sorted = sort_holds(holds, n);
+	g_autofree const struct push_hold **sorted = sort_holds(holds, n);
 
 	db_batch_spans(batch);
 	for (size_t i = 0; i < n; i++)
-		db_batch_add(batch, Q_PUSH_RENEW, db_text(sorted[i].enrollment_id), db_text(sorted[i].claim), db_int(until_ms));
-	return n == 0 || store_run(store, batch, error);
+		db_batch_add(batch, Q_PUSH_RENEW, db_text(sorted[i]->enrollment_id), db_text(sorted[i]->claim), db_int(until_ms));
+	if (n && !store_run(store, batch, error))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		ret_held[sorted[i] - holds] = db_rows(batch, (unsigned)i) > 0;
+	return true;
 }
 
 bool store_push_release(struct store *store, const struct push_hold *holds, size_t n, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
-	g_autofree struct push_hold *sorted = sort_holds(holds, n);
+	g_autofree const struct push_hold **sorted = sort_holds(holds, n);
 
 	db_batch_spans(batch);
 	for (size_t i = 0; i < n; i++)
-		db_batch_add(batch, Q_PUSH_RELEASE, db_text(sorted[i].enrollment_id), db_text(sorted[i].claim));
+		db_batch_add(batch, Q_PUSH_RELEASE, db_text(sorted[i]->enrollment_id), db_text(sorted[i]->claim));
 	return n == 0 || store_run(store, batch, error);
 }
 
@@ -141,6 +147,7 @@ bool store_push_release_claim(struct store *store, const char *claim, GError **e
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	db_batch_spans(batch);
 	db_batch_add(batch, Q_PUSH_RELEASE_CLAIM, db_text(claim));
 	return store_run(store, batch, error);
 }

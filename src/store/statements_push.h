@@ -54,7 +54,7 @@
 	X(PUSH_CLAIMED, "t", PUSH_ROW_TYPES, ANY, READ, \
 	  "SELECT " PUSH_ROW_COLUMNS PUSH_ROW_FROM " WHERE o.claim = $1 AND o.claim <> '' ORDER BY o.due_at, o.enrollment_id") \
 	X(PUSH_FREE, "ti", "i", ANY, READ, "SELECT coalesce(min(due_at), 0) FROM push_outbox WHERE topic = $1 AND claimed_until <= $2") \
-	X(PUSH_RENEW, "tti", "", ANY, WRITE, "UPDATE push_outbox SET claimed_until = $3 WHERE enrollment_id = $1 AND claim = $2") \
+	X(PUSH_RENEW, "tti", "t", ANY, WRITE, "UPDATE push_outbox SET claimed_until = $3 WHERE enrollment_id = $1 AND claim = $2 RETURNING enrollment_id") \
 	X(PUSH_RELEASE, "tt", "", ANY, WRITE, "UPDATE push_outbox SET " PUSH_UNCLAIM " WHERE enrollment_id = $1 AND claim = $2") \
 	X(PUSH_RELEASE_CLAIM, "t", "", ANY, WRITE, "UPDATE push_outbox SET " PUSH_UNCLAIM " WHERE claim = $1 AND claim <> ''") \
 	X(PUSH_NEXT, "ti", "i", ANY, READ, "SELECT coalesce(min(due_at), 0) FROM push_outbox WHERE topic = $1 AND due_at > $2") \
@@ -82,7 +82,8 @@
 	X(PUSH_DROP_DEAD, "ti", "", ANY, WRITE, \
 	  "DELETE FROM push_outbox WHERE enrollment_id = $1 AND EXISTS (SELECT 1 FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2 AND p.push_dead_at > 0)") \
 	X(PUSH_EVENT_DEAD, "ttiti", "", ANY, WRITE, \
-	  "INSERT INTO event (enrollment_id, id, at, kind, detail) SELECT p.enrollment_id, $2, $3, 'PushTokenDead', $4 FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $5 AND p.push_dead_at = $3") \
+	  "INSERT INTO event (enrollment_id, id, at, kind, detail) SELECT p.enrollment_id, $2, $3, 'PushTokenDead', $4 FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $5 AND p.push_dead_at = $3" \
+	  " AND NOT EXISTS (SELECT 1 FROM event v WHERE v.enrollment_id = $1 AND v.kind = 'PushTokenDead' AND v.at = $3)") \
 	/* An event that repeats the last one takes its place: pushes must not crowd out the rest of the timeline. Not EVENT_AGAIN, which counts up an earlier line: a push has to stand between what the device did \
 	 * before and after it, and this one looks at one row of the index. */ \
 	X(PUSH_EVENT_REPEAT, "tt", "", ANY, WRITE, \

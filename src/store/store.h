@@ -478,8 +478,8 @@ GArray *store_push_claim(struct store *store, const struct push_claim *claim, in
 bool store_push_free_since(struct store *store, const char *topic, int64_t now_ms, int64_t *ret_due_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What a node has claimed, and under which id. */
 struct push_hold { char *enrollment_id, *claim; };
-/* Has them until UNTIL_MS. */
-bool store_push_renew(struct store *store, const struct push_hold *holds, size_t n, int64_t until_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Has them until UNTIL_MS; RET_HELD (N of them): which of them nobody else has taken. */
+bool store_push_renew(struct store *store, const struct push_hold *holds, size_t n, int64_t until_ms, bool *ret_held, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Gives them back as they are, for others to take. */
 bool store_push_release(struct store *store, const struct push_hold *holds, size_t n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Gives back all that is claimed under one id. */

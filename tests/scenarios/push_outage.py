@@ -62,5 +62,40 @@ def hanging_and_silent():
         raise failed[0]
 
 
+def push_thread_cpu(s):
+    """Seconds of CPU that the thread of pushes has used."""
+    for task in pathlib.Path(f"/proc/{s.process.pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == "push":
+            fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    raise AssertionError("no thread of pushes")
+
+
+@case
+def a_store_that_does_not_take_outcomes():
+    """It is told once, tried each second, and not otherwise waited for; what was answered is written when it can be."""
+    log = tempfile.mktemp(prefix="pomona-pushed-")
+    with Apns("--quiet", "--log", log) as apns, server(apns) as s:
+        devices = [s.enroll() for _ in range(2)]
+        if store.ENGINE == "postgres":
+            refuse, allow = "ALTER TABLE push_outbox ADD CONSTRAINT nothing_sent CHECK (waiting = 0)", "ALTER TABLE push_outbox DROP CONSTRAINT nothing_sent"
+        else:
+            refuse, allow = "CREATE TRIGGER nothing_sent BEFORE UPDATE ON push_outbox WHEN new.waiting = 1 BEGIN SELECT raise(ABORT, 'nothing'); END", "DROP TRIGGER nothing_sent"
+        s.sql(refuse)
+        for d in devices:
+            s.cli("command", "send", d.udid, "ProfileList")
+        wait_for("it is told", lambda: "outcomes of pushes could not be written" in s.logs(), 60)
+        before = push_thread_cpu(s)
+        time.sleep(4)
+        used = push_thread_cpu(s) - before
+        expect(used < 0.2, f"{used} s of CPU in 4 s of waiting")
+        equal(s.logs().count("could not be written"), 1, "lines in the log")
+        s.sql(allow)
+        eventually(lambda: all(row["waiting"] for row in outbox(s)), "it is written when it can be")
+        eventually(lambda: "the outbox of pushes can be used again" in s.logs(), "and told")
+        expect(max(pushed(log).values()) == 1, f"{pushed(log)}")
+    os.unlink(log)
+
+
 if __name__ == "__main__":
     main()
