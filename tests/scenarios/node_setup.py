@@ -254,6 +254,59 @@ def a_node_older_than_its_database_is_not_ready():
             refused("run a newer Pomona", *words)
 
 
+class Nginx:
+    """nginx in front of NODES, with the example of the documentation: only addresses and files are others."""
+
+    def __init__(self, root, *nodes):
+        self.port = free_port()
+        key = rsa_key()
+        for file, content in (("tls-chain.pem", self_signed(key, x509.Name([])).public_bytes(serialization.Encoding.PEM)), ("tls-key.pem", pem_key(key))):
+            pathlib.Path(root, file).write_bytes(content)
+        text = (pathlib.Path(__file__).parents[2] / "docs" / "examples" / "nginx-nodes.conf").read_text()
+        for old, new in [("/etc/pomona/", root + "/"), ("listen 443 ssl", f"listen 127.0.0.1:{self.port} ssl"),
+                         *((f"192.0.2.1{i}:8082", f"127.0.0.1:{node.ports()['proxy_port']}") for i, node in enumerate(nodes, 1))]:
+            expect(old in text, f"{old} is not in the example")
+            text = text.replace(old, new)
+        pathlib.Path(root, "nginx-nodes.conf").write_text(text)
+        temp = "".join(f"{kind}_temp_path {root}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        main_conf = pathlib.Path(root, "main.conf")
+        main_conf.write_text(f"daemon off;\nmaster_process off;\npid {root}/pid;\nerror_log {root}/log;\nevents {{}}\nhttp {{\naccess_log off;\n{temp}include {root}/nginx-nodes.conf;\n}}\n")
+        self.process = subprocess.Popen(["nginx", "-c", str(main_conf), "-e", f"{root}/log"], env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"}, stderr=subprocess.DEVNULL)
+
+    def get(self, path):
+        """The status, or 0 when nobody is there."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        c = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
+        try:
+            c.request("GET", path)
+            return c.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            c.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.process.kill()
+        self.process.wait()
+
+
+@case
+def nginx_gives_requests_to_the_node_that_works():
+    with place() as (root, store, name):
+        a, b = first(root, store, name), os.path.join(root, "b")
+        run("init", "--data", b, "--join", "--store", store, "--seal-key", os.path.join(a, "seal.key"), "--node", "b")
+        proxied = ["--set", "proxy.listen=127.0.0.1:0", "--set", "proxy.addresses=127.0.0.1"]
+        with ServeOnce(a, "--set", "node.name=a", *proxied) as one, ServeOnce(b, *proxied) as two, Nginx(root, one, two) as nginx:
+            wait_for("nginx to answer", lambda: nginx.get("/readyz") == 200)
+            one.process.kill()
+            one.process.wait()
+            equal([nginx.get("/readyz") for _ in range(8)], [200] * 8, "answers after a node has died")
+
+
 def own_role(name):
     """A role with a password, which the cluster asks for; (role, undo)."""
     role = "r" + secrets.token_hex(4)
