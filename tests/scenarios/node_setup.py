@@ -411,6 +411,7 @@ class ServeOnce:
         finally:
             self.process.kill()
             self.process.wait()
+        expect(not any(r in self.log() for r in SANITIZER_REPORTS), self.log())
 
 
 if __name__ == "__main__":
