@@ -529,27 +529,34 @@ static void test_purge_of_commands(struct fixture *f, gconstpointer data)
 	}
 }
 
-/* What is remembered of a device that was deleted does not stand in the way of the same device's next enrollment. */
+/* What one node remembers of a device does not stand in its way when it was deleted and has enrolled again at another. */
 static void test_enrolls_after_deletion(struct fixture *f, gconstpointer data)
 {
 	const struct checkin_identity who = {"U1", "", ENROLLMENT_DEVICE};
+	struct store *first = f->store, *second = store_open(f->url, &test_clock, pom_random_system(), NULL);
+	struct checkin_load load;
 	char ids[2][40];
+	uint8_t hash[32];
 
-	for (int i = 0; i < 2; i++) {
-		struct checkin_load load;
-		uint8_t hash[32];
-
-		enroll(f, i ? "M2" : "L1", i ? "02" : "01", "U1", ids[i]);
-		cert_hash(i ? "02" : "01", hash);
-		g_assert_true(store_checkin_load(f->store, hash, &who, &load, NULL));
-		g_assert_cmpstr(load.facts.device.id, ==, ids[i]);
-		checkin_load_clear(&load);
-		g_assert_true(store_enrollment_delete(f->store, ids[i], NULL, NULL));
-		g_assert_true(store_checkin_load(f->store, hash, &who, &load, NULL));
-		g_assert_false(load.facts.device.known);
-		checkin_load_clear(&load);
-	}
+	enroll(f, "L1", "01", "U1", ids[0]);
+	cert_hash("01", hash);
+	g_assert_true(store_checkin_load(first, hash, &who, &load, NULL));
+	g_assert_cmpstr(load.facts.device.id, ==, ids[0]);
+	checkin_load_clear(&load);
+	g_assert_true(store_enrollment_delete(second, ids[0], NULL, NULL));
+	f->store = second;
+	enroll(f, "M2", "02", "U1", ids[1]);
+	f->store = first;
+	cert_hash("02", hash);
+	g_assert_true(store_checkin_load(first, hash, &who, &load, NULL));
+	g_assert_cmpstr(load.facts.device.id, ==, ids[1]);
 	g_assert_cmpstr(ids[0], !=, ids[1]);
+	checkin_load_clear(&load);
+	g_assert_true(store_enrollment_delete(second, ids[1], NULL, NULL));
+	g_assert_true(store_checkin_load(first, hash, &who, &load, NULL));
+	g_assert_false(load.facts.device.known);
+	checkin_load_clear(&load);
+	store_close(second);
 }
 
 /* A finished command's UUID cannot be used again: the new result would be lost. */
