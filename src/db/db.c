@@ -258,15 +258,7 @@ bool db_peek(const char *url, int *ret_schema, GError **error)
 
 bool db_is_shared(const struct db *db)
 {
-	return db->driver->clock != NULL;
-}
-
-bool db_clock(struct db *db, int64_t *ret_ms, GError **error)
-{
-	if (db->driver->clock)
-		return db->driver->clock(db, ret_ms, error);
-	*ret_ms = g_get_real_time() / 1000;
-	return true;
+	return db->driver->listen != NULL;
 }
 
 void db_listen(struct db *db, void (*fn)(void *ctx, const char *word), void *ctx)

@@ -137,8 +137,6 @@ enum db_outcome db_run(struct db *db, struct db_batch *batch, GError **error) G_
 
 /* Whether other processes may use the same database. */
 bool db_is_shared(const struct db *db);
-/* The engine's own clock, Unix milliseconds. Blocks. POM_ERR_STORE_AWAY. */
-bool db_clock(struct db *db, int64_t *ret_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Has WORD (1 to 60 letters) told to all processes that listen, this one too, when the batch is committed: a hint that they should look at what has changed. Hints can be lost. Only for what is rare: the
  * engine tells them one transaction after the other. An engine that is not shared tells nobody. */
 void db_batch_hint(struct db_batch *batch, const char *word);

@@ -32,7 +32,6 @@ struct db_driver {
 	void (*close)(struct db *db);
 	enum db_outcome (*run)(struct db *db, struct db_batch *batch, GError **error);
 	/* NULL in drivers of engines that are not shared. */
-	bool (*clock)(struct db *db, int64_t *ret_ms, GError **error);
 	void (*listen)(struct db *db, void (*fn)(void *ctx, const char *word), void *ctx);
 };
 

@@ -407,27 +407,6 @@ static enum db_outcome pg_run(struct db *face, struct db_batch *batch, GError **
 
 /* ---- opening and closing */
 
-static bool pg_clock(struct db *face, int64_t *ret_ms, GError **error)
-{
-	struct pg_db *db = (struct pg_db *)face;
-	PGconn *pg = pg_connect(db->url, error);
-	g_autofree char *message = NULL;
-	PGresult *result;
-	bool ok;
-
-	if (!pg)
-		return false;
-	result = PQexec(pg, "SELECT cast(floor(extract(epoch from clock_timestamp()) * 1000) as bigint)");
-	ok = PQresultStatus(result) == PGRES_TUPLES_OK;
-	if (ok)
-		*ret_ms = g_ascii_strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-	else
-		message = pg_message(pg, result);
-	PQclear(result);
-	PQfinish(pg);
-	return ok || pom_fail(error, POM_ERR_STORE_AWAY, "PostgreSQL: %s", message);
-}
-
 static void lane_init(struct pg_lane *lane, struct pg_db *db, bool writes, unsigned n)
 {
 	*lane = (struct pg_lane){.db = db, .writes = writes, .n_connections = n, .connections = g_new0(struct pg_connection, n)};
@@ -467,7 +446,7 @@ static void pg_close(struct db *face)
 
 struct db *db_postgres_open(const char *url, const struct db_config *config, GError **error)
 {
-	static const struct db_driver driver = {.close = pg_close, .run = pg_run, .clock = pg_clock, .listen = pg_listen};
+	static const struct db_driver driver = {.close = pg_close, .run = pg_run, .listen = pg_listen};
 	struct pg_db *db = g_new0(struct pg_db, 1);
 
 	db->face = (struct db){&driver, config->statements, config->n_statements, NULL};

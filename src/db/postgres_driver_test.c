@@ -578,17 +578,6 @@ static void test_nobody_there(struct fixture *f, gconstpointer data)
 	g_assert_null(strstr(error->message, "secretword"));
 }
 
-static void test_clock(struct fixture *f, gconstpointer data)
-{
-	int64_t ms = 0, before = g_get_real_time() / 1000;
-	g_autoptr(GError) error = NULL;
-
-	g_assert_true(db_clock(f->db, &ms, &error));
-	g_assert_no_error(error);
-	g_assert_cmpint(ms, >=, before - 1000);
-	g_assert_cmpint(ms, <=, g_get_real_time() / 1000 + 1000);
-}
-
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -604,6 +593,5 @@ int main(int argc, char **argv)
 	ADD("opened-by-many", test_opened_by_many);
 	ADD("unfit", test_unfit);
 	ADD("nobody-there", test_nobody_there);
-	ADD("clock", test_clock);
 	return g_test_run();
 }
