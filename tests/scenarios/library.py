@@ -648,7 +648,7 @@ def a_crash_while_many_devices_are_looked_at_loses_none():
             row = execute("SELECT * FROM enrollment WHERE id = ?", model)[0].dict()
             rows = [{**row, "id": new_uuid(), "device_id": f"many-{i}"} for i in range(many)]
             execute.many(f"INSERT INTO enrollment ({','.join(row)}) VALUES ({','.join('?' * len(row))})", [list(r.values()) for r in rows])
-            execute.many("INSERT INTO group_member VALUES ('all', ?, 0)", [[r["id"]] for r in rows])
+            execute.many("INSERT INTO group_member (group_name, enrollment_id, added_at) VALUES ('all', ?, 0)", [[r["id"]] for r in rows])
         s.cli("profile", "assign", "wifi", "--group", "all")
 
         def done():
