@@ -110,6 +110,12 @@ static char *key_lock(const struct certificate_new *c)
 	return g_strdup_printf("key/%s/%s", c->profile, hex);
 }
 
+/* What enrolls needs a link that is open; a new identity of who has enrolled by it does not. */
+static void hold_link(struct db_batch *batch, const char *link_id, const char *for_enrollment_id)
+{
+	db_batch_add(batch, for_enrollment_id ? Q_LINK_HOLD : Q_LINK_HOLD_OPEN, db_text(link_id));
+}
+
 bool store_certificate_reserve(struct store *store, const struct certificate_new *c, const struct certificate_right *right, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(c->challenge_id ? c->challenge_id : c->renews_serial);
@@ -123,7 +129,7 @@ bool store_certificate_reserve(struct store *store, const struct certificate_new
 	if (c->for_enrollment_id)
 		db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(c->for_enrollment_id));
 	if (c->link_id)
-		db_batch_add(batch, Q_LINK_HOLD_OPEN, db_text(c->link_id));
+		hold_link(batch, c->link_id, c->for_enrollment_id);
 	if (c->challenge_id)
 		db_batch_add(batch, Q_CHALLENGE_USE, db_text(c->challenge_id), db_int(right->challenge_version));
 	if (c->renews_serial)
@@ -167,7 +173,7 @@ bool store_certificate_import(struct store *store, const struct certificate_impo
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
 	if (c->link_id)
-		db_batch_add(batch, Q_LINK_HOLD_OPEN, db_text(c->link_id));
+		hold_link(batch, c->link_id, c->for_enrollment_id);
 	store_batch_certificate_import(batch, c);
 	if (c->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(c->link_id), db_int(c->issued_ms), db_text(c->serial));
