@@ -260,6 +260,25 @@ static void test_link_use_and_ask(struct fixture *f, gconstpointer data)
 	}
 }
 
+/* A link that was used gives nothing but what renews the identity that came of it. */
+static void test_used_link(struct fixture *f, gconstpointer data)
+{
+	struct names n = make_names(f);
+	struct certificate_new renewal = new_row(n.serials[1], n.serials[1]);
+	g_autoptr(GError) error = NULL;
+
+	add_link(f, &n);
+	g_assert_true(reserve(f, &f->a, &(struct reservation){&n, 0, .for_link = true}, NULL));
+	issue(f, n.serials[0]);
+	g_assert_true(authenticate(f, &f->a, &(struct enrolling){&n, 0}, NULL));
+	g_assert_false(reserve(f, &f->b, &(struct reservation){&n, 1, .for_link = true}, &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_STORE_CONFLICT);
+	renewal.link_id = n.link;
+	renewal.for_enrollment_id = n.enrollment[0];
+	renewal.for_epoch = 1;
+	g_assert_true(store_certificate_reserve(f->b.store, &renewal, &(struct certificate_right){0}, NULL));
+}
+
 static void test_retired_generation(struct fixture *f, gconstpointer data)
 {
 	struct names n = make_names(f);
@@ -618,6 +637,7 @@ int main(int argc, char **argv)
 	CASE("link-certificates", test_link_certificates);
 	CASE("link-once", test_link_once);
 	CASE("link-use-and-ask", test_link_use_and_ask);
+	CASE("used-link", test_used_link);
 	CASE("retired-generation", test_retired_generation);
 	CASE("request-race", test_request_race);
 	CASE("settings-race", test_settings_race);
