@@ -19,7 +19,7 @@ def nodes_that_die_and_nodes_that_are_stopped():
         got = pushed(log)
         expect(set(got) == {t.hex() for t in tokens}, f"{len(got)} devices were pushed")
         twice = {t for t, n in got.items() if n > 1}
-        expect(twice <= under_way and max(got.values()) == 2, f"{len(twice - under_way)} were pushed again without need; pushes of one device: {max(got.values())}")
+        expect(twice <= under_way and max(got.values()) <= 2, f"{len(twice - under_way)} were pushed again without need; pushes of one device: {max(got.values())}")
         print(f"# {len(tokens)} devices, two of three nodes went: {len(twice)} pushed once more", flush=True)
         # What the stopped node writes now changes nothing, and what it still had to send it does not send; and it has its part in what comes then.
         before = outbox_rows(c)
