@@ -137,6 +137,34 @@ def clear_passcode_takes_the_token_of_the_device():
 
 
 @case
+def old_commands_go():
+    day_ms = 86400 * 1000
+    with Server() as s:
+        d = enroll(s)
+        kept = send(s, d, "ProfileList")["command_uuid"]
+        equal(d.idle()[1]["CommandUUID"], kept)
+        d.report(kept)
+        now = s.sql("SELECT finished_at FROM command_done WHERE uuid = ?", kept)[0][0]
+
+        def left():
+            return s.sql("SELECT count(*) FROM command_done")[0][0]
+
+        # More than go in one piece, and one that is not a hundred days old.
+        with s.stopped() as execute:
+            execute("INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed)"
+                    " WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 10003)"
+                    " SELECT enrollment_id, 'old-' || n, seq, epoch, request_type, created_at, finished_at - ?, status, packed FROM command_done, c", 200 * day_ms)
+            execute("INSERT INTO command_done (enrollment_id, uuid, seq, epoch, request_type, created_at, finished_at, status, packed)"
+                    " SELECT enrollment_id, 'newer', seq, epoch, request_type, created_at, finished_at - ?, status, packed FROM command_done WHERE uuid = ?", 50 * day_ms, kept)
+        equal(left(), 10005, "they are not a year old")
+        s.restart("--set", "commands.keep_days=1")
+        wait_for("the end of old commands", lambda: left() == 2, 60)
+        equal(sorted(r[0] for r in s.sql("SELECT uuid FROM command_done")), sorted([kept, "newer"]))
+        s.stop()
+        expect("commands.keep_days must be between" in s.cli_code("serve", "--set", "commands.keep_days=-1")[2], "a setting out of range")
+
+
+@case
 def commands_expire():
     with Server() as s:
         d = enroll(s)
