@@ -24,7 +24,7 @@ from history import FAILED, FINAL_ANSWERS, OK, UNKNOWN, Fault, History, check, l
 PATIENCE_S = 8
 N_DEVICES, N_ADMINS, N_KEYS = 6, 2, 12
 BROKEN = (OSError, http.client.HTTPException)
-REVOKED, AWAY = "POM-E2104", "POM-E0108"
+REVOKED, AWAY, CHANGED = "POM-E2104", "POM-E0108", "POM-E0102"
 
 
 class Again(Exception):
@@ -91,11 +91,12 @@ class Client:
         """Ends OP, unless it was acknowledged: then True. AT_ONCE: it is one transaction, so that away means that it did not happen."""
         if 200 <= status < 300:
             return True
-        if status != 503 and not (status == 403 and code == REVOKED):
+        # Two administrators at once: one of them is told so.
+        if status != 503 and (status, code) not in ((403, REVOKED), (409, CHANGED)):
             self.all.fault("answers", f"{op} was answered {status} {code}")
         elif status == 503 and not headers.get("retry-after"):
             self.all.fault("answers", f"{op} was answered 503 without Retry-After")
-        self.all.history.end(op, FAILED if status != 503 or (at_once and code == AWAY) else UNKNOWN, note=f"{status} {code}")
+        self.all.history.end(op, FAILED if status not in (409, 503) or (at_once and code == AWAY) else UNKNOWN, note=f"{status} {code}")
         return False
 
     def api(self, op_of, method, path, body=None, token=None, at_once=False, allowed=()):
