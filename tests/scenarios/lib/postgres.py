@@ -132,14 +132,19 @@ class ClusterNode(Server):
         self.port = port or free_port()
         self.url = first.url if first else f"https://{address}:{self.port}"
         self.args, self.env, self.process, self.template, self.nodes = list(args), {**os.environ}, None, None, []
-        if first:
-            self.join(first)
-        else:
-            run("init", "--data", self.data, "--url", self.url, "--org", "Test Org", "--store", store)
-        if start:
-            self.start()
-        if start and push_cert and not first:
-            self.import_push_cert()
+        try:
+            if first:
+                self.join(first)
+            else:
+                run("init", "--data", self.data, "--url", self.url, "--org", "Test Org", "--store", store)
+            if start:
+                self.start()
+            if start and push_cert and not first:
+                self.import_push_cert()
+        except BaseException:
+            self.end()
+            self.remove()
+            raise
 
     def join(self, first):
         os.mkdir(self.data, 0o700)
