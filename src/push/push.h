@@ -29,8 +29,10 @@ struct pusher;
 /* Starts the thread. STORE, SEAL, CLOCK and RANDOM must stay until pusher_free; strings are copied. POM_ERR_CONFIG for a bad URL, root file or proxy. */
 struct pusher *pusher_new(struct store *store, const struct seal *seal, const struct push_settings *settings, const struct pom_clock *clock,
                           const struct pom_random *random, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Looks into the outbox now (and at the push certificates, which may have changed). Any thread; never blocks. CTX is a struct pusher. */
+/* Looks into the outbox now. Any thread; never blocks. CTX is a struct pusher. */
 void pusher_wake(void *ctx);
+/* The same, and at the push certificates first, which have changed. Without it they are looked at every few seconds. Any thread; never blocks. */
+void pusher_reload(struct pusher *pusher);
 /* Ends all pauses and tries again now. Any thread; never blocks. */
 void pusher_resume(struct pusher *pusher);
 /* Lets pushes in flight be answered for at most GRACE_MS, writes their outcomes, closes. Blocks. NULL is fine. */

@@ -36,6 +36,12 @@ void pusher_wake(void *ctx)
 	(void)!write(pusher->wake_fd, &one, sizeof(one));
 }
 
+void pusher_reload(struct pusher *pusher)
+{
+	__atomic_store_n(&pusher->reload, true, __ATOMIC_SEQ_CST);
+	pusher_wake(pusher);
+}
+
 void pusher_resume(struct pusher *pusher)
 {
 	__atomic_store_n(&pusher->resume, true, __ATOMIC_SEQ_CST);
@@ -444,7 +450,9 @@ static void resume(struct pusher *pusher)
 /* Certificates may have been imported, by another node too. Where the database is far, not once for each command that wakes. */
 static void load(struct pusher *pusher, int64_t now_ms, bool woken)
 {
-	if (woken)
+	if (__atomic_exchange_n(&pusher->reload, false, __ATOMIC_SEQ_CST))
+		pusher->load_ms = 0;
+	else if (woken)
 		pusher->load_ms = pusher->shared ? MIN(pusher->load_ms, pusher->loaded_ms + LOAD_REST_MS) : 0;
 	if (now_ms < pusher->load_ms)
 		return;

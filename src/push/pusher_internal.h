@@ -41,7 +41,7 @@ struct pusher {
 	unsigned connections_max;
 
 	int wake_fd;
-	bool stopping, resume; /* atomic */
+	bool stopping, resume, reload; /* atomic */
 	unsigned grace_ms;
 	pthread_t thread;
 

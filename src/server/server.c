@@ -324,6 +324,14 @@ static void wake_push(void *ctx)
 		pusher_wake(server->pusher);
 }
 
+static void push_changed(void *ctx)
+{
+	struct server *server = ctx;
+
+	if (server->pusher)
+		pusher_reload(server->pusher);
+}
+
 /* Another node, or this one, has changed something: the janitor compares what is in memory at each of its turns, and now at once. By a thread of the driver. */
 static void on_hint(void *ctx, const char *word)
 {
@@ -364,6 +372,7 @@ static bool open_service(struct server *server, GError **error)
 	if (!ok || !service_keep_served(server->service, error))
 		return false;
 	server->service->wake_push = wake_push;
+	server->service->push_changed = push_changed;
 	server->service->wake_ctx = server;
 	server->service->reload_tls = reload_tls;
 	server->service->reload_tls_ctx = server;

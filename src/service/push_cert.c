@@ -65,8 +65,8 @@ static bool changed(struct service *service, GError **error)
 {
 	if (!service_load_topics(service, error))
 		return false;
-	if (service->wake_push)
-		service->wake_push(service->wake_ctx);
+	if (service->push_changed)
+		service->push_changed(service->wake_ctx);
 	return true;
 }
 

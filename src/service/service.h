@@ -84,6 +84,7 @@ struct service {
 	int64_t topics_version;    /* of SHARED_PUSH_CERTIFICATE (store/shared_store.h), that they were read at */
 	_Atomic int64_t tls_version; /* of SHARED_TLS, that service_tls_authority has seen */
 	void (*wake_push)(void *ctx); /* called after something was put into the outbox; may be NULL */
+	void (*push_changed)(void *ctx); /* called, with wake_ctx, after a push certificate has changed, here or at another node; may be NULL */
 	void *wake_ctx;
 	void (*library_changed)(void *ctx); /* called when devices are to be looked at by service_library_work; may be NULL */
 	void *library_changed_ctx;

@@ -40,8 +40,8 @@ static bool follow_topics(struct service *service, int64_t version, GError **err
 		return true;
 	if (!service_load_topics(service, error))
 		return false;
-	if (service->wake_push)
-		service->wake_push(service->wake_ctx);
+	if (service->push_changed)
+		service->push_changed(service->wake_ctx);
 	return true;
 }
 
