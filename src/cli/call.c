@@ -1,5 +1,6 @@
 /* Calls to the admin API, and printing. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -306,4 +307,27 @@ json_t *cli_parse_value(const char *key, const char *text, GError **error)
 	if (!value)
 		pom_fail(error, POM_ERR_USAGE, "%s: %s (column %d)", key, where.text, where.column);
 	return value;
+}
+
+/* ---- long work that people break off ---- */
+
+static volatile sig_atomic_t is_interrupted;
+
+static void on_signal(int number)
+{
+	is_interrupted = 1;
+}
+
+void cli_catch_signals(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction action = {.sa_handler = on_signal};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+bool cli_is_interrupted(void)
+{
+	return is_interrupted;
 }

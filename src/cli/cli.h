@@ -253,3 +253,7 @@ int cmd_watch_enable(const struct cli *cli);
 int cmd_apply(const struct cli *cli);
 int cmd_device_declarations(const struct cli *cli);
 int cmd_device_status(const struct cli *cli);
+
+/* From now on Ctrl-C and the like do not end the process: long work looks between two steps whether it was broken off, and leaves nothing behind. */
+void cli_catch_signals(void);
+bool cli_is_interrupted(void);

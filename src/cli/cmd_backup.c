@@ -1,5 +1,4 @@
 /* backup, restore. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,23 +9,6 @@
 #include "server/datadir.h"
 
 enum { SHOW_EVERY_US = 100000 };
-
-static volatile sig_atomic_t is_interrupted;
-
-static void on_signal(int number)
-{
-	is_interrupted = 1;
-}
-
-/* From now on Ctrl-C and the like break off between two steps, so that what is unfinished is removed. */
-static void catch_signals(void)
-{
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction action = {.sa_handler = on_signal};
-
-	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
-		sigaction(numbers[i], &action, NULL);
-}
 
 struct display {
 	bool is_terminal, is_shown;
@@ -40,7 +22,7 @@ static bool on_step(void *ctx, const char *what, uint64_t done, uint64_t all)
 	int64_t now_us = g_get_monotonic_time();
 
 	if (!display->is_terminal || (display->what == what && now_us < display->shown_us + SHOW_EVERY_US))
-		return !is_interrupted;
+		return !cli_is_interrupted();
 	if (all)
 		fprintf(stderr, "\r\033[K%s: %d %%", what, (int)(done * 100 / all));
 	else
@@ -49,7 +31,7 @@ static bool on_step(void *ctx, const char *what, uint64_t done, uint64_t all)
 	display->is_shown = true;
 	display->what = what;
 	display->shown_us = now_us;
-	return !is_interrupted;
+	return !cli_is_interrupted();
 }
 
 static void clear(struct display *display)
@@ -69,7 +51,7 @@ int cmd_backup(const struct cli *cli)
 	json_int_t size = 0;
 	bool ok;
 
-	catch_signals();
+	cli_catch_signals();
 	ok = backup_make(&options, &manifest, &error);
 	clear(&display);
 	if (!ok)
@@ -99,7 +81,7 @@ int cmd_restore(const struct cli *cli)
 	g_autoptr(json_t) report = NULL;
 	bool ok;
 
-	catch_signals();
+	cli_catch_signals();
 	ok = backup_restore(&options, &report, &error);
 	clear(&display);
 	if (!ok)

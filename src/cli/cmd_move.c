@@ -1,5 +1,4 @@
 /* migrate-store. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,23 +9,6 @@
 #include "server/move.h"
 
 enum { SHOW_EVERY_US = 100000 };
-
-static volatile sig_atomic_t is_interrupted;
-
-static void on_signal(int number)
-{
-	is_interrupted = 1;
-}
-
-/* From now on Ctrl-C and the like break off between two pages. */
-static void catch_signals(void)
-{
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction action = {.sa_handler = on_signal};
-
-	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
-		sigaction(numbers[i], &action, NULL);
-}
 
 struct display {
 	bool is_terminal, is_shown;
@@ -39,7 +21,7 @@ static bool on_step(void *ctx, const char *what, uint64_t done, uint64_t all)
 	int64_t now_us = g_get_monotonic_time();
 
 	if (!display->is_terminal || now_us < display->shown_us + SHOW_EVERY_US)
-		return !is_interrupted;
+		return !cli_is_interrupted();
 	if (all)
 		fprintf(stderr, "\r\033[K%s: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " rows, %d %%", what, done, all, (int)(done * 100 / all));
 	else
@@ -47,7 +29,7 @@ static bool on_step(void *ctx, const char *what, uint64_t done, uint64_t all)
 	fflush(stderr);
 	display->is_shown = true;
 	display->shown_us = now_us;
-	return !is_interrupted;
+	return !cli_is_interrupted();
 }
 
 static int undo(const struct cli *cli, const struct move_options *options)
@@ -95,7 +77,7 @@ int cmd_migrate_store(const struct cli *cli)
 	umask(077);
 	if (cli_flag(cli, "undo"))
 		return undo(cli, &options);
-	catch_signals();
+	cli_catch_signals();
 	ok = move_run(&options, &report, &error);
 	if (display.is_shown)
 		fputs("\r\033[K", stderr);
