@@ -121,7 +121,7 @@ struct db_config {
 
 /* Opens (making the file if need be), migrates, prepares every statement. POM_ERR_STORE_SCHEMA when the schema is newer than the
  * migrations; POM_ERR_STORE_REFUSED naming a statement that does not prepare or whose parameters or columns are not as
- * declared; POM_ERR_STORE_AWAY, POM_ERR_STORE_UNFIT for a database that cannot be used (not UTF-8, only for reading, too old); POM_ERR_IO. One of several processes
+ * declared; POM_ERR_STORE_AWAY, POM_ERR_STORE_UNFIT for a database that cannot be used (not UTF-8, only for reading); POM_ERR_IO. One of several processes
  * migrates, the others wait. Blocks. */
 struct db *db_open(const struct db_config *config, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What is at URL, without changing anything: the version of its schema, 0 when it is empty or not there yet. POM_ERR_STORE_UNFIT when it holds tables that are not ours, POM_ERR_CONFIG,
@@ -129,10 +129,8 @@ struct db *db_open(const struct db_config *config, GError **error) G_GNUC_WARN_U
 bool db_peek(const char *url, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void db_close(struct db *db); /* waits for running batches; NULL is fine */
 
-/* Runs the batch; blocks until it is durable or has failed. A batch of reads only runs beside others; it sees one
- * snapshot. One
- * with a write joins the next group of the writer. A batch may be run again after a failure. ERROR: POM_ERR_STORE_CONFLICT,
- * _REFUSED, _FULL, _UNKNOWN, _AWAY to match. */
+/* Runs the batch; blocks until it is durable or has failed. A batch of reads only runs beside others and sees one snapshot; one with a write joins the next
+ * group of writes. A batch may be run again after a failure. ERROR: POM_ERR_STORE_CONFLICT, _REFUSED, _FULL, _UNKNOWN, _AWAY to match. */
 enum db_outcome db_run(struct db *db, struct db_batch *batch, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Whether other processes may use the same database. */

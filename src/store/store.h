@@ -371,7 +371,7 @@ struct command_row {
 	int64_t session_ms; /* the Idle that began the session which it was delivered in; 0: not known (any more) */
 	const char *push_generation; /* of the push that its device is owed, when a report of it was loaded; NULL: none, or not known */
 };
-/* What a report needs besides: where its command is, and the next one. */
+/* A command that a device is to get. */
 struct command_next {
 	GBytes *body; /* the plist to send, or with IS_SEALED its envelope "command/<uuid>/body" */
 	char *uuid, *seq, *note;
@@ -379,6 +379,7 @@ struct command_next {
 	bool is_sealed;
 	bool others_deferred; /* others wait that may be offered later in the session, as they said NotNow before it */
 };
+/* What a report needs besides: where its command is, and the next one. */
 struct report_load {
 	struct checkin_facts facts; /* who, as for check-ins */
 	int64_t ca_version;
@@ -406,15 +407,14 @@ bool store_command_next(struct store *store, const struct command_ask *ask, stru
  * get what it says, and something hangs on the session, it is written at once; only then does it block. */
 bool store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms, int64_t session_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_flush_delivered(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* POM_ERR_STORE_CONFLICT: it was pending when it was loaded, and is not any more.
- * Ends a pending command with its result, or gives one that was given up (expired, canceled) its late result. DATA: the whole report, XML, or with IS_SEALED its envelope "command_done/<uuid>/result";
- * NULL: none. */
 /* Facts and lists that a device has told (struct fact and struct fact_list of core/fact.h; NULL: none). CHANGED: something is another than before, so groups of queries are looked at again. */
 struct fact_write { GArray *facts, *lists; bool changed; };
 typedef struct fact_write fact_write;
 void fact_write_clear(fact_write *write);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(fact_write, fact_write_clear)
 struct command_result { const char *status; GBytes *data; bool is_sealed; const struct fact_write *learnt; /* NULL: nothing */ };
+/* Ends a pending command with its result, or gives one that was given up (expired, canceled) its late result. DATA: the whole report, XML, or with IS_SEALED its envelope "command_done/<uuid>/result";
+ * NULL: none. POM_ERR_STORE_CONFLICT: it was pending when it was loaded, and is not any more. */
 bool store_command_finish(struct store *store, const struct command_row *command, const struct command_result *result, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_command_defer(struct store *store, const struct command_row *command, int64_t now_ms, int64_t push_again_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Ends a pending command without a report ("Canceled"). POM_ERR_NOT_FOUND, POM_ERR_CONFLICT when it is finished already. */

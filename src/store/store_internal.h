@@ -80,9 +80,9 @@ void store_batch_audit(struct store *store, struct db_batch *batch, const struct
 void store_batch_library_device(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t now_ms);
 /* Adds "look at this device's membership in groups of queries again" to a batch, when there are any. */
 void store_batch_query_device(struct store *store, struct db_batch *batch, const char *enrollment_id);
-/* Adds the end of a pending command with its report to a batch. */
 /* Adds what a device has told. The oldest facts beyond FACTS_PER_DEVICE go. */
 void store_batch_facts(struct store *store, struct db_batch *batch, const char *enrollment_id, const struct fact_write *write, int64_t now_ms);
+/* Adds the end of a pending command with its report to a batch. */
 void store_batch_finish(struct db_batch *batch, const struct command_row *command, const struct command_result *result, int64_t now_ms);
 /* Adds "look at the declarations of this enrollment, and of its users, again" to a batch, when there may be any; the same for all that have PROFILE by a declaration, and for all when GROUP goes. */
 void store_batch_ddm_device(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t now_ms);
