@@ -62,7 +62,7 @@ static void set_up(struct fixture *f, gconstpointer data)
 	g_assert_no_error(error);
 	face.ctx = f;
 	f->service->outbound = &face;
-	f->service->wake_push = wake;
+	f->service->push_changed = wake;
 	f->service->wake_ctx = f;
 	f->status = 200;
 	f->body = "";
