@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "db/postgres.h"
 
@@ -33,20 +34,22 @@ char *pg_message(PGconn *pg, const PGresult *result)
 	return text;
 }
 
-/* A URL that cannot be read is quoted by libpq, and may hold a password. */
+/* What libpq quotes of a URL that it cannot read may be a piece of the password. */
 static bool check_url(const char *url, GError **error)
 {
 	char *message = NULL;
 	PQconninfoOption *options = PQconninfoParse(url, &message);
-	g_autoptr(GString) text = g_string_new(message ? message : "out of memory");
+	g_autofree char *text = g_strchomp(g_strdup(message ? message : "out of memory"));
+	bool hide = db_url_has_password(url) && strchr(text, '"');
 
 	PQfreemem(message);
 	if (options) {
 		PQconninfoFree(options);
 		return true;
 	}
-	g_string_replace(text, url, "…", 0);
-	return pom_fail(error, POM_ERR_CONFIG, "store.url cannot be read: %s", g_strchomp(text->str));
+	if (hide)
+		text[strcspn(text, "\"")] = '\0';
+	return pom_fail(error, POM_ERR_CONFIG, "store.url cannot be read: %s%s", text, hide ? "…" : "");
 }
 
 /* What the driver counts on, whatever the server's own settings are. A plan that was made while a table was small is kept when it has grown: all that the device path asks has an index, so a scan is never
@@ -80,8 +83,35 @@ static void ignore_notice(void *ctx, const PGresult *result)
 {
 }
 
+/* Where a password was looked for, when one was asked for and there was none: "" otherwise. libpq takes none from a file that others can read. transfer full. */
+static char *explain_password(PGconn *pg)
+{
+	PQconninfoOption *options = PQconnectionNeedsPassword(pg) ? PQconninfo(pg) : NULL;
+	const char *file = NULL, *why = "has no line for this host, port, database and user";
+	struct stat status;
+	char *text;
+
+	for (PQconninfoOption *o = options; o && o->keyword; o++)
+		if (!strcmp(o->keyword, "passfile"))
+			file = o->val;
+	if (file && stat(file, &status))
+		why = "cannot be read";
+	else if (file && (status.st_mode & (S_IRWXG | S_IRWXO)))
+		why = "is not used because others can read it: chmod 600";
+	text = file ? g_strdup_printf("; the password file %s %s", file, why) : g_strdup("");
+	PQconninfoFree(options);
+	return text;
+}
+
+/* The key of a client certificate may be locked, and its password missing: nobody is there to be asked for it on the terminal. */
+static void ask_nobody(void)
+{
+	PQsetSSLKeyPassHook_OpenSSL(PQdefaultSSLKeyPassHook_OpenSSL);
+}
+
 PGconn *pg_connect(const char *url, GError **error)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	/* What comes before dbname, the URL may overrule. A server that has vanished is noticed within a quarter of a minute. */
 	static const char *const names[] = {"connect_timeout", "fallback_application_name", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", "client_encoding", NULL};
 	const char *const values[] = {"5", "pomona", "5", "3", "3", "10000", url, "UTF8", NULL};
@@ -90,11 +120,14 @@ PGconn *pg_connect(const char *url, GError **error)
 
 	if (!check_url(url, error))
 		return NULL;
+	pthread_once(&once, ask_nobody);
 	pg = PQconnectdbParams(names, values, 1);
 	if (PQstatus(pg) != CONNECTION_OK) {
+		g_autofree char *password = explain_password(pg);
+
 		message = pg_message(pg, NULL);
 		PQfinish(pg);
-		pom_fail(error, POM_ERR_STORE_AWAY, "%s", message);
+		pom_fail(error, POM_ERR_STORE_AWAY, "%s%s", message, password);
 		return NULL;
 	}
 	PQsetNoticeReceiver(pg, ignore_notice, NULL);
