@@ -8,6 +8,7 @@
 #include "service/answer.h"
 #include "service/ca_internal.h"
 #include "service/fleet.h"
+#include "service/renewal.h"
 
 enum { LIST_MAX = 1000, REASON_MAX = 500 };
 
@@ -52,6 +53,8 @@ static bool queue_removal(struct service *service, const char *actor, const stru
 	g_autofree char *identifier = enrollment_identifier(service, row, error);
 	struct pom_id uuid = pom_id_new(service->clock, service->random);
 	g_auto(command_auto) command = {0};
+	struct command_own own = {.enrollment_id = row->id, .uuid = uuid.text, .note = NOTE_UNENROLL, .command = &command, .epoch = row->active_epoch, .now_ms = service_now_ms(service), .event = "UnenrollAsked", .detail = actor};
+	enum command_own_result result;
 	plist *inner;
 
 	if (!identifier)
@@ -59,12 +62,13 @@ static bool queue_removal(struct service *service, const char *actor, const stru
 	inner = plist_new_dict();
 	plist_dict_set_string(inner, "RequestType", "RemoveProfile");
 	plist_dict_set_string(inner, "Identifier", identifier);
-	if (!command_build(inner, uuid.text, &command, error) || !store_command_add(service->store, row->id, uuid.text, &command, NOTE_UNENROLL, service_now_ms(service), error) ||
-	    !store_event_add(service->store, row->id, "UnenrollAsked", actor, service_now_ms(service), error))
+	if (!command_build(inner, uuid.text, &command, error) ||
+	    !store_command_add_own(service->store, &own, AUDIT(actor, "device.unenroll", row->id, audit_detail("udid", row->device_id, "command", uuid.text, NULL)), &result, error) ||
+	    !service_own_queued(row->id, result, error))
 		return false;
 	if (service->wake_push)
 		service->wake_push(service->wake_ctx);
-	return store_audit_add(service->store, AUDIT(actor, "device.unenroll", row->id, audit_detail("udid", row->device_id, "command", uuid.text, NULL)), error);
+	return true;
 }
 
 static json_t *unenrolled(const struct enrollment_row *row, const char *state, const char *text)
@@ -93,7 +97,6 @@ json_t *service_device_unenroll(struct service *service, const char *actor, cons
 {
 	g_autoptr(store_load) load = NULL;
 	struct enrollment_row row;
-	bool waits;
 
 	if (!load_device(service, id, &row, &load, error))
 		return NULL;
@@ -103,7 +106,7 @@ json_t *service_device_unenroll(struct service *service, const char *actor, cons
 		pom_fail(error, POM_ERR_UNENROLL, row.state == ENROLLMENT_ENDED ? "enrollment %s has ended already" : "enrollment %s is not complete, so the device takes no commands: use --now", row.id);
 		return NULL;
 	}
-	if (!service_check_blocked(service, row.device_id, row.serial, error) || !store_command_is_noted(service->store, row.id, row.active_epoch, NOTE_UNENROLL, &waits, error) || (!waits && !queue_removal(service, actor, &row, error)))
+	if (!service_check_blocked(service, row.device_id, row.serial, error) || !queue_removal(service, actor, &row, error))
 		return NULL;
 	return unenrolled(&row, "asked", "The device is told to remove its enrollment profile. When it has answered, or has checked out, its identity is revoked.");
 }

@@ -12,20 +12,26 @@
 
 enum { SECRET_BYTES = 24 };
 
-/* Queues an empty InstallProfile with NOTE and asks for a push. */
-static bool queue(struct service *service, const char *enrollment_id, const char *note, GError **error)
+/* Queues an empty InstallProfile with OWN's note and asks for a push, unless one waits. */
+static bool queue(struct service *service, struct command_own own, enum command_own_result *ret, GError **error)
 {
 	struct pom_id uuid = pom_id_new(service->clock, service->random);
 	g_auto(command_auto) command = {0};
 	plist *inner = plist_new_dict();
 
 	plist_dict_set_string(inner, "RequestType", "InstallProfile");
-	return command_build(inner, uuid.text, &command, error) && store_command_add(service->store, enrollment_id, uuid.text, &command, note, service_now_ms(service), error);
+	if (!command_build(inner, uuid.text, &command, error))
+		return false;
+	own.uuid = uuid.text;
+	own.command = &command;
+	own.now_ms = service_now_ms(service);
+	return store_command_add_own(service->store, &own, NULL, ret, error);
 }
 
-static bool queue_renewal(struct service *service, const char *enrollment_id, int64_t epoch, GError **error)
+/* RENEWED_MS as of struct command_own. */
+static bool queue_renewal(struct service *service, const char *enrollment_id, int64_t epoch, int64_t renewed_ms, enum command_own_result *ret, GError **error)
 {
-	return queue(service, enrollment_id, NOTE_RENEWAL, error) && store_renewal_mark(service->store, enrollment_id, epoch, service_now_ms(service), error);
+	return queue(service, (struct command_own){.enrollment_id = enrollment_id, .epoch = epoch, .note = NOTE_RENEWAL, .is_renewal = true, .renewed_ms = renewed_ms}, ret, error);
 }
 
 static bool scan_identities(struct service *service, size_t *ret_n, GError **error)
@@ -36,17 +42,20 @@ static bool scan_identities(struct service *service, size_t *ret_n, GError **err
 
 	for (guint i = 0; rows && i < rows->len; i++) {
 		const struct renewal_due *due = &g_array_index(rows, struct renewal_due, i);
+		enum command_own_result result;
 
-		if (!queue_renewal(service, due->enrollment_id, due->epoch, error))
+		if (!queue_renewal(service, due->enrollment_id, due->epoch, due->renewal_ms, &result, error))
 			return false;
+		if (result != COMMAND_OWN_QUEUED)
+			continue;
 		pom_log(POM_LOG_INFO, "a new identity is queued", "enrollment", due->enrollment_id, "certificate", due->serial, NULL);
 		++*ret_n;
 	}
 	return rows != NULL;
 }
 
-/* Whether a device shall get NOTE's roots now: not while they wait already, nor each minute when it refuses them. */
-static bool wants_anchors(struct service *service, const char *enrollment_id, const char *note, bool *ret, GError **error)
+/* Whether a device shall get NOTE's roots now, in *RET_EPOCH: not while they wait already, nor each minute when it refuses them. */
+static bool wants_anchors(struct service *service, const char *enrollment_id, const char *note, bool *ret, int64_t *ret_epoch, GError **error)
 {
 	g_autoptr(store_load) load = NULL;
 	struct enrollment_row row;
@@ -56,6 +65,7 @@ static bool wants_anchors(struct service *service, const char *enrollment_id, co
 	    !store_anchor_is_refused(service->store, enrollment_id, service_now_ms(service) - RENEWAL_RETRY_MS, &refused, error))
 		return false;
 	*ret = !waits && !refused;
+	*ret_epoch = row.active_epoch;
 	return true;
 }
 
@@ -73,17 +83,19 @@ static bool scan_anchors(struct service *service, size_t *ret_n, GError **error)
 
 		for (guint i = 0; rows && i < rows->len; i++) {
 			const struct device_brief *d = &g_array_index(rows, struct device_brief, i);
+			enum command_own_result result;
+			int64_t epoch;
 			bool wanted;
 
 			g_free(after);
 			after = g_strdup(d->id);
-			if (!wants_anchors(service, d->id, note, &wanted, error))
+			if (!wants_anchors(service, d->id, note, &wanted, &epoch, error))
 				return false;
 			if (!wanted)
 				continue;
-			if (!queue(service, d->id, note, error))
+			if (!queue(service, (struct command_own){.enrollment_id = d->id, .epoch = epoch, .note = note}, &result, error))
 				return false;
-			++*ret_n;
+			*ret_n += result == COMMAND_OWN_QUEUED;
 		}
 		if (!rows)
 			return false;
@@ -110,12 +122,17 @@ static bool check_link(const char *enrollment_id, const struct renewal_facts *fa
 	return pom_fail(error, POM_ERR_CONFLICT, "enrollment %s was not made with a link of this server: what its profile says is not known, so it cannot be renewed by one", enrollment_id);
 }
 
+bool service_own_queued(const char *enrollment_id, enum command_own_result result, GError **error)
+{
+	return result != COMMAND_OWN_CHANGED || pom_fail(error, POM_ERR_BUSY, "enrollment %s changed at this moment: look at it, and try again", enrollment_id);
+}
+
 json_t *service_device_renew(struct service *service, const char *id, GError **error)
 {
 	g_autoptr(store_load) load = NULL, facts_load = NULL;
 	struct enrollment_row row;
 	struct renewal_facts facts;
-	bool waits;
+	enum command_own_result result;
 
 	if (!store_enrollment_get(service->store, id, &row, &load, error))
 		return NULL;
@@ -125,7 +142,7 @@ json_t *service_device_renew(struct service *service, const char *id, GError **e
 	}
 	if (!store_renewal_facts(service->store, row.id, row.active_epoch, &facts, &facts_load, error) || !check_link(row.id, &facts, error))
 		return NULL;
-	if (!store_command_is_noted(service->store, row.id, row.active_epoch, NOTE_RENEWAL, &waits, error) || (!waits && !queue_renewal(service, row.id, row.active_epoch, error)))
+	if (!queue_renewal(service, row.id, row.active_epoch, INT64_MAX, &result, error) || !service_own_queued(row.id, result, error))
 		return NULL;
 	if (service->wake_push)
 		service->wake_push(service->wake_ctx);
@@ -136,12 +153,15 @@ bool service_renewal_ensure(struct service *service, const char *enrollment_id, 
 {
 	g_autoptr(store_load) load = NULL;
 	struct renewal_facts facts;
+	enum command_own_result result;
 	bool waits;
 
 	/* A device that was taken up from another server cannot be renewed: nothing is queued that could never be made. */
 	if (!store_renewal_facts(service->store, enrollment_id, epoch, &facts, &load, error))
 		return false;
-	return !facts.link_id || (store_command_is_noted(service->store, enrollment_id, epoch, NOTE_RENEWAL, &waits, error) && (waits || queue_renewal(service, enrollment_id, epoch, error)));
+	/* It is asked at each Idle, so at first without a write. */
+	return !facts.link_id || (store_command_is_noted(service->store, enrollment_id, epoch, NOTE_RENEWAL, &waits, error) &&
+	                          (waits || queue_renewal(service, enrollment_id, epoch, INT64_MAX, &result, error)));
 }
 
 /* A challenge for exactly this enrollment's next identity, with the names of the present one. */

@@ -8,6 +8,8 @@
 #include "db/testkit.h"
 #include "service/ca_internal.h"
 #include "service/checkin.h"
+#include "service/fleet.h"
+#include "service/renewal.h"
 #include "service/shared.h"
 #include "store/fleet_store.h"
 #include "store/library_store.h"
@@ -437,6 +439,90 @@ static void test_answer_race(struct fixture *f, gconstpointer data)
 	}
 }
 
+/* The same for a device whose link says what it was served, and whose identity is due to be renewed. */
+static struct names enroll_for_renewal(struct fixture *f)
+{
+	struct names n = make_names(f);
+	g_autofree char *sql = g_strdup_printf("UPDATE certificate SET not_before = 0, not_after = %" G_GINT64_FORMAT " WHERE serial = '%s'", now + 1000, n.serials[0]);
+	g_autofree char *served = g_strdup_printf("UPDATE link SET served = '{\"url\":\"https://mdm.example.org\",\"access_rights\":8191}' WHERE id = '%s'", n.link);
+
+	enroll(f, &n);
+	g_assert_cmpint(test_database_exec(f->url, sql), ==, 1);
+	g_assert_cmpint(test_database_exec(f->url, served), ==, 1);
+	return n;
+}
+
+static bool renew(struct fixture *f, struct node *node, const void *what, GError **error)
+{
+	g_autoptr(json_t) told = service_device_renew(node->service, ((const struct names *)what)->enrollment[0], error);
+
+	return told != NULL;
+}
+
+static bool renew_due(struct fixture *f, struct node *node, const void *what, GError **error)
+{
+	size_t n;
+
+	return service_renewal_scan(node->service, &n, error);
+}
+
+static bool renew_expired(struct fixture *f, struct node *node, const void *what, GError **error)
+{
+	return service_renewal_ensure(node->service, ((const struct names *)what)->enrollment[0], 1, error);
+}
+
+static bool unenroll(struct fixture *f, struct node *node, const void *what, GError **error)
+{
+	g_autoptr(json_t) told = service_device_unenroll(node->service, "tester", ((const struct names *)what)->enrollment[0], false, error);
+
+	return told != NULL;
+}
+
+/* Whoever asks, and however many: one command waits. */
+static void test_own_commands_once(struct fixture *f, gconstpointer data)
+{
+	bool (*const others[])(struct fixture *, struct node *, const void *, GError **) = {renew, renew_due, renew_expired};
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct names n = enroll_for_renewal(f);
+
+		g_assert_cmpuint(race(f, renew, &n, others[i % G_N_ELEMENTS(others)], &n), ==, 2);
+		g_assert_cmpint(count(f, "SELECT count(*) FROM command WHERE enrollment_id = '%s' AND note = 'renewal'", n.enrollment[0]), ==, 1);
+		g_assert_cmpuint(race(f, unenroll, &n, unenroll, &n), ==, 2);
+		g_assert_cmpint(count(f, "SELECT count(*) FROM command WHERE enrollment_id = '%s' AND note = 'unenroll'", n.enrollment[0]), ==, 1);
+		g_assert_cmpint(count(f, "SELECT count(*) FROM event WHERE enrollment_id = '%s' AND kind = 'UnenrollAsked'", n.enrollment[0]), ==, 1);
+	}
+	g_assert_cmpint(count(f, "SELECT count(*) FROM audit_pending WHERE action = 'device.unenroll'"), ==, ROUNDS);
+}
+
+static enum command_own_result add_own(struct fixture *f, const struct names *n, const char *uuid, int64_t epoch, int64_t renewed_ms)
+{
+	g_autoptr(GBytes) body = g_bytes_new("b", 1);
+	const struct command command = {(char *)(uintptr_t)"InstallProfile", body};
+	enum command_own_result result;
+
+	g_assert_true(store_command_add_own(f->a.store, &(struct command_own){.enrollment_id = n->enrollment[0], .uuid = uuid, .note = "renewal", .command = &command, .epoch = epoch, .now_ms = now, .is_renewal = true,
+	                                    .renewed_ms = renewed_ms}, NULL, &result, NULL));
+	return result;
+}
+
+/* What was decided before another has queued one that is answered by now, or for an epoch that is over, queues nothing. */
+static void test_own_command_too_late(struct fixture *f, gconstpointer data)
+{
+	struct names n = make_names(f);
+
+	enroll(f, &n);
+	g_assert_cmpint(add_own(f, &n, n.challenge, 1, 0), ==, COMMAND_OWN_QUEUED);
+	g_assert_cmpint(add_own(f, &n, "second", 1, 0), ==, COMMAND_OWN_WAITS);
+	g_assert_true(answer(f, &f->b, &n, NULL));
+	g_assert_cmpint(add_own(f, &n, "third", 1, 0), ==, COMMAND_OWN_CHANGED);
+	g_assert_cmpint(add_own(f, &n, "fourth", 2, INT64_MAX), ==, COMMAND_OWN_CHANGED);
+	g_assert_cmpint(count(f, "SELECT count(*) FROM command"), ==, 0);
+	g_assert_cmpint(add_own(f, &n, "fifth", 1, now), ==, COMMAND_OWN_QUEUED);
+	g_assert_true(end(f, &f->b, &n, NULL));
+	g_assert_cmpint(add_own(f, &n, "sixth", 1, INT64_MAX), ==, COMMAND_OWN_CHANGED);
+}
+
 /* ---- groups ---- */
 
 static bool join_group(struct fixture *f, struct node *node, const void *what, GError **error)
@@ -644,6 +730,8 @@ int main(int argc, char **argv)
 	CASE("audit-race", test_audit_race);
 	CASE("queue-and-end", test_queue_and_end);
 	CASE("answer-race", test_answer_race);
+	CASE("own-commands-once", test_own_commands_once);
+	CASE("own-command-too-late", test_own_command_too_late);
 	CASE("group-race", test_group_race);
 	CASE("ca-states", test_ca_states);
 	CASE("topics", test_topics);

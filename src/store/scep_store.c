@@ -447,14 +447,6 @@ GArray *store_renewal_due(struct store *store, int64_t now_ms, int64_t not_since
 	return store_list(store, batch, sizeof(struct renewal_due), take_due, ret_load, error);
 }
 
-bool store_renewal_mark(struct store *store, const char *enrollment_id, int64_t epoch, int64_t now_ms, GError **error)
-{
-	g_autoptr(db_batch) batch = db_batch_new(enrollment_id);
-
-	db_batch_add(batch, Q_RENEWAL_MARK, db_text(enrollment_id), db_int(epoch), db_int(now_ms));
-	return store_run(store, batch, error);
-}
-
 bool store_renewal_facts(struct store *store, const char *enrollment_id, int64_t epoch, struct renewal_facts *ret, store_load **ret_load, GError **error)
 {
 	g_autoptr(db_batch) b = db_batch_new(NULL);
@@ -489,5 +481,35 @@ bool store_command_is_noted(struct store *store, const char *enrollment_id, int6
 	if (!store_run(store, batch, error))
 		return false;
 	*ret = db_get_int(batch, 0, 0, 0) > 0;
+	return true;
+}
+
+bool store_command_add_own(struct store *store, const struct command_own *own, const struct audit_entry *audit, enum command_own_result *ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(own->enrollment_id);
+	struct pom_id seq = pom_id_new(store->clock, store->random);
+	GError *inner = NULL;
+	bool waits;
+
+	db_batch_add(batch, Q_COMMAND_HOLD, db_text(own->enrollment_id));
+	db_batch_add(batch, Q_COMMAND_ADD_ONCE, db_text(own->enrollment_id), db_text(seq.text), db_text(own->uuid), db_int(own->epoch), db_text(own->command->request_type), db_bytes(own->command->body),
+	             db_int(own->now_ms), db_text(own->note));
+	if (own->is_renewal)
+		db_batch_add(batch, Q_RENEWAL_MARK, db_text(own->enrollment_id), db_int(own->epoch), db_int(own->now_ms), db_int(own->renewed_ms));
+	if (own->event)
+		store_batch_event(store, batch, own->enrollment_id, own->event, own->detail, own->now_ms);
+	store_batch_push_urgent(store, batch, own->enrollment_id, own->now_ms, PUSH_URGENCY_ONE);
+	store_batch_audit(store, batch, audit);
+	*ret = COMMAND_OWN_QUEUED;
+	if (store_run_once(store, batch, Q_COMMAND_OWNER, own->uuid, &inner))
+		return true;
+	if (!g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT)) {
+		g_propagate_error(error, inner);
+		return false;
+	}
+	g_clear_error(&inner);
+	if (!store_command_is_noted(store, own->enrollment_id, own->epoch, own->note, &waits, error))
+		return false;
+	*ret = waits ? COMMAND_OWN_WAITS : COMMAND_OWN_CHANGED;
 	return true;
 }

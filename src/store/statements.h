@@ -185,7 +185,8 @@
 	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.link_id IS NOT NULL AND p.renewal_at <= $2 AND " NOT_LOST \
 	  " AND (c.not_before + (c.not_after - c.not_before) / 3 * 2 <= $1 OR c.generation_id IN (SELECT g.id FROM ca_generation g WHERE g.state = 'retiring'))" \
 	  " AND NOT EXISTS (SELECT 1 FROM command m WHERE m.enrollment_id = e.id AND m.epoch = e.active_epoch AND m.note = 'renewal') ORDER BY c.not_after LIMIT $3") \
-	X(RENEWAL_MARK, "tii", "", ANY, WRITE, "UPDATE epoch SET renewal_at = $3 WHERE enrollment_id = $1 AND epoch = $2") \
+	/* $4: what the decision knew of the last time. */ \
+	X(RENEWAL_MARK, "tiii", "", ONE, WRITE, "UPDATE epoch SET renewal_at = $3 WHERE enrollment_id = $1 AND epoch = $2 AND renewal_at <= $4") \
 	/* Facts for a profile that renews an identity. */ \
 	X(RENEWAL_FACTS, "ti", "tttttit", ANY, READ, \
 	  "SELECT p.topic, p.link_id, l.served, c.subject, c.record, c.not_after, c.profile FROM epoch p LEFT JOIN link l ON l.id = p.link_id" \

@@ -41,6 +41,12 @@
 	  " SELECT e.id, $2, $3, $4, $5, $6, $7, 0, 0, $8 FROM enrollment e" \
 	  " WHERE e.id = $1 AND CASE e.active_epoch WHEN 0 THEN e.pending_epoch ELSE e.active_epoch END = $4" \
 	  " AND NOT EXISTS (SELECT 1 FROM command o WHERE o.uuid = $3) AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3)") \
+	/* Of the server's own, for a live epoch: not while one with its note waits. After COMMAND_HOLD, so that of two who ask at once the later one sees what the earlier one has queued. */ \
+	X(COMMAND_ADD_ONCE, "tttitbit", "", ONE, WRITE, \
+	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now, note)" \
+	  " SELECT e.id, $2, $3, $4, $5, $6, $7, 0, 0, $8 FROM enrollment e WHERE e.id = $1 AND e.active_epoch = $4" \
+	  " AND NOT EXISTS (SELECT 1 FROM command w WHERE w.enrollment_id = $1 AND w.epoch = $4 AND w.note = $8)" \
+	  " AND NOT EXISTS (SELECT 1 FROM command o WHERE o.uuid = $3) AND NOT EXISTS (SELECT 1 FROM command_done d WHERE d.uuid = $3)") \
 	/* The same with all that a person may say. $12 = 1: not when an identical one waits ($11, its HMAC) that the device does not have. */ \
 	X(COMMAND_QUEUE, "tttitbitiibi", "", ONE, WRITE, \
 	  "INSERT INTO command (enrollment_id, seq, uuid, epoch, request_type, body, created_at, not_now_at, n_not_now, note, sealed, expires_at, fold)" \

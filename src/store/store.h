@@ -291,7 +291,6 @@ bool store_crl_is_dirty(struct store *store, const char *generation_id, int64_t 
 struct renewal_due { const char *enrollment_id, *serial; int64_t epoch, not_after_ms, renewal_ms; };
 /* Live devices whose identity is past two thirds of its life or of a retiring generation, which were not asked since NOT_SINCE. */
 GArray *store_renewal_due(struct store *store, int64_t now_ms, int64_t not_since_ms, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool store_renewal_mark(struct store *store, const char *enrollment_id, int64_t epoch, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct renewal_facts { const char *topic, *link_id, *served, *common_name, *record, *profile; int64_t not_after_ms; };
 /* POM_ERR_NOT_FOUND. */
 bool store_renewal_facts(struct store *store, const char *enrollment_id, int64_t epoch, struct renewal_facts *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -302,6 +301,22 @@ bool store_anchor_set(struct store *store, const char *enrollment_id, int64_t ep
 /* Whether the device has refused roots after SINCE_MS. */
 bool store_anchor_is_refused(struct store *store, const char *enrollment_id, int64_t since_ms, bool *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_command_is_noted(struct store *store, const char *enrollment_id, int64_t epoch, const char *note, bool *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A command that the server queues by itself, of which one waits at most. */
+struct command_own {
+	const char *enrollment_id, *uuid, *note;
+	const struct command *command;
+	int64_t epoch, now_ms;
+	bool is_renewal;
+	int64_t renewed_ms;          /* of a renewal: not when one was queued after this; INT64_MAX: whenever */
+	const char *event, *detail;  /* a line of the timeline that goes with it; NULL: none */
+};
+enum command_own_result {
+	COMMAND_OWN_QUEUED,
+	COMMAND_OWN_WAITS,   /* one with its note waits already */
+	COMMAND_OWN_CHANGED, /* the epoch is not live any more, or somebody has queued one since that was decided, which is answered by now */
+};
+/* Queues it, asks for a push and writes AUDIT (NULL: none), all in one transaction, unless one with its note waits: however many ask at once, on whatever node. */
+bool store_command_add_own(struct store *store, const struct command_own *own, const struct audit_entry *audit, enum command_own_result *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- check-in ---- */
 struct checkin_load {
