@@ -523,6 +523,51 @@ static void test_own_command_too_late(struct fixture *f, gconstpointer data)
 	g_assert_cmpint(add_own(f, &n, "sixth", 1, INT64_MAX), ==, COMMAND_OWN_CHANGED);
 }
 
+/* A command for the user of device 0. */
+static bool queue_for_user(struct fixture *f, struct node *node, const void *what, GError **error)
+{
+	const struct names *n = what;
+	g_autoptr(GBytes) body = g_bytes_new("b", 1);
+	const struct command command = {(char *)(uintptr_t)"Test", body};
+
+	return store_command_add(node->store, n->enrollment[1], n->challenge, &command, NULL, now, error);
+}
+
+/* The device 0 begins a new epoch by the same certificate. */
+static bool authenticate_again(struct fixture *f, struct node *node, const void *what, GError **error)
+{
+	const struct names *n = what;
+	const struct checkin_message message = {.type = CHECKIN_AUTHENTICATE, .who = {.device_id = n->device[0], .user_part = ""}, .topic = TOPIC};
+	struct checkin_load load;
+	struct checkin_plan plan = {.action = CHECKIN_DO_NEW_EPOCH, .epoch = 2, .ends_epoch = 1, .ends_at_once = true};
+	uint8_t sha256[32] = {0};
+	bool ok;
+
+	if (!store_checkin_load(node->store, sha256, &message.who, &load, error))
+		return false;
+	load.facts.certificate = (struct certificate_facts){.known = true, .serial = n->serials[0], .enrollment_id = n->enrollment[0], .epoch = 1};
+	ok = store_checkin_apply(node->store, &(struct checkin_write){.message = &message, .facts = &load.facts, .plan = &plan, .enrollment_id = n->enrollment[0], .now_ms = now}, NULL, error);
+	checkin_load_clear(&load);
+	return ok;
+}
+
+/* Nothing waits for a user whose device has begun anew. */
+static void test_user_and_new_epoch(struct fixture *f, gconstpointer data)
+{
+	for (int i = 0; i < ROUNDS; i++) {
+		struct names n = make_names(f);
+		const struct checkin_message message = {.type = CHECKIN_TOKEN_UPDATE, .who = {.device_id = n.device[0], .user_part = "ann", .kind = ENROLLMENT_USER}, .topic = TOPIC, .token = "t", .token_len = 1, .push_magic = "m"};
+		const struct checkin_facts facts = {.device = {.known = true, .id = n.enrollment[0], .version = 2, .active_epoch = 1, .last_epoch = 1}};
+		const struct checkin_plan plan = {.action = CHECKIN_DO_USER_TOKEN, .epoch = 1};
+
+		enroll(f, &n);
+		g_assert_true(store_checkin_apply(f->a.store, &(struct checkin_write){.message = &message, .facts = &facts, .plan = &plan, .enrollment_id = n.enrollment[0], .user_id = n.enrollment[1], .now_ms = now}, NULL, NULL));
+		g_assert_cmpuint(race(f, queue_for_user, &n, authenticate_again, &n), >=, 1);
+		g_assert_cmpint(count(f, "SELECT active_epoch FROM enrollment WHERE id = '%s'", n.enrollment[0]), ==, 0);
+		g_assert_cmpint(count(f, "SELECT count(*) FROM command WHERE enrollment_id = '%s'", n.enrollment[1]), ==, 0);
+	}
+}
+
 /* ---- groups ---- */
 
 static bool join_group(struct fixture *f, struct node *node, const void *what, GError **error)
@@ -732,6 +777,7 @@ int main(int argc, char **argv)
 	CASE("answer-race", test_answer_race);
 	CASE("own-commands-once", test_own_commands_once);
 	CASE("own-command-too-late", test_own_command_too_late);
+	CASE("user-and-new-epoch", test_user_and_new_epoch);
 	CASE("group-race", test_group_race);
 	CASE("ca-states", test_ca_states);
 	CASE("topics", test_topics);

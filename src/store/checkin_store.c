@@ -149,6 +149,8 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 	if (w->plan->ends_epoch)
 		add_end_epoch(store, batch, w, w->plan->ends_epoch, "authenticated again", certificate->serial);
 	if (w->plan->ends_at_once) {
+		/* Its users come again after the TokenUpdate: until then nothing is queued for them either. */
+		db_batch_add(batch, Q_ENROLLMENT_END_USERS, db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->now_ms));
 		store_batch_query_device(store, batch, w->enrollment_id);
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
 		db_batch_add(batch, Q_LIB_STATE_END, db_text(w->enrollment_id), db_int(w->now_ms), db_text("the device began a new enrollment"));

@@ -457,6 +457,39 @@ static void test_users_end(struct fixture *f, gconstpointer data)
 	g_assert_cmpint(state_of(f, bob), ==, ENROLLMENT_ENDED);
 }
 
+/* With the epoch of their device users end at its next Authenticate when it begins anew by the same certificate, else at the TokenUpdate of the new one: from then on nothing can be queued for them. */
+static void test_users_end_with_epoch(struct fixture *f, gconstpointer data)
+{
+	char id[40], ann[40];
+	g_autoptr(GError) error = NULL;
+
+	enroll(f, "L1", "01", "U1", id);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "ann", ann), ==, -1);
+	g_assert_true(add_command(f, ann, "c1", NULL));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(state_of(f, ann), ==, ENROLLMENT_ENDED);
+	g_assert_false(add_command(f, ann, "c2", &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_CONFLICT);
+	/* The device itself is on its way. */
+	g_assert_true(add_command(f, id, "c3", NULL));
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(state_of(f, ann), ==, ENROLLMENT_ENDED);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "ann", NULL), ==, -1);
+	g_assert_true(add_command(f, ann, "c4", NULL));
+	/* By another link: what is live stays so until the new epoch has a token. */
+	add_link(f, "L2", '2');
+	g_assert_true(issue(f, "L2", "02", '2', 0));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "02", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(state_of(f, ann), ==, ENROLLMENT_ENROLLED);
+	g_assert_true(add_command(f, ann, "c5", NULL));
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "02", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(state_of(f, ann), ==, ENROLLMENT_ENDED);
+	g_autofree char *c1 = status_of(f, "c1"), *c4 = status_of(f, "c4"), *c5 = status_of(f, "c5");
+	g_assert_cmpstr(c1, ==, "Cleared");
+	g_assert_cmpstr(c4, ==, "Cleared");
+	g_assert_cmpstr(c5, ==, "Cleared");
+}
+
 /* What was decided about a user while his device was still there must not be written after it has gone. */
 static void test_user_after_device(struct fixture *f, gconstpointer data)
 {
@@ -1137,6 +1170,7 @@ int main(int argc, char **argv)
 	ADD("over-the-air", test_over_the_air);
 	ADD("pairings", test_pairings);
 	ADD("users-end", test_users_end);
+	ADD("users-end-with-epoch", test_users_end_with_epoch);
 	ADD("user-after-device", test_user_after_device);
 	ADD("foreign-epoch", test_foreign_epoch);
 	ADD("uuid-of-a-finished-command", test_uuid_of_a_finished_command);
