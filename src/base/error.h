@@ -110,6 +110,7 @@
 	X(POM_ERR_FIRST_USE_CLOSED, "POM-E4107", 403, false, "Devices of another server are not taken up now.") \
 	X(POM_ERR_FIRST_USE_TAKEN, "POM-E4108", 403, false, "This device is known here already: another certificate does not take it over.") \
 	X(POM_ERR_FIRST_USE_MESSAGE, "POM-E4109", 403, false, "A device of another server cannot begin with this message.") \
+	X(POM_ERR_PROXY_HEADER, "POM-E4110", 400, false, "The connection did not begin with a valid header of the PROXY protocol.") \
 	X(POM_ERR_ENROLLMENT_UNKNOWN, "POM-E4201", 403, false, "There is no enrollment for this device and certificate.") \
 	X(POM_ERR_ENROLLMENT_ENDED, "POM-E4202", 403, false, "The enrollment of this device has ended.") \
 	X(POM_ERR_ENROLLMENT_PENDING, "POM-E4203", 403, false, "The device has not completed its enrollment yet.") \

@@ -42,6 +42,18 @@ bool http_census_enter(struct http_census *census, const char *key, const struct
 	return fits;
 }
 
+bool http_census_name(struct http_census *census, const char *key, const struct http_limits *limits)
+{
+	bool fits;
+
+	pthread_mutex_lock(&census->lock);
+	fits = count(census, key) < limits->connections_per_address;
+	if (fits)
+		set_count(census, key, count(census, key) + 1);
+	pthread_mutex_unlock(&census->lock);
+	return fits;
+}
+
 void http_census_leave(struct http_census *census, const char *key)
 {
 	pthread_mutex_lock(&census->lock);

@@ -396,10 +396,10 @@ void http_conn_new(struct http_loop *loop, struct http_accepted *accepted)
 
 	bev = listener->tls ? make_tls(loop, listener, accepted->fd) : bufferevent_socket_new(loop->base, accepted->fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!bev) {
-		close(accepted->fd);
 		http_census_leave(&loop->server->census, accepted->census_key);
 		return;
 	}
+	accepted->fd = -1;
 	conn = g_new0(struct http_conn, 1);
 	conn->loop = loop;
 	conn->bev = bev;

@@ -119,6 +119,10 @@ struct http_listener {
 	const struct http_networks *proxies;
 	const char *forwarded;
 	bool only_proxies;               /* everybody else is refused: POM_ERR_PROXY_UNLISTED */
+	/* Load balancers that pass on bytes (see http/forwarded.h), which must stay; NULL: none. With them the listener serves nobody else, and each connection begins, before TLS, with the
+	 * header of the PROXY protocol, whose address is the peer from then on. Refusals (POM_ERR_PROXY_UNLISTED, POM_ERR_PROXY_HEADER) are told to refuse alone: who sends something else
+	 * cannot be answered. Until the header is there, at most handshake_ms, a connection counts in the total alone. Set proxies to NULL then: headers of requests are the clients'. */
+	const struct http_networks *balancers;
 };
 
 struct http_server;

@@ -56,7 +56,7 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx)
 
 void http_loop_check_end(struct http_loop *loop)
 {
-	if (loop->stopping && g_queue_is_empty(&loop->conns))
+	if (loop->stopping && g_queue_is_empty(&loop->conns) && g_queue_is_empty(&loop->greetings))
 		event_base_loopexit(loop->base, NULL);
 }
 
@@ -78,6 +78,8 @@ static void on_stop(struct http_loop *loop, struct http_message *message)
 	for (size_t i = 0; i < server->n_ports; i++)
 		if (server->ports[i].loop == loop)
 			http_port_unwatch(&server->ports[i]);
+	while (!g_queue_is_empty(&loop->greetings))
+		http_greeting_free(g_queue_peek_head(&loop->greetings));
 	for (GList *link = loop->conns.head, *next; link; link = next) {
 		next = link->next;
 		http_conn_stop(link->data);
@@ -136,41 +138,53 @@ void http_loop_start(struct http_loop *loop)
 
 /* Accepting -------------------------------------------------------------------------------------------------------- */
 
-/* The limit counts an IPv6 peer by its /64: one host commands all addresses in it. */
-static char *format_peer(const struct sockaddr_storage *address, char **ret_census_key)
+static char *format(const struct in6_addr *address)
 {
 	char text[INET6_ADDRSTRLEN] = "";
-	struct in6_addr in6;
 
-	if (address->ss_family == AF_INET) {
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text, sizeof text);
-		*ret_census_key = g_strdup(text);
-		return g_strdup(text);
-	}
-	in6 = ((const struct sockaddr_in6 *)address)->sin6_addr;
-	if (IN6_IS_ADDR_V4MAPPED(&in6)) {
-		inet_ntop(AF_INET, &in6.s6_addr[12], text, sizeof text);
-		*ret_census_key = g_strdup(text);
-		return g_strdup(text);
-	}
-	inet_ntop(AF_INET6, &in6, text, sizeof text);
-	memset(&in6.s6_addr[8], 0, 8);
-	*ret_census_key = g_malloc(INET6_ADDRSTRLEN);
-	inet_ntop(AF_INET6, &in6, *ret_census_key, INET6_ADDRSTRLEN);
+	if (IN6_IS_ADDR_V4MAPPED(address))
+		inet_ntop(AF_INET, &address->s6_addr[12], text, sizeof text);
+	else
+		inet_ntop(AF_INET6, address, text, sizeof text);
 	return g_strdup(text);
+}
+
+/* The limit counts an IPv6 peer by its /64: one host commands all addresses in it. */
+void http_accepted_name(struct http_accepted *accepted, const struct in6_addr *address)
+{
+	struct in6_addr counted = *address;
+
+	if (!IN6_IS_ADDR_V4MAPPED(address))
+		memset(&counted.s6_addr[8], 0, 8);
+	g_free(accepted->peer.address);
+	g_free(accepted->census_key);
+	accepted->peer.address = format(address);
+	accepted->census_key = format(&counted);
+}
+
+static struct in6_addr address_of(const struct sockaddr_storage *address)
+{
+	struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+
+	if (address->ss_family != AF_INET)
+		return ((const struct sockaddr_in6 *)address)->sin6_addr;
+	memcpy(&mapped.s6_addr[12], &((const struct sockaddr_in *)address)->sin_addr, 4);
+	return mapped;
 }
 
 static void identify_peer(struct http_accepted *accepted, const struct sockaddr_storage *address)
 {
+	const struct http_listener *listener = &accepted->port->listener;
+	struct in6_addr in6 = address_of(address);
 	struct ucred credentials;
 	socklen_t len = sizeof credentials;
 	int one = 1;
 
-	accepted->peer.is_tls = accepted->port->listener.tls;
+	accepted->peer.is_tls = listener->tls;
 	if (!accepted->port->is_unix) {
-		accepted->peer.address = format_peer(address, &accepted->census_key);
+		http_accepted_name(accepted, &in6);
 		/* A proxy brings the connections of many. */
-		if (http_networks_contain(accepted->port->listener.proxies, accepted->peer.address))
+		if (http_networks_contain(listener->proxies, accepted->peer.address) || http_networks_contain(listener->balancers, accepted->peer.address))
 			g_clear_pointer(&accepted->census_key, g_free);
 		setsockopt(accepted->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 		return;
@@ -181,11 +195,24 @@ static void identify_peer(struct http_accepted *accepted, const struct sockaddr_
 	accepted->peer.unix_uid = getsockopt(accepted->fd, SOL_SOCKET, SO_PEERCRED, &credentials, &len) ? (uid_t)-1 : credentials.uid;
 }
 
-static void free_accepted(struct http_accepted *accepted)
+void http_accepted_free(struct http_accepted *accepted)
 {
+	if (accepted->fd >= 0)
+		close(accepted->fd);
 	http_peer_clear(&accepted->peer);
 	g_free(accepted->census_key);
 	g_free(accepted);
+}
+
+void http_accepted_refuse(const struct http_accepted *accepted, enum pom_error reason, const char *detail)
+{
+	const struct http_listener *listener = &accepted->port->listener;
+	g_autoptr(http_request) nothing = http_request_new();
+
+	nothing->peer = g_strdup(accepted->peer.address);
+	nothing->listener = listener->name;
+	nothing->is_tls = accepted->peer.is_tls;
+	http_response_free(http_refuse(listener, nothing, reason, detail));
 }
 
 static void on_accepted(struct http_loop *loop, struct http_message *message)
@@ -194,11 +221,24 @@ static void on_accepted(struct http_loop *loop, struct http_message *message)
 
 	if (loop->stopping) {
 		http_census_leave(&loop->server->census, accepted->census_key);
-		close(accepted->fd);
+		http_accepted_free(accepted);
+	} else if (accepted->port->listener.balancers) {
+		http_greeting_new(loop, accepted);
 	} else {
 		http_conn_new(loop, accepted);
+		http_accepted_free(accepted);
 	}
-	free_accepted(accepted);
+}
+
+/* Whether the peer may connect at all. */
+static bool is_welcome(const struct http_accepted *accepted)
+{
+	const struct http_networks *balancers = accepted->port->listener.balancers;
+
+	if (!balancers || http_networks_contain(balancers, accepted->peer.address))
+		return true;
+	http_accepted_refuse(accepted, POM_ERR_PROXY_UNLISTED, "this listener takes connections of listed load balancers alone");
+	return false;
 }
 
 static void deal(struct http_port *port, int fd, const struct sockaddr_storage *address)
@@ -211,9 +251,8 @@ static void deal(struct http_port *port, int fd, const struct sockaddr_storage *
 	accepted->port = port;
 	accepted->fd = fd;
 	identify_peer(accepted, address);
-	if (!http_census_enter(&server->census, accepted->census_key, &server->config.limits)) {
-		close(fd);
-		free_accepted(accepted);
+	if (!is_welcome(accepted) || !http_census_enter(&server->census, accepted->census_key, &server->config.limits)) {
+		http_accepted_free(accepted);
 		return;
 	}
 	loop = &server->loops[port->next_loop++ % server->config.n_loops];

@@ -34,6 +34,8 @@ void http_census_clear(struct http_census *census);
 /* Counts a connection; false when a limit is reached. A NULL KEY (unix socket, listed proxy) counts in the total alone. */
 bool http_census_enter(struct http_census *census, const char *key, const struct http_limits *limits);
 void http_census_leave(struct http_census *census, const char *key);
+/* A connection that was counted in the total alone belongs to KEY; false, and nothing has changed, when a limit is reached. */
+bool http_census_name(struct http_census *census, const char *key, const struct http_limits *limits);
 
 /* A bound listener. Lives in one loop, which deals its connections out to all in turn. */
 struct http_port {
@@ -56,16 +58,22 @@ void http_port_clear(struct http_port *port); /* also after a failed open */
 struct http_accepted {
 	struct http_message message;
 	struct http_port *port;
-	int fd;
+	int fd; /* whoever takes the connection over, sets it to -1 */
 	struct http_peer peer;
 	char *census_key;
 };
+void http_accepted_free(struct http_accepted *accepted); /* closes the connection, unless it was taken over */
+/* Writes down whom the connection comes from. ADDRESS: IPv4 in its mapped form. */
+void http_accepted_name(struct http_accepted *accepted, const struct in6_addr *address);
+/* Tells the listener that the connection is refused before a request. */
+void http_accepted_refuse(const struct http_accepted *accepted, enum pom_error reason, const char *detail);
 
 struct http_loop {
 	struct http_server *server;
 	struct event_base *base;
 	pthread_t thread;
 	GQueue conns;               /* struct http_conn */
+	GQueue greetings;           /* struct http_greeting */
 	bool stopping;
 	struct event *grace;
 	int wake_fd;
@@ -117,6 +125,11 @@ void http_job_run(void *server, void *job); /* the pool's callback */
 /* Makes RESPONSE (transfer full) the job's reply and tells the listener. */
 void http_job_answer(struct http_job *job, struct http_response *response);
 void http_job_free(struct http_job *job);
+
+struct http_greeting;
+/* Takes over an accepted connection (transfer full) of a listener with balancers: reads the header of the PROXY protocol, no byte more, and makes it a connection of whom that names. */
+void http_greeting_new(struct http_loop *loop, struct http_accepted *accepted);
+void http_greeting_free(struct http_greeting *greeting);
 
 /* Takes over an accepted connection. */
 void http_conn_new(struct http_loop *loop, struct http_accepted *accepted);

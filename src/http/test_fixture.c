@@ -133,6 +133,9 @@ static struct http_response *refuse(void *ctx, const struct http_request *head, 
 {
 	struct test_state *state = ctx;
 
+	pthread_mutex_lock(&state->lock);
+	state->reason = reason;
+	pthread_mutex_unlock(&state->lock);
 	count(state, &state->n_refused);
 	return NULL;
 }
@@ -161,7 +164,7 @@ static SSL_CTX *give_ctx(void *ctx)
 
 struct test_options test_options(void)
 {
-	return (struct test_options){2, 4, 100, http_limits_default, 0, NULL};
+	return (struct test_options){2, 4, 100, http_limits_default, 0, NULL, NULL};
 }
 
 static struct http_listener make_listener(struct test_server *test, const char *name, const char *address)
@@ -186,6 +189,7 @@ struct test_server *test_server_new(const struct test_options *options)
 		make_listener(test, "plain", "127.0.0.1:0"), make_listener(test, "tls", "127.0.0.1:0"), make_listener(test, "unix", unix_address), make_listener(test, "given", NULL),
 	};
 	listeners[0].proxies = options->proxies;
+	listeners[0].balancers = listeners[1].balancers = options->balancers;
 	listeners[1].tls = give_ctx;
 	listeners[3].fd = options->fd;
 	test->server = http_server_new(&config, listeners, options->fd ? 4 : 3, &error);
@@ -331,21 +335,37 @@ struct test_peer *test_connect(struct test_server *test, const char *listener)
 {
 	if (!strcmp(listener, "unix"))
 		return peer_new(dial_unix(test->unix_path));
-	if (strcmp(listener, "tls"))
-		return peer_new(test_dial(http_server_port(test->server, listener)));
-	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-	struct test_peer *peer = test_connect_tls(test, ctx);
-	SSL_CTX_free(ctx);
+	struct test_peer *peer = test_connect_raw(test, listener);
+	if (!strcmp(listener, "tls"))
+		test_start_tls(peer);
 	return peer;
+}
+
+struct test_peer *test_connect_raw(struct test_server *test, const char *listener)
+{
+	return peer_new(test_dial(http_server_port(test->server, listener)));
+}
+
+static void start_tls(struct test_peer *peer, SSL_CTX *ctx)
+{
+	peer->ssl = SSL_new(ctx);
+	SSL_set_fd(peer->ssl, peer->fd);
+	g_assert_cmpint(SSL_connect(peer->ssl), ==, 1);
+}
+
+void test_start_tls(struct test_peer *peer)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	start_tls(peer, ctx);
+	SSL_CTX_free(ctx);
 }
 
 struct test_peer *test_connect_tls(struct test_server *test, SSL_CTX *ctx)
 {
-	struct test_peer *peer = peer_new(test_dial(http_server_port(test->server, "tls")));
+	struct test_peer *peer = test_connect_raw(test, "tls");
 
-	peer->ssl = SSL_new(ctx);
-	SSL_set_fd(peer->ssl, peer->fd);
-	g_assert_cmpint(SSL_connect(peer->ssl), ==, 1);
+	start_tls(peer, ctx);
 	return peer;
 }
 

@@ -16,6 +16,7 @@ struct test_state {
 	bool gate;            /* GET /wait returns once it is open */
 	unsigned n_waiting;   /* handlers at the gate */
 	unsigned n_handled, n_done, n_refused;
+	unsigned reason;      /* of the last refusal */
 	SSL_CTX *ctx;         /* what the TLS listener gives out now */
 };
 
@@ -30,6 +31,7 @@ struct test_options {
 	struct http_limits limits;
 	int fd;               /* a listening socket for the listener "given"; 0: none */
 	const struct http_networks *proxies; /* of the listener "plain" */
+	const struct http_networks *balancers; /* of the listeners "plain" and "tls" */
 };
 /* The default limits, 2 loops and 4 workers. */
 struct test_options test_options(void);
@@ -55,6 +57,8 @@ struct test_peer {
 };
 struct test_peer *test_connect(struct test_server *test, const char *listener); /* "plain", "unix", "given", "tls" */
 struct test_peer *test_connect_tls(struct test_server *test, SSL_CTX *ctx);     /* CTX of the client */
+struct test_peer *test_connect_raw(struct test_server *test, const char *listener); /* "plain", "tls": before any byte */
+void test_start_tls(struct test_peer *peer); /* the handshake, which must succeed */
 int test_dial(uint16_t port); /* -1 when refused */
 void test_send(struct test_peer *peer, const char *text);
 void test_send_len(struct test_peer *peer, const void *data, size_t len);
