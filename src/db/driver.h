@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "db/db.h"
 
@@ -25,6 +26,7 @@ struct db_batch {
 	enum db_outcome outcome;
 	GError *error;
 	pthread_cond_t done;
+	sem_t *ended; /* of the driver whose waiters need no lock */
 	GList link;
 };
 

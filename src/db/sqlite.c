@@ -3,6 +3,8 @@
  * The writer takes up to GROUP_MAX waiting batches, at most one of each key, and runs each under a savepoint in one
  * transaction: one fsync makes all of them durable. A batch that fails is rolled back to its savepoint; when the engine has
  * rolled the whole transaction back by itself (disk full), the whole group fails. */
+#include <errno.h>
+#include <semaphore.h>
 #include <sqlite3.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +12,8 @@
 #include "base/metric.h"
 #include "db/driver.h"
 
-enum { GROUP_MAX = 64, READERS_MAX = 8, CHECKPOINT_PAGES = 1000, WAL_PAGES_MAX = 16384, BUSY_MS = 10000, CHECKPOINT_BUSY_MS = 500 };
+/* BULK_PAGES: of each connection's cache, got at once and kept for it. A reader's cache is emptied by each commit, so each read fills it again. */
+enum { GROUP_MAX = 64, READERS_MAX = 8, BULK_PAGES = 128, CHECKPOINT_PAGES = 1000, WAL_PAGES_MAX = 16384, BUSY_MS = 10000, CHECKPOINT_BUSY_MS = 500 };
 
 struct prepared {
 	sqlite3_stmt *statement;    /* NULL until first used, but for the check at open */
@@ -30,14 +33,14 @@ struct sqlite_db {
 	pthread_mutex_t lock; /* guards all below up to the readers */
 	pthread_cond_t work, checkpoint_due;
 	GQueue queue; /* struct db_batch, by link */
-	bool closing;
+	bool closing, writer_rests;
 	int wal_pages, wal_limit; /* the writer pauses for a checkpoint when there are more pages than the limit */
 	pthread_t writer_thread, checkpoint_thread;
 	struct connection *writer;
 
 	pthread_mutex_t readers_lock;
-	pthread_cond_t reader_free;
-	GQueue idle_readers; /* struct connection */
+	GQueue idle_readers;    /* struct connection */
+	GQueue reader_waits;    /* struct reader_wait, by link: who came first gets the next one */
 	unsigned n_readers;
 };
 
@@ -279,36 +282,76 @@ static enum db_outcome run_entries(struct sqlite_db *db, struct connection *conn
 	return outcome;
 }
 
+/* Waits until somebody has posted. Who waits this way is woken alone and with what it waits for, and does not meet a lock that the other still holds. */
+static void wait_for(sem_t *posted)
+{
+	while (sem_wait(posted) && errno == EINTR)
+		;
+}
+
 /* Readers */
+
+/* Of a thread that waits for a reader; reader NULL when it is woken: it may open one of its own. */
+struct reader_wait {
+	sem_t given;
+	struct connection *reader;
+	GList link;
+};
+
+/* READER, or with NULL the right to open one, goes to who has waited longest; with nobody there it rests. */
+static void give_reader(struct sqlite_db *db, struct connection *reader)
+{
+	struct reader_wait *wait = NULL;
+	GList *first;
+
+	pthread_mutex_lock(&db->readers_lock);
+	first = g_queue_pop_head_link(&db->reader_waits);
+	if (first) {
+		wait = first->data;
+		wait->reader = reader;
+	} else if (reader) {
+		g_queue_push_head(&db->idle_readers, reader);
+	} else {
+		db->n_readers--;
+	}
+	pthread_mutex_unlock(&db->readers_lock);
+	if (wait)
+		sem_post(&wait->given);
+}
+
+/* A reader that rests or that somebody gives; NULL: one is to be opened. */
+static struct connection *wait_for_reader(struct sqlite_db *db)
+{
+	struct reader_wait wait = {.link.data = &wait};
+	bool waits;
+
+	pthread_mutex_lock(&db->readers_lock);
+	wait.reader = g_queue_pop_head(&db->idle_readers);
+	waits = !wait.reader && db->n_readers == READERS_MAX;
+	if (waits) {
+		sem_init(&wait.given, 0, 0);
+		g_queue_push_tail_link(&db->reader_waits, &wait.link);
+	} else if (!wait.reader) {
+		db->n_readers++;
+	}
+	pthread_mutex_unlock(&db->readers_lock);
+	if (waits) {
+		wait_for(&wait.given);
+		sem_destroy(&wait.given);
+	}
+	return wait.reader;
+}
 
 static struct connection *take_reader(struct sqlite_db *db, GError **error)
 {
-	struct connection *reader;
+	struct connection *reader = wait_for_reader(db);
 
-	pthread_mutex_lock(&db->readers_lock);
-	while (g_queue_is_empty(&db->idle_readers) && db->n_readers == READERS_MAX)
-		pthread_cond_wait(&db->reader_free, &db->readers_lock);
-	reader = g_queue_pop_head(&db->idle_readers);
-	if (!reader)
-		db->n_readers++;
-	pthread_mutex_unlock(&db->readers_lock);
 	if (reader)
 		return reader;
 	reader = connection_new(db, false, error);
-	if (!reader) {
-		pthread_mutex_lock(&db->readers_lock);
-		db->n_readers--;
-		pthread_mutex_unlock(&db->readers_lock);
-	}
+	if (!reader)
+		give_reader(db, NULL);
 	return reader;
-}
-
-static void give_reader(struct sqlite_db *db, struct connection *reader)
-{
-	pthread_mutex_lock(&db->readers_lock);
-	g_queue_push_head(&db->idle_readers, reader);
-	pthread_cond_signal(&db->reader_free);
-	pthread_mutex_unlock(&db->readers_lock);
 }
 
 static enum db_outcome run_read(struct sqlite_db *db, struct db_batch *batch, GError **error)
@@ -455,8 +498,11 @@ static void *writer_main(void *data)
 	for (;;) {
 		bool wal_large;
 
-		while (g_queue_is_empty(&db->queue) && !db->closing)
+		while (g_queue_is_empty(&db->queue) && !db->closing) {
+			db->writer_rests = true;
 			pthread_cond_wait(&db->work, &db->lock);
+		}
+		db->writer_rests = false;
 		if (g_queue_is_empty(&db->queue))
 			break;
 		take_group(db, &group);
@@ -464,11 +510,10 @@ static void *writer_main(void *data)
 		run_group(db, &group);
 		pom_metric_add(POM_METRIC_STORE_GROUPS, NULL, 1);
 		pom_metric_add(POM_METRIC_STORE_BATCHES, NULL, group.n);
+		/* From here on a batch is its owner's. */
+		for (unsigned i = 0; i < group.n; i++)
+			sem_post(group.batches[i]->ended);
 		pthread_mutex_lock(&db->lock);
-		for (unsigned i = 0; i < group.n; i++) {
-			group.batches[i]->is_done = true;
-			pthread_cond_signal(&group.batches[i]->done);
-		}
 		wal_large = db->wal_pages > db->wal_limit;
 		if (wal_large) {
 			bool done;
@@ -506,13 +551,22 @@ static void *checkpoint_main(void *data)
 
 static enum db_outcome run_write(struct sqlite_db *db, struct db_batch *batch, GError **error)
 {
+	bool wakes;
+	sem_t ended;
+
+	sem_init(&ended, 0, 0);
+	batch->ended = &ended;
 	pthread_mutex_lock(&db->lock);
-	batch->is_done = false;
 	g_queue_push_tail_link(&db->queue, &batch->link);
-	pthread_cond_signal(&db->work);
-	while (!batch->is_done)
-		pthread_cond_wait(&batch->done, &db->lock);
+	/* Only the first wakes it, and after the lock, or it would wake up to wait for it. */
+	wakes = db->writer_rests;
+	db->writer_rests = false;
 	pthread_mutex_unlock(&db->lock);
+	if (wakes)
+		pthread_cond_signal(&db->work);
+	wait_for(&ended);
+	sem_destroy(&ended);
+	batch->ended = NULL;
 	if (batch->error)
 		g_propagate_error(error, g_steal_pointer(&batch->error));
 	return batch->outcome;
@@ -537,7 +591,6 @@ static void sqlite_free(struct sqlite_db *db)
 	pthread_cond_destroy(&db->work);
 	pthread_cond_destroy(&db->checkpoint_due);
 	pthread_mutex_destroy(&db->readers_lock);
-	pthread_cond_destroy(&db->reader_free);
 	g_free(db->path);
 	g_free(db);
 }
@@ -598,11 +651,20 @@ static bool prepare_all(struct sqlite_db *db, GError **error)
 	return true;
 }
 
+/* Before SQLite is first used; later it changes nothing. Its statistics of memory would cost a lock, which all threads share, with each piece of memory. */
+static void set_up_engine(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, BULK_PAGES);
+}
+
 struct db *db_sqlite_open(const char *path, const struct db_config *config, GError **error)
 {
 	static const struct db_driver driver = {.close = sqlite_close, .run = sqlite_run};
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct sqlite_db *db = g_new0(struct sqlite_db, 1);
 
+	pthread_once(&once, set_up_engine);
 	db->face = (struct db){&driver, config->statements, config->n_statements, NULL};
 	db->path = g_strdup(path);
 	db->wal_limit = WAL_PAGES_MAX;
@@ -610,7 +672,6 @@ struct db *db_sqlite_open(const char *path, const struct db_config *config, GErr
 	pthread_cond_init(&db->work, NULL);
 	pthread_cond_init(&db->checkpoint_due, NULL);
 	pthread_mutex_init(&db->readers_lock, NULL);
-	pthread_cond_init(&db->reader_free, NULL);
 	db->writer = connection_new(db, true, error);
 	if (!db->writer || !migrate(db->writer->sqlite, config, error) || !prepare_all(db, error)) {
 		sqlite_free(db);
