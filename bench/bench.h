@@ -92,7 +92,7 @@ struct device {
 	char udid[41];
 	EVP_PKEY *key;   /* shared with others: making keys is slow */
 	X509 *cert;      /* NULL: none yet */
-	char *challenge;
+	char *challenge, *scep_path; /* of its own link, as its profile says */
 	bool macos;
 	uint8_t nonce[16]; /* of the SCEP message, and how much of it the shape has */
 	size_t nonce_len;

@@ -53,6 +53,7 @@ void fleet_free(struct fleet *fleet)
 
 		X509_free(device->cert);
 		g_free(device->challenge);
+		g_free(device->scep_path);
 		g_clear_pointer(&device->scep, g_bytes_unref);
 		g_clear_pointer(&device->authenticate, g_bytes_unref);
 		g_clear_pointer(&device->token_update, g_bytes_unref);
@@ -146,8 +147,11 @@ static void on_link(void *ctx, struct client *client, const struct client_reply 
 		return;
 	}
 	g_clear_pointer(&l->sent[slot], g_bytes_unref);
+	struct device *device = &l->fleet->devices[l->of_slot[slot]];
 	g_autofree char *after = cut(reply, "<key>Challenge</key>", '/');
-	l->fleet->devices[l->of_slot[slot]].challenge = g_strndup(strchr(after, '>') + 1, strcspn(strchr(after, '>') + 1, "<"));
+
+	device->challenge = g_strndup(strchr(after, '>') + 1, strcspn(strchr(after, '>') + 1, "<"));
+	device->scep_path = cut(reply, "/scep/", '<');
 	next_link(l, client, slot);
 }
 
@@ -204,6 +208,7 @@ static void build_scep(void *ctx, size_t i)
 	struct fleet *fleet = ctx;
 	struct device *device = &fleet->devices[i];
 	sim_scep scep = transaction(fleet, i);
+	g_autofree char *path = NULL;
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GBytes) csr = sim_scep_csr(&scep, &wish, &error), message = csr ? sim_scep_request(&scep, SIM_SCEP_PKCS_REQ, fleet->ca.recipient, csr, &error) : NULL;
 	gsize len;
@@ -214,7 +219,8 @@ static void build_scep(void *ctx, size_t i)
 	memcpy(device->nonce, scep.nonce, sizeof(device->nonce));
 	device->nonce_len = scep.nonce_len;
 	data = g_bytes_get_data(message, &len);
-	device->scep = request("POST", "/scep?operation=PKIOperation", "Content-Type: application/x-pki-message\r\n", data, len);
+	path = g_strdup_printf("/scep/%s?operation=PKIOperation", device->scep_path);
+	device->scep = request("POST", path, "Content-Type: application/x-pki-message\r\n", data, len);
 }
 
 void fleet_build_scep(struct fleet *fleet)
