@@ -13,6 +13,7 @@
 #include "service/timeline.h"
 #include "service/push_cert.h"
 #include "service/shared.h"
+#include "store/shared_store.h"
 
 enum { TICK_S = 2, MINUTE_MS = 60 * 1000, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
 
@@ -167,6 +168,13 @@ static bool purge_challenges(struct server *server, int64_t now_ms, bool *ret_mo
 	return store_scep_purge(server->store, now_ms, error);
 }
 
+static bool forgive_addresses(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
+{
+	enum { AT_ONCE = 1000 };
+
+	return store_scep_forgive(server->store, now_ms, AT_ONCE, ret_more, error);
+}
+
 static bool purge_orders(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
 {
 	return service_order_purge(server->service, error);
@@ -200,6 +208,7 @@ static const struct {
 	{NODE_PURGE, HOUR_MS, purge_timelines, "old lines of timelines could not be removed"},
 	{NODE_PURGE, HOUR_MS, purge_commands, "old commands could not be removed"},
 	{NODE_PURGE, HOUR_MS, purge_watches, "old pairings of watches could not be removed"},
+	{NODE_PURGE, MINUTE_MS, forgive_addresses, "addresses whose failures are forgiven could not be removed"},
 	{NODE_RENEWAL, MINUTE_MS, renew_identities, "identities could not be looked at for renewal"},
 	{NODE_PROFILES, MINUTE_MS, look_at_profiles, "profiles that wait could not be looked at"},
 	{NODE_DECLARATIONS, MINUTE_MS, look_at_declarations, "declarations that wait could not be looked at"},

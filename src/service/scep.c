@@ -12,6 +12,7 @@
 #include "service/relay.h"
 #include "service/shared.h"
 #include "service/webhook.h"
+#include "store/shared_store.h"
 
 enum { RESERVE_TRIES = 8, RETRY_US = 10000, REQUEST_DAYS = 14, PENDING_MAX = 10000, RELAY_MS = 120000, RESERVED_MS = 10000 };
 
@@ -858,18 +859,34 @@ static GBytes *process(struct run *run, GError **error)
 	return der ? reply_certificate(run, der, error) : NULL;
 }
 
+/* Counts a refusal, here and for other nodes, and puts it into the audit log. That this cannot be written changes nothing for the client. */
+static void note_failure(struct run *run, const char *incident, const GError *refusal)
+{
+	struct service *service = run->service;
+	const char *peer = run->call->peer;
+	int64_t now_ms = service_now_ms(service), forgiven_ms;
+	struct audit_entry entry = {.actor = "scep", .action = "scep.refuse", .object = run->request->transaction_id};
+	char address[SCEP_ADDRESS_SIZE];
+	bool audited = scep_limits_fail(service->limits, run->profile->name, peer, now_ms);
+	g_autoptr(GError) error = NULL;
+
+	if (audited)
+		entry.detail = audit_detail("incident", incident, "reason", pom_error_info_of(refusal)->id, "why", refusal->message, "profile", run->profile->name, "peer", peer, NULL);
+	scep_limits_address(peer, address);
+	if (store_scep_failed(service->store, address, SCEP_FAILURE_MS, now_ms, audited ? &entry : NULL, &forgiven_ms, &error))
+		scep_limits_learn(service->limits, peer, forgiven_ms, now_ms);
+	else
+		pom_log(POM_LOG_ERROR, "a refusal could not be put into the audit log, nor told to other nodes", "why", error->message, NULL);
+}
+
 /* FAILURE: the refusal goes to the log and the audit log, a fixed text with an incident id to the client. */
 static bool answer_failure(struct run *run, GError *refusal, struct subject *subject, struct scep_outcome *ret, GError **error)
 {
 	static const char *const texts[] = {"algorithm not accepted", "signature not valid", "request not accepted", "time not accepted", "no such certificate"};
 	struct pom_id incident = pom_id_new(run->service->clock, run->service->random);
 	g_autofree char *text = g_strdup_printf("%s (incident %s)", texts[run->fail_info], incident.text);
-	g_autoptr(GError) unaudited = NULL;
 
-	if (scep_limits_fail(run->service->limits, run->profile->name, run->call->peer, service_now_ms(run->service)) &&
-	    !store_audit_add(run->service->store, AUDIT("scep", "scep.refuse", run->request->transaction_id, audit_detail("incident", incident.text, "reason", pom_error_info_of(refusal)->id,
-	                     "why", refusal->message, "profile", run->profile->name, "peer", run->call->peer, NULL)), &unaudited))
-		pom_log(POM_LOG_ERROR, "a refusal could not be put into the audit log", "why", unaudited->message, NULL);
+	note_failure(run, incident.text, refusal);
 	g_prefix_error(&refusal, "incident %s: ", incident.text);
 	ret->refusal = refusal;
 	ret->what = "refused";

@@ -2,17 +2,22 @@
  *
  * Each address has a budget of failures that refills with time; without budget it is answered 429 before anything is decrypted. Success costs nothing, so that
  * many devices behind one address are not shut out by a broken one among them for longer than the refill of one failure. When a profile as a whole fails too
- * often, each address that has failed lately gets a smaller budget; an address that has not failed is never touched. */
+ * often, each address that has failed lately gets a smaller budget; an address that has not failed is never touched.
+ *
+ * Where several nodes share a database, they share the budget of an address: each failure is added to what the database has of it, and its sum is what counts here from then on (scep_limits_learn). So an address
+ * that is shut out at one node has one try at each other one. Requests that do not fail read and write nothing for it. The count of a profile is each node's own: it protects the time of that node's processors. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <string.h>
 
 #include "service/scep_limits.h"
 
-enum { BUDGET = 60, BUDGET_UNDER_ATTACK = 5, REFILL_MS = 1000, ADDRESSES_MAX = 20000, PROFILE_BUDGET = 600, PROFILE_WINDOW_MS = 60000, AUDIT_PER_MINUTE = 600 };
+enum { BUDGET = 60, BUDGET_UNDER_ATTACK = 5, ADDRESSES_MAX = 20000, PROFILE_BUDGET = 600, PROFILE_WINDOW_MS = 60000, AUDIT_PER_MINUTE = 600 };
+
+G_STATIC_ASSERT(SCEP_ADDRESS_SIZE >= INET6_ADDRSTRLEN);
 
 struct address {
-	char name[INET6_ADDRSTRLEN];
+	char name[SCEP_ADDRESS_SIZE];
 	int64_t failures_ms; /* the failures not yet forgiven, in milliseconds of refill */
 	int64_t at_ms;
 };
@@ -46,8 +51,7 @@ void scep_limits_free(struct scep_limits *limits)
 	g_free(limits);
 }
 
-/* The address without its port; of IPv6 the network of 64 bits, which one host has to itself. */
-static void name_of(const char *peer, char ret[INET6_ADDRSTRLEN])
+void scep_limits_address(const char *peer, char ret[SCEP_ADDRESS_SIZE])
 {
 	struct in6_addr in6;
 	char text[128];
@@ -60,9 +64,9 @@ static void name_of(const char *peer, char ret[INET6_ADDRSTRLEN])
 		*end = '\0';
 	if (inet_pton(AF_INET6, text, &in6) == 1) {
 		memset(in6.s6_addr + 8, 0, 8);
-		inet_ntop(AF_INET6, &in6, ret, INET6_ADDRSTRLEN);
+		inet_ntop(AF_INET6, &in6, ret, SCEP_ADDRESS_SIZE);
 	} else {
-		g_strlcpy(ret, text, INET6_ADDRSTRLEN);
+		g_strlcpy(ret, text, SCEP_ADDRESS_SIZE);
 	}
 }
 
@@ -97,18 +101,18 @@ static int64_t profile_failures(struct scep_limits *limits, const char *profile,
 
 bool scep_limits_allow(struct scep_limits *limits, const char *profile, const char *peer, int64_t now_ms)
 {
-	char name[INET6_ADDRSTRLEN];
+	char name[SCEP_ADDRESS_SIZE];
 	struct address *a;
 	bool allowed = true;
 
-	name_of(peer, name);
+	scep_limits_address(peer, name);
 	pthread_mutex_lock(&limits->lock);
 	a = g_hash_table_lookup(limits->addresses, name);
 	if (a) {
 		int64_t budget = profile_failures(limits, profile, now_ms, 0) > PROFILE_BUDGET ? BUDGET_UNDER_ATTACK : BUDGET;
 
 		refill(a, now_ms);
-		allowed = a->failures_ms < budget * REFILL_MS;
+		allowed = a->failures_ms < budget * SCEP_FAILURE_MS;
 	}
 	pthread_mutex_unlock(&limits->lock);
 	return allowed;
@@ -116,11 +120,11 @@ bool scep_limits_allow(struct scep_limits *limits, const char *profile, const ch
 
 bool scep_limits_fail(struct scep_limits *limits, const char *profile, const char *peer, int64_t now_ms)
 {
-	char name[INET6_ADDRSTRLEN];
+	char name[SCEP_ADDRESS_SIZE];
 	struct address *a;
 	bool audit;
 
-	name_of(peer, name);
+	scep_limits_address(peer, name);
 	pthread_mutex_lock(&limits->lock);
 	a = g_hash_table_lookup(limits->addresses, name);
 	if (!a) {
@@ -136,7 +140,7 @@ bool scep_limits_fail(struct scep_limits *limits, const char *profile, const cha
 	}
 	if (a) {
 		refill(a, now_ms);
-		a->failures_ms += REFILL_MS;
+		a->failures_ms += SCEP_FAILURE_MS;
 	}
 	profile_failures(limits, profile, now_ms, 1);
 	if (now_ms - limits->audit_window_ms >= PROFILE_WINDOW_MS) {
@@ -146,4 +150,19 @@ bool scep_limits_fail(struct scep_limits *limits, const char *profile, const cha
 	audit = limits->audited++ < AUDIT_PER_MINUTE;
 	pthread_mutex_unlock(&limits->lock);
 	return audit;
+}
+
+void scep_limits_learn(struct scep_limits *limits, const char *peer, int64_t forgiven_ms, int64_t now_ms)
+{
+	char name[SCEP_ADDRESS_SIZE];
+	struct address *a;
+
+	scep_limits_address(peer, name);
+	pthread_mutex_lock(&limits->lock);
+	a = g_hash_table_lookup(limits->addresses, name);
+	if (a) {
+		refill(a, now_ms);
+		a->failures_ms = MAX(a->failures_ms, forgiven_ms - now_ms);
+	}
+	pthread_mutex_unlock(&limits->lock);
 }

@@ -70,6 +70,27 @@ static void test_many_addresses(void)
 	scep_limits_free(limits);
 }
 
+/* What other nodes have counted of an address: at most the larger sum counts, and it is forgiven with time like the rest. */
+static void test_learn(void)
+{
+	struct scep_limits *limits = scep_limits_new();
+
+	/* Of who has never failed here nothing is kept: it is learnt with his first failure. */
+	scep_limits_learn(limits, "192.0.2.1:1", 1000000, 0);
+	g_assert_true(scep_limits_allow(limits, "p", "192.0.2.1:1", 0));
+	scep_limits_fail(limits, "p", "192.0.2.1:1", 0);
+	scep_limits_learn(limits, "192.0.2.1:2", BUDGET * REFILL_MS, 0);
+	g_assert_false(scep_limits_allow(limits, "p", "192.0.2.1:1", 0));
+	g_assert_true(scep_limits_allow(limits, "p", "192.0.2.1:1", 1));
+	/* Less than what is known here, as after a time without the database, or nothing. */
+	for (int n = 0; n < BUDGET; n++)
+		scep_limits_fail(limits, "p", "192.0.2.2:1", 0);
+	scep_limits_learn(limits, "192.0.2.2:1", 1000, 0);
+	scep_limits_learn(limits, "192.0.2.2:1", 0, 0);
+	g_assert_false(scep_limits_allow(limits, "p", "192.0.2.2:1", 0));
+	scep_limits_free(limits);
+}
+
 /* How many failures of a minute are put into the audit log. */
 static void test_audit(void)
 {
@@ -91,6 +112,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/scep-limits/steps", test_steps);
 	g_test_add_func("/scep-limits/many-addresses", test_many_addresses);
+	g_test_add_func("/scep-limits/learn", test_learn);
 	g_test_add_func("/scep-limits/audit", test_audit);
 	return g_test_run();
 }

@@ -281,6 +281,38 @@ static void test_used_link(struct fixture *f, gconstpointer data)
 	g_assert_true(store_certificate_reserve(f->b.store, &renewal, &(struct certificate_right){0}, NULL));
 }
 
+static bool fail_often(struct fixture *f, struct node *node, const void *what, GError **error)
+{
+	int64_t forgiven_ms;
+
+	for (int i = 0; i < ROUNDS; i++)
+		if (!store_scep_failed(node->store, what, 1000, now, NULL, &forgiven_ms, error))
+			return false;
+	return true;
+}
+
+/* Failures of an address at two nodes are counted together, without one being lost, and go when they are forgiven. SQLite, where only one node can be, writes nothing. */
+static void test_failures(struct fixture *f, gconstpointer data)
+{
+	bool shared = store_is_shared(f->a.store), more;
+	int64_t forgiven_ms;
+
+	g_assert_cmpuint(race(f, fail_often, "192.0.2.1", fail_often, "192.0.2.1"), ==, 2);
+	g_assert_true(store_scep_failed(f->b.store, "192.0.2.1", 1000, now, &(struct audit_entry){.actor = "t", .action = "test"}, &forgiven_ms, NULL));
+	g_assert_cmpint(forgiven_ms, ==, shared ? now + (2 * ROUNDS + 1) * 1000 : 0);
+	g_assert_cmpint(count(f, "SELECT count(*) FROM audit_pending WHERE action = 'test'"), ==, 1);
+	/* Another address; and what is forgiven in part. */
+	g_assert_true(store_scep_failed(f->a.store, "192.0.2.2", 1000, now, NULL, &forgiven_ms, NULL));
+	g_assert_true(store_scep_failed(f->b.store, "192.0.2.2", 1000, now + 1500, NULL, &forgiven_ms, NULL));
+	g_assert_cmpint(forgiven_ms, ==, shared ? now + 2500 : 0);
+	g_assert_true(store_scep_forgive(f->a.store, now + 2499, 10, &more, NULL) && !more);
+	g_assert_cmpint(count(f, "SELECT count(*) FROM scep_failure"), ==, shared ? 2 : 0);
+	g_assert_true(store_scep_forgive(f->a.store, now + 2500, 1, &more, NULL));
+	g_assert_cmpint(count(f, "SELECT count(*) FROM scep_failure WHERE address = '192.0.2.1'"), ==, shared);
+	g_assert_cmpint(count(f, "SELECT count(*) FROM scep_failure"), ==, shared);
+	g_assert_cmpint(more, ==, shared);
+}
+
 static void test_retired_generation(struct fixture *f, gconstpointer data)
 {
 	struct names n = make_names(f);
@@ -769,6 +801,7 @@ int main(int argc, char **argv)
 	CASE("link-once", test_link_once);
 	CASE("link-use-and-ask", test_link_use_and_ask);
 	CASE("used-link", test_used_link);
+	CASE("failures", test_failures);
 	CASE("retired-generation", test_retired_generation);
 	CASE("request-race", test_request_race);
 	CASE("settings-race", test_settings_race);

@@ -39,6 +39,7 @@
 	T(node, OWN, id) \
 	T(lease, OWN, job) \
 	T(served_address, OWN, address) \
+	T(scep_failure, OWN, address) \
 	T(data_move, OWN, side) \
 	T(data_move_table, OWN, name) \
 	T(shared_version, EVERYWHERE, name) \

@@ -332,6 +332,9 @@
 	"CREATE TABLE shared_lock (name " TEXT " NOT NULL PRIMARY KEY" END \
 	"CREATE TABLE served_address (address " TEXT " NOT NULL PRIMARY KEY, link_id " TEXT " NOT NULL, at " INT " NOT NULL" END \
 	"CREATE INDEX served_address_at ON served_address (at);" \
+	/* Addresses whose SCEP requests have failed, where several nodes count them together; forgiven_at: when all of it is forgiven (service/scep_limits.c). */ \
+	"CREATE TABLE scep_failure (address " TEXT " NOT NULL PRIMARY KEY, forgiven_at " INT " NOT NULL" END \
+	"CREATE INDEX scep_failure_forgiven ON scep_failure (forgiven_at);" \
 	/* The Idle that began the session which the command was delivered in; 0: not written, as nothing hangs on it. */ \
 	"ALTER TABLE command ADD COLUMN session_at " INT " NOT NULL DEFAULT 0;"
 

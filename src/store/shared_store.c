@@ -83,3 +83,33 @@ bool store_address_purge(struct store *store, int64_t before_ms, int64_t limit, 
 	db_batch_add(batch, Q_ADDRESS_PURGE, db_int(before_ms), db_int(limit));
 	return store_run(store, batch, error);
 }
+
+/* ---- failures ---- */
+
+bool store_scep_failed(struct store *store, const char *address, int64_t cost_ms, int64_t now_ms, const struct audit_entry *audit, int64_t *ret_forgiven_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(address);
+	bool shared = db_is_shared(store->db);
+
+	*ret_forgiven_ms = 0;
+	store_batch_audit(store, batch, audit);
+	if (shared)
+		db_batch_add(batch, Q_SCEP_FAILED, db_text(address), db_int(now_ms), db_int(cost_ms));
+	if (db_batch_count(batch) && !store_run(store, batch, error))
+		return false;
+	if (shared)
+		*ret_forgiven_ms = db_get_int(batch, audit ? 1 : 0, 0, 0);
+	return true;
+}
+
+bool store_scep_forgive(struct store *store, int64_t now_ms, int64_t limit, bool *ret_more, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_spans(batch);
+	db_batch_add(batch, Q_SCEP_FORGIVEN, db_int(now_ms), db_int(limit));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret_more = (int64_t)db_rows(batch, 0) == limit;
+	return true;
+}

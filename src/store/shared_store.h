@@ -27,5 +27,10 @@ void store_listen(struct store *store, void (*fn)(void *ctx, const char *word), 
 bool store_address_served(struct store *store, const char *address, const char *link_id, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The link whose profile ADDRESS fetched last, not before SINCE_MS; *RET NULL: none. transfer full. */
 bool store_address_link(struct store *store, const char *address, int64_t since_ms, char **ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Notes a failure of ADDRESS that is forgiven after COST_MS more, and AUDIT with it (NULL: none). *RET_FORGIVEN_MS: when all failures of the address are forgiven, on whatever node they were. Where no other node
+ * can be, only AUDIT is written, and it is 0. */
+bool store_scep_failed(struct store *store, const char *address, int64_t cost_ms, int64_t now_ms, const struct audit_entry *audit, int64_t *ret_forgiven_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Removes at most LIMIT of the addresses that are forgiven; *RET_MORE: there may be others. */
+bool store_scep_forgive(struct store *store, int64_t now_ms, int64_t limit, bool *ret_more, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Removes at most LIMIT of those that fetched before BEFORE_MS. */
 bool store_address_purge(struct store *store, int64_t before_ms, int64_t limit, GError **error) G_GNUC_WARN_UNUSED_RESULT;

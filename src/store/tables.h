@@ -59,6 +59,7 @@
 	X(push_vendor, MOVED, 1, "ttbbbiii", "id, subject, csr, certificate, key, not_before, not_after, created_at") \
 	X(query_work, MOVED, 1, "tttt", "id, group_name, enrollment_id, after_id") \
 	X(return_to_service, MOVED, 1, "tiitiiii", "enrollment_id, own, enabled, wifi_profile, mdm_profile, bootstrap_token, updated_at, answered_at") \
+	X(scep_failure, MOVED, 1, "ti", "address, forgiven_at") \
 	X(scep_profile, MOVED, 1, "ttbii", "name, settings, secret, version, updated_at") \
 	X(scep_request, MOVED, 1, "tttbbtttbttttiiii", "id, profile, transaction_id, spki_sha256, signer_spki_sha256, challenge_id, renews_serial, subject, csr, peer, state, serial, reason, version, created_at, decided_at, expires_at") \
 	X(served_address, MOVED, 1, "tti", "address, link_id, at") \

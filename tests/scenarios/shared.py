@@ -143,6 +143,28 @@ def one_challenge_at_both():
 
 
 @case
+def a_guesser_has_one_budget():
+    """With several nodes an address has as many tries as with one, and one at each other node that has not heard of it."""
+    with two() as (a, b):
+        challenge = a.cli("challenge", "new")["challenge"]
+        key, signer, guesser = rsa_key(), throw_away(), "127.9.9.9"
+
+        def ask(node, text):
+            return Scep(node, address=guesser).ask(make_csr(key, challenge=text), signer).http_status
+        tries = next(n for n in range(600) if ask(a, f"guess {n}") == 429)
+        expect(tries >= 60, f"the first node listens no more after {tries} guesses")
+        # One try is forgiven each second, however slow this machine is: so long ago the guesses must not seem.
+        equal(a.sql("UPDATE scep_failure SET forgiven_at = forgiven_at + 600000"), 1, "addresses that have failed")
+        equal([ask(b, f"guess {n}") for n in range(3)], [200, 429, 429], "at the other node")
+        equal(ask(b, challenge), 429, "the guesser's right challenge")
+        Scep(b).enroll(challenge)
+        # What is forgiven is forgotten.
+        a.sql("INSERT INTO scep_failure (address, forgiven_at) VALUES ('192.0.2.1', 1)")
+        a.cli("ca", "rekey")
+        wait_for("the row goes", lambda: [tuple(r) for r in a.sql("SELECT address FROM scep_failure")] == [(guesser,)], seconds=90)
+
+
+@case
 def one_link_at_both():
     with two() as (a, b):
         for _ in range(2):
