@@ -131,7 +131,8 @@ static bool open_both(struct mover *m, GError **error)
 
 	if (!db_peek(o->to, &schema, error) || !check_source(o->from, error) || !db_check_alone(o->from, error) || !db_check_alone(o->to, error))
 		return false;
-	return (m->from = mover_open(m, o->from, error)) && (m->to = mover_open(m, o->to, error)) && check_nodes(m->from, o->from, error) && check_nodes(m->to, o->to, error);
+	/* In this order: a refusal leaves no new file behind. */
+	return (m->from = mover_open(m, o->from, error)) && check_nodes(m->from, o->from, error) && (m->to = mover_open(m, o->to, error)) && check_nodes(m->to, o->to, error);
 }
 
 /* A move that begins takes all of a database to one that has nothing. */
@@ -165,7 +166,8 @@ static bool decide(struct mover *m, char **ret_id, bool *ret_resumed, GError **e
 	if (!is_ours && !check_beginning(m, &to, error))
 		return false;
 	*ret_resumed = is_ours;
-	*ret_id = from.out.is_there ? g_strdup(from.out.id) : g_strdup(pom_id_new(m->o->clock, m->o->random).text);
+	/* To another target it is another move: what the first one has filled does not go on any more, or both could be ended, and used. */
+	*ret_id = is_ours ? g_strdup(from.out.id) : g_strdup(pom_id_new(m->o->clock, m->o->random).text);
 	return true;
 }
 

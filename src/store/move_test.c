@@ -310,6 +310,8 @@ static void test_unfinished(void)
 	/* Another target is as good; the one that was begun stays what it is. */
 	break_off(url, third, "comparing");
 	check_open(third, "is not whole");
+	refused(a_move(url, file), POM_ERR_STORE_MOVE, "holds an unfinished move");
+	check_open(file, "is not whole");
 	undo_ok(url);
 	check_open(url, NULL);
 	/* It may have changed since. */
@@ -321,8 +323,15 @@ static void test_unfinished(void)
 	undo_ok(url);
 	test_database_free(other);
 	other = test_database_new(NULL);
-	move_ok(url, other, &report);
+	break_off(url, other, "copying");
+	/* All has come to another one: the first may not be ended too, or there would be two. */
+	remove_file(third);
+	third = new_file();
+	move_ok(url, third, &report);
 	g_assert_false(report.resumed);
+	refused(a_move(url, other), POM_ERR_STORE_MOVE, "was moved to");
+	check_open(other, "is not whole");
+	check_open(third, NULL);
 	test_database_free(url);
 	test_database_free(other);
 	remove_file(file);

@@ -3,10 +3,11 @@
 
 #define MOVE_STATEMENTS(X) \
 	X(MOVE_LIST, "", "ttttii", ANY, READ, "SELECT side, id, state, other, started_at, ended_at FROM data_move ORDER BY side") \
-	/* The same move once more only tells where it goes now. */ \
+	/* A move out takes the place of one that was begun and not ended, which then finds its id no more and cannot end. */ \
 	X(MOVE_BEGIN, "ttti", "", ONE, WRITE, \
 	  "INSERT INTO data_move (side, id, state, other, started_at, ended_at) VALUES ($1, $2, 'running', $3, $4, 0)" \
-	  " ON CONFLICT (side) DO UPDATE SET other = excluded.other WHERE data_move.id = excluded.id AND data_move.state = 'running'") \
+	  " ON CONFLICT (side) DO UPDATE SET id = excluded.id, other = excluded.other, started_at = excluded.started_at" \
+	  " WHERE data_move.state = 'running' AND (data_move.side = 'out' OR data_move.id = excluded.id)") \
 	X(MOVE_END, "tti", "", ONE, WRITE, "UPDATE data_move SET state = 'done', ended_at = CASE state WHEN 'done' THEN ended_at ELSE $3 END WHERE side = $1 AND id = $2") \
 	X(MOVE_UNDO, "", "", ONE, WRITE, "DELETE FROM data_move WHERE side = 'out'") \
 	/* The node that was seen last, and how long ago that is. */ \

@@ -323,6 +323,7 @@ def a_living_node_is_seen():
         said = migrate("--from", url, "--to", target.url, code=1)
         expect("stop all servers first" in said, said)
         equal(s.sql("SELECT count(*) FROM data_move")[0][0], 0, "no mark")
+        expect(not os.path.exists(target.url.removeprefix("sqlite:")), "a file was made all the same")
         # As when it was frozen for so long that it counts as dead.
         s.process.send_signal(signal.SIGSTOP)
         s.sql("UPDATE node SET seen_at = seen_at - 3600000")
