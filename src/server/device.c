@@ -75,6 +75,8 @@ struct http_response *device_refuse(void *ctx, const struct http_request *head, 
 	g_autoptr(GError) error = NULL;
 	struct subject subject = {0};
 
+	if (server_proxy_refused(ctx, head, reason, detail))
+		return NULL;
 	pom_fail(&error, reason, "%s", detail ? detail : pom_error_info(reason)->text);
 	if (reason == POM_ERR_TOO_LARGE)
 		name_signer(head, &subject);

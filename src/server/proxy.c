@@ -2,11 +2,15 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/metric.h"
 #include "codec/client_cert.h"
 #include "http/forwarded.h"
 #include "server/server_internal.h"
 
-enum { IGNORED_LOG_MS = 60 * 1000, HEADERS_MAX = 8, HEADER_NAME_MAX = 64 };
+enum { SELDOM_MS = 60 * 1000, HEADERS_MAX = 8, HEADER_NAME_MAX = 64 };
+
+/* As proxy.protocol names them, and what they are called in logs. */
+static const struct { const char *setting, *listener; } protocol_listeners[] = {{"device", "device"}, {"mtls", "mtls"}, {"http", "plain"}, {"admin", "admin"}};
 
 /* Headers that mean something else, or that browsers and devices send by themselves. */
 static bool may_hold_certificate(const char *name)
@@ -48,9 +52,50 @@ static bool check_forwarded(const struct settings *s, GError **error)
 	return pom_fail(error, POM_ERR_CONFIG, "proxy.forwarded_header must be X-Forwarded-For, Forwarded or empty, not \"%s\"", name);
 }
 
+/* Its name in the log; NULL: there is none that could be behind a load balancer. */
+static const char *find_listener(const char *name)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(protocol_listeners); i++)
+		if (!strcmp(protocol_listeners[i].setting, name))
+			return protocol_listeners[i].listener;
+	return NULL;
+}
+
+static bool load_protocol(struct server *server, GError **error)
+{
+	const char *text = settings_text(server->settings, SETTING_PROXY_PROTOCOL);
+	g_auto(GStrv) parts = g_strsplit_set(text ? text : "", ", \t", -1);
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+
+	for (unsigned i = 0; parts[i]; i++) {
+		if (!*parts[i])
+			continue;
+		if (!find_listener(parts[i]))
+			return pom_fail(error, POM_ERR_CONFIG, "proxy.protocol: \"%s\" is none of device, mtls, http and admin%s", parts[i],
+			                strcmp(parts[i], "proxy") ? "" : ": at proxy.listen a header says who the client is (proxy.forwarded_header)");
+		g_ptr_array_add(names, g_strdup(find_listener(parts[i])));
+	}
+	g_ptr_array_add(names, NULL);
+	server->protocol = (char **)g_ptr_array_free(g_steal_pointer(&names), FALSE);
+	return true;
+}
+
+static bool is_behind_balancer(const struct server *server, const char *listener)
+{
+	return g_strv_contains((const char *const *)server->protocol, listener);
+}
+
+void server_proxy_apply(struct server *server, struct http_listener *listener)
+{
+	if (!is_behind_balancer(server, listener->name))
+		return;
+	listener->balancers = server->proxies;
+	listener->proxies = NULL;
+}
+
 bool server_proxy_load(struct server *server, GError **error)
 {
-	static const enum setting need_addresses[] = {SETTING_PROXY_LISTEN, SETTING_PROXY_CERTIFICATE};
+	static const enum setting need_addresses[] = {SETTING_PROXY_LISTEN, SETTING_PROXY_CERTIFICATE, SETTING_PROXY_PROTOCOL};
 	const struct settings *s = server->settings;
 	const char *addresses = settings_text(s, SETTING_PROXY_ADDRESSES);
 
@@ -62,11 +107,11 @@ bool server_proxy_load(struct server *server, GError **error)
 		g_prefix_error(error, "proxy.addresses: ");
 		return false;
 	}
-	if (!load_headers(server, error) || !check_forwarded(s, error))
+	if (!load_headers(server, error) || !load_protocol(server, error) || !check_forwarded(s, error))
 		return false;
 	if (addresses)
 		pom_log(POM_LOG_NOTICE, "what these addresses say of their clients is believed", "proxies", addresses, "certificates", settings_text(s, SETTING_PROXY_CERTIFICATE), "peers",
-		        settings_text(s, SETTING_PROXY_FORWARDED), NULL);
+		        settings_text(s, SETTING_PROXY_FORWARDED), "protocol", settings_text(s, SETTING_PROXY_PROTOCOL), NULL);
 	return true;
 }
 
@@ -74,19 +119,46 @@ void server_proxy_clear(struct server *server)
 {
 	http_networks_free(server->proxies);
 	g_strfreev(server->certificate_headers);
+	g_strfreev(server->protocol);
 }
 
-/* Somebody tries, or a proxy is missing from the list: said once a minute, with how often it has happened since. */
+/* Counts once more; whether it is to be said now, and how often it has happened since it was said last. */
+static bool is_due(struct server *server, struct seldom *seldom, char ret_times[16])
+{
+	int64_t now_ms = service_now_ms(server->service), last_ms = atomic_load(&seldom->said_ms);
+	unsigned n = atomic_fetch_add(&seldom->n, 1) + 1;
+
+	if ((last_ms && now_ms - last_ms < SELDOM_MS) || !atomic_compare_exchange_strong(&seldom->said_ms, &last_ms, now_ms))
+		return false;
+	atomic_fetch_sub(&seldom->n, n);
+	g_snprintf(ret_times, 16, "%u", n);
+	return true;
+}
+
+/* Whoever connects can be refused as often as it likes. */
+bool server_proxy_refused(struct server *server, const struct http_request *head, enum pom_error reason, const char *detail)
+{
+	bool stranger = reason == POM_ERR_PROXY_UNLISTED && is_behind_balancer(server, head->listener);
+	char times[16];
+
+	if (!stranger && reason != POM_ERR_PROXY_HEADER)
+		return false;
+	pom_metric_add(POM_METRIC_REFUSED, pom_error_info(reason)->id, 1);
+	if (is_due(server, stranger ? &server->strangers : &server->no_header, times))
+		pom_log(POM_LOG_WARNING, stranger ? "a connection was refused: its address is not in proxy.addresses" : "a connection of a load balancer was refused", "reason", pom_error_info(reason)->id, "listener", head->listener,
+		        "peer", head->peer, "why", detail, "advice",
+		        stranger ? "have devices come through the load balancer; if this is one of yours, add it to proxy.addresses" : "have it send the PROXY protocol (HAProxy: send-proxy-v2, nginx: proxy_protocol on), or take this listener out of proxy.protocol",
+		        "times", times, NULL);
+	return true;
+}
+
+/* Somebody tries, or a proxy is missing from the list. */
 static void log_ignored(struct server *server, const struct http_request *request, const char *header)
 {
-	int64_t now_ms = service_now_ms(server->service), last_ms = atomic_load(&server->ignored_logged_ms);
-	unsigned n = atomic_fetch_add(&server->n_ignored, 1) + 1;
 	char text[16];
 
-	if ((last_ms && now_ms - last_ms < IGNORED_LOG_MS) || !atomic_compare_exchange_strong(&server->ignored_logged_ms, &last_ms, now_ms))
+	if (!is_due(server, &server->ignored, text))
 		return;
-	atomic_fetch_sub(&server->n_ignored, n);
-	g_snprintf(text, sizeof(text), "%u", n);
 	pom_log(POM_LOG_WARNING, "a client certificate in a header was ignored: it did not come from a listed proxy", "header", header, "peer", request->peer, "listener", request->listener, "times", text, NULL);
 }
 

@@ -444,6 +444,8 @@ static bool open_http(struct server *server, GError **error)
 	if (proxy)
 		listeners[n++] = (struct http_listener){.name = "proxy", .address = proxy, .fd = -1, .routes = device_routes, .ctx = server, .refuse = device_refuse, .admit = device_admit, .done = server_done,
 		                                        .proxies = server->proxies, .forwarded = forwarded, .only_proxies = true};
+	for (size_t i = 0; i < n; i++)
+		server_proxy_apply(server, &listeners[i]);
 	server->http = http_server_new(&config, listeners, n, error);
 	return server->http != NULL;
 }

@@ -27,6 +27,7 @@
 	X(SETTING_PROXY_LISTEN, "proxy", "listen", TEXT, "", "Address of a listener (plain HTTP) for everything that devices ask, which serves only proxy.addresses. Empty: none.") \
 	X(SETTING_PROXY_CERTIFICATE, "proxy", "certificate_header", TEXT, "", "Header in which these proxies pass on a device's client certificate (RFC 9440 or percent-escaped PEM), as Client-Cert. They must delete it from what clients send.") \
 	X(SETTING_PROXY_FORWARDED, "proxy", "forwarded_header", TEXT, "X-Forwarded-For", "Header in which these proxies name the address of their client: X-Forwarded-For or Forwarded. Empty: none.") \
+	X(SETTING_PROXY_PROTOCOL, "proxy", "protocol", TEXT, "", "Listeners to which these proxies pass on bytes with the PROXY protocol (version 1 or 2), separated by spaces: device, mtls, http, admin. Such a listener serves nobody else, and takes no proxy's word from headers. Empty: none.") \
 	X(SETTING_STORE_WAIT, "store", "wait_seconds", INT, "60", "How long a start waits for a database that cannot be reached, before it gives up.") \
 	X(SETTING_STORE, "store", "url", TEXT, "", "Where data is kept: postgresql://user@host/database?passfile=… (the password is in that file), for one or several nodes. Empty: SQLite in the data directory.") \
 	X(SETTING_NODE_NAME, "node", "name", TEXT, "", "What this node is called in \"pomona node list\" and in the logs of others, where several share a database. Empty: the name of the machine.") \

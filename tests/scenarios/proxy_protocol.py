@@ -1,0 +1,241 @@
+#!/usr/bin/python3
+"""Load balancers that pass TLS through and say by the PROXY protocol whose each connection is: a real HAProxy, a real nginx, and whoever pretends to be one."""
+import functools
+import struct
+
+from harness import *
+from lib.balancer import Balancer, Caller, example
+
+BALANCER = "127.0.0.9"
+UNLISTED, HEADER = "POM-E4106", "POM-E4110"
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def serve(*args, protocol="device mtls http"):
+    return Server("--set", f"proxy.addresses={BALANCER}", "--set", f"proxy.protocol={protocol}", "--set", "server.mtls_listen=127.0.0.1:0", *args, url="https://127.0.0.1:1")
+
+
+def ports(s):
+    return json.load(open(os.path.join(s.data, "serve.json")))
+
+
+def haproxy(s, version, names=("device", "mtls", "http")):
+    """In front of listeners, with checks by their own /readyz; its connections come from BALANCER."""
+    p = ports(s)
+    server = f"source {BALANCER} check inter 200ms fall 2 rise 1 {version}"
+    listeners = {"device": (p["device_port"], "check-ssl verify none"), "mtls": (p["mtls_port"], "check-ssl verify none"), "http": (p["http_port"], ""), "admin": (p["admin_port"], "")}
+    front = {name: free_port() for name in names}
+    text = "global\n\tstats socket {root}/stats\ndefaults\n\tmode tcp\n\ttimeout connect 3s\n\ttimeout client 75s\n\ttimeout server 75s\n\ttimeout check 5s\n"
+    for name in names:
+        port, check = listeners[name]
+        text += f"listen {name}\n\tbind 127.0.0.1:{front[name]}\n\toption httpchk\n\thttp-check send meth GET uri /readyz ver HTTP/1.1 hdr Host pomona\n\tserver pomona 127.0.0.1:{port} {server} {check}\n"
+    return Balancer("haproxy", text, front["device"]), front
+
+
+def refusals(s, reason):
+    return s.metric(f'pomona_refusals_total{{reason="{reason}"}}')
+
+
+def lines(s, *texts):
+    return [line for line in s.logs().splitlines() if all(text in line for text in texts)]
+
+
+def ask(port, address, path="/", headers=None, method="GET", context=None, body=None):
+    """(status, body) of a request that comes from ADDRESS."""
+    kind = functools.partial(http.client.HTTPSConnection, context=context) if context else http.client.HTTPConnection
+    c = kind("127.0.0.1", port, timeout=30, source_address=(address, 0))
+    try:
+        c.request(method, path, body, headers or {})
+        r = c.getresponse()
+        return r.status, r.read()
+    finally:
+        c.close()
+
+
+def through_haproxy(s, version, device, stranger, liar):
+    balancer, front = haproxy(s, version)
+    with balancer:
+        for name in ("device", "mtls", "http"):
+            wait_for(f"the check of {name}", lambda: balancer.state(name, "pomona") == ("UP", "L7OK"), 30)
+        # What a device does, over each listener; each line that names a peer names the device.
+        d = Caller(s, front["device"], device, front["mtls"]).enroll(s.link())
+        equal(d.idle(), (200, b""), "Idle")
+        expect(lines(s, "SCEP", f"peer={device}"), "the log of SCEP names the device")
+        equal(d.show().put({"UDID": d.udid, "Status": "Idle"}, REPORT, signature=""), (200, b""), "over the listener for certificates, without a signature")
+        timeline = json.dumps(s.cli("device", "timeline", d.id))
+        expect(device in timeline and BALANCER not in timeline, f"the timeline: {timeline}")
+        equal(ask(front["http"], stranger, "/scep?operation=Nonsense")[0], 400, "the listener without TLS")
+        expect(lines(s, "refused", f"peer={stranger}"), "a refusal over the listener without TLS")
+        # What clients themselves write is not the load balancer's word.
+        for port, context in [(front["device"], s.tls()), (front["http"], None)]:
+            status, _ = ask(port, liar, "/scep?operation=Nonsense", {"X-Forwarded-For": "192.0.2.66", "Forwarded": "for=192.0.2.66"}, context=context)
+            equal(status, 400)
+        idle, headers = plistlib.dumps({"UDID": d.udid, "Status": "Idle"}), {"Content-Type": REPORT, "Client-Cert": f":{base64.b64encode(der(d.cert)).decode()}:"}
+        status, reply = ask(front["device"], liar, "/mdm", headers, "PUT", s.tls(), idle)
+        equal((status, reply[:9]), (400, b"POM-E4101"), "a client's own header proves nothing")
+
+
+@case
+def haproxy_in_front():
+    """Versions 1 and 2, and 2 with a checksum, an id of the connection and the name that the client asks for."""
+    with serve("--set", "proxy.certificate_header=Client-Cert") as s:
+        for i, version in enumerate(("send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id,authority")):
+            through_haproxy(s, version, *(f"127.0.{i + 1}.{k}" for k in (77, 78, 79)))
+        expect(lines(s, "a client certificate in a header was ignored", "peer=127.0.1.79"), "it is said")
+        expect("192.0.2.66" not in s.logs() and not lines(s, f"peer={BALANCER}"), "no other address")
+        equal(refusals(s, HEADER), 0.0)
+
+
+@case
+def limits_are_the_clients():
+    """Who fails too often is stopped; who comes through the same load balancer is not."""
+    with serve() as s:
+        balancer, front = haproxy(s, "send-proxy-v2")
+        with balancer:
+            post = functools.partial(post_to, front["http"])
+            ca = scep_recipient(ca_certificates(ask(front["http"], "127.0.0.80", "/scep?operation=GetCACert")[1], "application/x-x509-ca-cert"))
+            message = scep_message(make_csr(rsa_key(), challenge="wrong"), ca, *throw_away())
+            statuses = [post("127.0.0.81", message) for _ in range(70)]
+            expect(statuses[0] == 200 and statuses[-1] == 429, f"{statuses}")
+            equal(post("127.0.0.82", message), 200, "another address")
+            expect(lines(s, "peer=127.0.0.81", "POM-E3"), s.logs())
+
+
+def post_to(port, address, message):
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=60, source_address=(address, 0))
+    try:
+        c.request("POST", "/scep?operation=PKIOperation", message, {"Content-Type": "application/x-pki-message"})
+        r = c.getresponse()
+        r.read()
+        return r.status
+    finally:
+        c.close()
+
+
+@case
+def a_balancer_without_the_header():
+    """Its connections are closed; one line says why, and what to set. As soon as it says whom it brings, devices are there."""
+    with serve() as s:
+        balancer, front = haproxy(s, "")
+        with balancer:
+            for name in ("device", "mtls", "http"):
+                wait_for(f"the check of {name} fails", lambda: balancer.state(name, "pomona")[0] == "DOWN", 30)
+            wait_for("refusals", lambda: refusals(s, HEADER) >= 3)
+        said = lines(s, HEADER)
+        expect(len(said) == 1 and "send-proxy-v2" in said[0] and f"peer={BALANCER}" in said[0], f"{said}")
+        balancer, front = haproxy(s, "send-proxy-v2")
+        with balancer:
+            wait_for("the check", lambda: balancer.state("device", "pomona")[0] == "UP", 30)
+            Caller(s, front["device"], "127.0.0.77").enroll(s.link())
+
+
+def dial(port, address):
+    c = socket.create_connection(("127.0.0.1", port), 30, source_address=(address, 0))
+    c.settimeout(60)
+    return c
+
+
+def closed(c):
+    """The connection ends without a byte."""
+    with contextlib.suppress(ConnectionError):
+        return c.recv(1) == b""
+    return True
+
+
+@case
+def strangers():
+    """Whoever is not listed is not heard, whatever it sends; one line a minute says so."""
+    with serve(protocol="device mtls http admin") as s:
+        p = ports(s)
+        before = None
+        headers = [b"PROXY TCP4 192.0.2.66 192.0.2.1 1 2\r\n", SIGNATURE + b"\x21\x11" + struct.pack("!H", 12) + bytes([192, 0, 2, 66, 192, 0, 2, 1, 0, 1, 0, 2]), b"", b"PROXY UNKNOWN\r\n"]
+        balancer, front = haproxy(s, "send-proxy-v2", ("device", "admin"))
+        with balancer:
+            s.admin_port = front["admin"]
+            wait_for("the check", lambda: balancer.state("admin", "pomona")[0] == "UP", 30)
+            before = refusals(s, UNLISTED)
+            for name in ("device_port", "mtls_port", "http_port", "admin_port"):
+                for header in headers:
+                    with dial(p[name], "127.0.0.1") as c:
+                        with contextlib.suppress(ConnectionError):
+                            c.sendall(header + b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+                        expect(closed(c), f"{name} answers a stranger")
+            equal(refusals(s, UNLISTED) - before, float(4 * len(headers)), "refusals")
+            status, _, _ = s.api("GET", "/api/v1/devices")
+            equal(status, 200, "the admin API, through the load balancer")
+        said = lines(s, UNLISTED)
+        expect(len(said) == 1 and "proxy.addresses" in said[0] and "peer=127.0.0.1" in said[0], f"{said}")
+        expect("192.0.2.66" not in s.logs(), "a stranger's word")
+
+
+@case
+def headers_that_are_none():
+    """From a listed address: what is no header, is cut, or comes too slowly."""
+    with serve() as s:
+        p = ports(s)
+        slow = dial(p["device_port"], BALANCER)
+        slow.sendall(SIGNATURE + b"\x20\x00\x0f\xf0")
+        begun, n = time.monotonic(), 0
+        bad = [b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"PROXY TCP4 192.0.2.66 192.0.2.1 1 2\n", b"PROXY TCP4 192.0.2.66\r\n", SIGNATURE + b"\x21\x31\x00\xd8" + b"/run/x".ljust(216, b"\0"),
+               SIGNATURE + b"\x21\x12\x00\x0c" + bytes(12), SIGNATURE + b"\x21\x11\xff\xff", SIGNATURE + b"\x21\x11\x00\x0f" + bytes(12) + b"\x04\xff\xff", SIGNATURE + b"\x31\x11\x00\x00"]
+        for name in ("device_port", "mtls_port", "http_port"):
+            for header in bad:
+                with dial(p[name], BALANCER) as c:
+                    c.sendall(header)
+                    expect(closed(c), f"{name} answers {header!r}")
+                n += 1
+            with dial(p[name], BALANCER) as c:
+                c.sendall(b"PROXY TCP4 192.")
+                c.shutdown(socket.SHUT_WR)
+                expect(closed(c), f"{name} answers half a header")
+            n += 1
+            dial(p[name], BALANCER).close()
+        wait_for(f"{n} refusals", lambda: refusals(s, HEADER) >= n)
+        # A byte now and then does not keep it open.
+        with contextlib.suppress(OSError):
+            while time.monotonic() - begun < 50:
+                slow.sendall(b"x")
+                time.sleep(0.2)
+        expect(closed(slow) and 9 < time.monotonic() - begun < 50, f"cut after {time.monotonic() - begun:.1f} s")
+        slow.close()
+        wait_for("its refusal", lambda: refusals(s, HEADER) == n + 1)
+        equal(len(lines(s, HEADER)), 1, "lines")
+        # A header of its own, for a check: it is heard, as itself.
+        for header in (SIGNATURE + b"\x20\x00\x00\x00", b"PROXY UNKNOWN\r\n"):
+            with dial(p["http_port"], BALANCER) as c:
+                c.sendall(header + b"GET /readyz HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.66\r\nConnection: close\r\n\r\n")
+                expect(c.recv(65536).startswith(b"HTTP/1.1 200 "), "/readyz")
+        expect("192.0.2.66" not in s.logs(), "headers of requests")
+
+
+@case
+def nginx_stream():
+    """The example of the documentation."""
+    with serve(protocol="device") as s:
+        front = free_port()
+        text = example("nginx-stream.conf", ("listen 443;", f"listen 127.0.0.1:{front};\n\t\tproxy_bind {BALANCER};"), ("192.0.2.11:443", f"127.0.0.1:{ports(s)['device_port']}"),
+                       ("192.0.2.12:443", f"127.0.0.1:{free_port()}"))
+        main = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\nmaster_process off;\npid {root}/pid;\nerror_log {root}/log;\nevents {}\n" + text
+        with Balancer("nginx", main, front):
+            d = Caller(s, front, "127.0.0.77").enroll(s.link())
+            equal(d.idle(), (200, b""), "Idle")
+            expect(lines(s, "SCEP", "peer=127.0.0.77") and not lines(s, f"peer={BALANCER}"), "the log names the device")
+            # A listener that is not named takes everybody, and no header.
+            equal(ask(ports(s)["http_port"], "127.0.0.1", "/readyz")[0], 200)
+
+
+@case
+def settings_that_cannot_be():
+    with Server(push_cert=False) as s:
+        s.stop()
+        for settings, text in [(("proxy.protocol=device",), "proxy.addresses does not say"), (("proxy.protocol=device", "proxy.addresses="), "proxy.addresses does not say"),
+                               (("proxy.protocol=devices", f"proxy.addresses={BALANCER}"), "is none of device, mtls, http and admin"), (("proxy.protocol=proxy", f"proxy.addresses={BALANCER}"), "proxy.forwarded_header"),
+                               (("proxy.protocol=device, mtls socket", f"proxy.addresses={BALANCER}"), "socket")]:
+            extra = [word for setting in settings for word in ("--set", setting)]
+            s.start(*extra, wait=False)
+            code = s.process.wait(30)
+            expect(code != 0 and text in s.logs().splitlines()[-1], f"{settings}: {code} {s.logs().splitlines()[-1]}")
+
+
+if __name__ == "__main__":
+    main()
