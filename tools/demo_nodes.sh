@@ -8,6 +8,8 @@ url=${POMONA_DEMO_URL:-https://localhost:8443}
 admin=${POMONA_DEMO_ADMIN:-127.0.0.1:8081}
 address=127.0.0.1:${url##*:}
 sim=$data/simulated
+# HAProxy tells the nodes whose each connection is.
+balanced="--set proxy.addresses=127.0.0.1 --set proxy.protocol=device"
 root=$data/node-a/root-ca.pem log="$data/node-a.log and $data/node-b.log"
 . tools/demo_lib.sh
 
@@ -125,7 +127,7 @@ start_apns
 # serve NAME DEVICE-PORT ADMIN-PORT: starts a node, at the ports that it had before, and waits until it is ready; sets server_pid, device_port, admin_port.
 serve() {
 	rm -f "$data/node-$1/serve.json"
-	$pomona serve --data "$data/node-$1" --listen "127.0.0.1:$2" --admin-listen "127.0.0.1:$3" --apns-url "https://127.0.0.1:$port" --apns-root "$sim/root.pem" --set node.lease_seconds=5 2>>"$data/node-$1.log" &
+	$pomona serve --data "$data/node-$1" --listen "127.0.0.1:$2" --admin-listen "127.0.0.1:$3" --apns-url "https://127.0.0.1:$port" --apns-root "$sim/root.pem" --set node.lease_seconds=5 $balanced 2>>"$data/node-$1.log" &
 	server_pid=$!
 	wait_for "$data/node-$1/serve.json" "$server_pid" || { end "$server_pid"; fail "Node $1 did not start:" "$data/node-$1.log"; }
 	device_port=$(field device_port <"$data/node-$1/serve.json")
@@ -201,7 +203,7 @@ Next, in another terminal:
   kill -9 $pid_b        (node b dies: everything goes on by node a …)
   build/pomona command send --data $data/node-a $device DeviceInformation 'Queries=["OSVersion"]'
   build/pomona device timeline --data $data/node-a $device
-  build/pomona serve --data $data/node-b --listen 127.0.0.1:$device_b --admin-listen 127.0.0.1:$admin_b --apns-url https://127.0.0.1:$port --apns-root $sim/root.pem --set node.lease_seconds=5        (… and comes back)
+  build/pomona serve --data $data/node-b --listen 127.0.0.1:$device_b --admin-listen 127.0.0.1:$admin_b --apns-url https://127.0.0.1:$port --apns-root $sim/root.pem --set node.lease_seconds=5 $balanced        (… and comes back)
   build/pomona device list --server http://$admin --token-file $data/node-a/admin.token        (whichever node HAProxy gives)
   docs/nodes.md        (the same for real)
 TXT
