@@ -270,11 +270,12 @@ int64_t service_command_expires_ms(const struct service *service, int64_t expire
 	return after_ms ? now_ms + after_ms : 0;
 }
 
-/* Queues what was checked. INNER transfer full. */
-static json_t *queue(struct service *service, const struct command_order *order, const char *enrollment_id, const char *uuid, plist *inner, const char *note, GError **error)
+/* Queues what was checked. Of ROW the id, and the epochs as they were read (0: not read). INNER transfer full. */
+static json_t *queue(struct service *service, const struct command_order *order, const struct enrollment_row *row, const char *uuid, plist *inner, const char *note, GError **error)
 {
 	const char *type = plist_get_string(plist_dict_get(inner, "RequestType"));
-	struct command_new new = {.enrollment_id = enrollment_id, .uuid = uuid, .note = note, .is_sealed = command_has_secret(type, COMMAND_REQUEST, inner), .may_fold = order->fold, .now_ms = service_now_ms(service)};
+	struct command_new new = {.enrollment_id = row->id, .uuid = uuid, .note = note, .is_sealed = command_has_secret(type, COMMAND_REQUEST, inner), .may_fold = order->fold, .now_ms = service_now_ms(service),
+	                          .epoch = row->active_epoch ? row->active_epoch : row->pending_epoch};
 	g_auto(command_auto) command = {0};
 	g_autofree char *folded = NULL;
 	uint8_t fold[COMMAND_FOLD_LEN];
@@ -294,7 +295,7 @@ static json_t *queue(struct service *service, const struct command_order *order,
 		return NULL;
 	if (service->wake_push)
 		service->wake_push(service->wake_ctx);
-	return json_pack("{s:s, s:s, s:s, s:b, s:o}", "command_uuid", folded ? folded : uuid, "id", enrollment_id, "request_type", command.request_type, "folded", folded != NULL,
+	return json_pack("{s:s, s:s, s:s, s:b, s:o}", "command_uuid", folded ? folded : uuid, "id", row->id, "request_type", command.request_type, "folded", folded != NULL,
 	                 "expires_at", folded ? json_null() : json_time(new.expires_ms));
 }
 
@@ -305,11 +306,12 @@ json_t *service_command_send(struct service *service, const struct command_order
 	g_autoptr(store_load) load = NULL;
 	struct enrollment_row row;
 	struct parsed parsed = {0};
-	const char *note = NULL;
+	const char *note = NULL, *blocked = NULL;
 	json_t *reply = NULL;
 
-	if (store_enrollment_get(service->store, order->id, &row, &load, error) && parse_order(&wish, &parsed, error) && service_check_blocked(service, row.device_id, row.serial, error) && check_order(service, &wish, &row, &parsed, &note, error))
-		reply = queue(service, &wish, row.id, parsed.uuid ? parsed.uuid : fresh.text, g_steal_pointer(&parsed.inner), note, error);
+	if (store_enrollment_get_with_block(service->store, order->id, &row, &blocked, &load, error) && parse_order(&wish, &parsed, error) &&
+	    checkin_check_blocked(&(struct checkin_facts){.blocked = blocked}, error) && check_order(service, &wish, &row, &parsed, &note, error))
+		reply = queue(service, &wish, &row, parsed.uuid ? parsed.uuid : fresh.text, g_steal_pointer(&parsed.inner), note, error);
 	parsed_clear(&parsed);
 	return reply;
 }
@@ -317,7 +319,7 @@ json_t *service_command_send(struct service *service, const struct command_order
 bool service_command_ask(struct service *service, const char *enrollment_id, plist *inner, GError **error)
 {
 	struct pom_id uuid = pom_id_new(service->clock, service->random);
-	g_autoptr(json_t) reply = queue(service, &(struct command_order){.fold = true}, enrollment_id, uuid.text, inner, NULL, error);
+	g_autoptr(json_t) reply = queue(service, &(struct command_order){.fold = true}, &(struct enrollment_row){.id = enrollment_id}, uuid.text, inner, NULL, error);
 
 	return reply != NULL;
 }

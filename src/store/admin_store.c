@@ -1,11 +1,11 @@
 /* What administrators read. */
 #include "store/store_internal.h"
 
-void store_take_enrollment(const struct db_batch *batch, size_t row, void *out)
+static void take_enrollment(const struct db_batch *batch, unsigned i, size_t row, void *out)
 {
 	unsigned c = 0;
-#define T db_get_text(batch, 0, row, c++)
-#define I db_get_int(batch, 0, row, c++)
+#define T db_get_text(batch, i, row, c++)
+#define I db_get_int(batch, i, row, c++)
 	struct enrollment_row e;
 
 	e.id = T, e.device_id = T, e.user_part = T, e.parent_id = T;
@@ -18,6 +18,11 @@ void store_take_enrollment(const struct db_batch *batch, size_t row, void *out)
 	*(struct enrollment_row *)out = e;
 }
 
+void store_take_enrollment(const struct db_batch *batch, size_t row, void *out)
+{
+	take_enrollment(batch, 0, row, out);
+}
+
 GArray *store_enrollment_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error)
 {
 	struct db_batch *batch = db_batch_new(NULL);
@@ -26,23 +31,50 @@ GArray *store_enrollment_list(struct store *store, const char *after, int64_t li
 	return store_list(store, batch, sizeof(struct enrollment_row), store_take_enrollment, ret_load, error);
 }
 
+/* Runs BATCH, of ask_for_enrollment; what it found in *RET. */
+static bool find_enrollment(struct store *store, struct db_batch *batch, const char *id, struct enrollment_row *ret, GError **error)
+{
+	unsigned found;
+
+	if (!store_run(store, batch, error))
+		return false;
+	/* What a device calls itself may be anything: an id comes first. */
+	found = db_rows(batch, 0) ? 0 : 1;
+	if (!db_rows(batch, found))
+		return pom_fail(error, POM_ERR_NOT_FOUND, "there is no enrollment %s (give an id or a UDID as \"device list\" shows them)", id);
+	take_enrollment(batch, found, 0, ret);
+	return true;
+}
+
+static struct db_batch *ask_for_enrollment(const char *id)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_ENROLLMENT_GET, db_text(id));
+	db_batch_add(batch, Q_ENROLLMENT_BY_DEVICE, db_text(id));
+	return batch;
+}
+
 bool store_enrollment_get(struct store *store, const char *id, struct enrollment_row *ret, store_load **ret_load, GError **error)
 {
-	static const enum store_statement ways[] = {Q_ENROLLMENT_GET, Q_ENROLLMENT_BY_DEVICE};
+	g_autoptr(db_batch) batch = ask_for_enrollment(id);
 
-	for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
-		g_autoptr(db_batch) batch = db_batch_new(NULL);
+	if (!find_enrollment(store, batch, id, ret, error))
+		return false;
+	*ret_load = g_steal_pointer(&batch);
+	return true;
+}
 
-		db_batch_add(batch, ways[i], db_text(id));
-		if (!store_run(store, batch, error))
-			return false;
-		if (!db_rows(batch, 0))
-			continue;
-		store_take_enrollment(batch, 0, ret);
-		*ret_load = g_steal_pointer(&batch);
-		return true;
-	}
-	return pom_fail(error, POM_ERR_NOT_FOUND, "there is no enrollment %s (give an id or a UDID as \"device list\" shows them)", id);
+bool store_enrollment_get_with_block(struct store *store, const char *id, struct enrollment_row *ret, const char **ret_blocked, store_load **ret_load, GError **error)
+{
+	g_autoptr(db_batch) batch = ask_for_enrollment(id);
+	unsigned block = db_batch_add(batch, Q_BLOCK_OF_ENROLLMENT, db_text(id));
+
+	if (!find_enrollment(store, batch, id, ret, error))
+		return false;
+	*ret_blocked = db_get_text(batch, block, 0, 0);
+	*ret_load = g_steal_pointer(&batch);
+	return true;
 }
 
 bool store_epoch_get(struct store *store, const char *enrollment_id, int64_t epoch, struct epoch_row *ret, store_load **ret_load, GError **error)

@@ -491,10 +491,16 @@ bool store_command_expire(struct store *store, int64_t now_ms, int64_t limit, si
 }
 
 /* The epoch that a new command belongs to, 0 with an error. */
-static int64_t target_epoch(const struct db_batch *batch, const char *enrollment_id, GError **error)
+static int64_t find_epoch(struct store *store, const char *enrollment_id, GError **error)
 {
-	int64_t active = db_get_int(batch, 0, 0, 3), pending = db_get_int(batch, 0, 0, 4);
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	int64_t active, pending;
 
+	db_batch_add(batch, Q_COMMAND_TARGET, db_text(enrollment_id));
+	if (!store_run(store, batch, error))
+		return 0;
+	active = db_get_int(batch, 0, 0, 3);
+	pending = db_get_int(batch, 0, 0, 4);
 	if (!db_rows(batch, 0)) {
 		pom_fail(error, POM_ERR_NOT_FOUND, "there is no enrollment %s", enrollment_id);
 		return 0;
@@ -506,17 +512,14 @@ static int64_t target_epoch(const struct db_batch *batch, const char *enrollment
 	return active ? active : pending;
 }
 
-/* One try, with SEQ; *RET_FOLDED an identical one that waits, transfer full, and nothing is queued. */
-static bool try_queue(struct store *store, const struct command_new *new, const char *seq, char **ret_folded, GError **error)
+/* One try, with SEQ, into EPOCH (0: not known); *RET_FOLDED an identical one that waits, transfer full, and nothing is queued. */
+static bool try_queue(struct store *store, const struct command_new *new, int64_t epoch, const char *seq, char **ret_folded, GError **error)
 {
-	g_autoptr(db_batch) target = db_batch_new(NULL), find = db_batch_new(NULL), batch = db_batch_new(new->enrollment_id);
+	g_autoptr(db_batch) find = db_batch_new(NULL), batch = db_batch_new(new->enrollment_id);
 	bool folds = new->fold && new->may_fold;
-	int64_t epoch;
 
-	db_batch_add(target, Q_COMMAND_TARGET, db_text(new->enrollment_id));
-	if (!store_run(store, target, error))
-		return false;
-	epoch = target_epoch(target, new->enrollment_id, error);
+	if (!epoch)
+		epoch = find_epoch(store, new->enrollment_id, error);
 	if (!epoch)
 		return false;
 	if (folds) {
@@ -562,7 +565,8 @@ static bool queue_in_tries(struct store *store, const struct command_new *new, c
 		g_autoptr(GError) inner = NULL;
 		g_autofree char *folded = NULL;
 
-		if (try_queue(store, new, seq.text, &folded, &inner)) {
+		/* What the caller has read counts once: it may be why the try before failed. */
+		if (try_queue(store, new, i ? 0 : new->epoch, seq.text, &folded, &inner)) {
 			/* Not with itself, as a try before has queued it after all. */
 			if (g_strcmp0(folded, new->uuid))
 				*ret_folded = g_steal_pointer(&folded);

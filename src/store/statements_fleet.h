@@ -149,6 +149,10 @@
 	X(BLOCK_OF_MESSAGE, "ttt", "ti", ANY, READ, \
 	  "SELECT coalesce(b.reason, ''), b.unenroll FROM device_block b WHERE b.device_id = $1 OR b.serial = $2" \
 	  " OR b.serial = (SELECT e.serial FROM enrollment e WHERE e.id = $3) ORDER BY b.unenroll DESC LIMIT 1") \
+	/* Of the enrollment that is found by its id or, on the device channel, its UDID. */ \
+	X(BLOCK_OF_ENROLLMENT, "t", "t", ANY, READ, \
+	  "SELECT coalesce(b.reason, '') FROM enrollment e JOIN device_block b ON b.device_id = e.device_id OR b.serial = e.serial" \
+	  " WHERE e.id = coalesce((SELECT i.id FROM enrollment i WHERE i.id = $1), (SELECT d.id FROM enrollment d WHERE d.device_id = $1 AND d.user_part = '')) ORDER BY b.unenroll DESC LIMIT 1") \
 	/* inventory */ \
 	X(INVENTORY_PUT, "ti", "", ANY, WRITE, \
 	  "INSERT INTO inventory (enrollment_id, due_at) VALUES ($1, $2) ON CONFLICT (enrollment_id) DO UPDATE SET due_at = excluded.due_at") \

@@ -445,6 +445,7 @@ struct command_new {
 	int64_t expires_ms;                      /* 0: never */
 	const uint8_t *fold;                     /* COMMAND_FOLD_LEN bytes that identical commands have in common; NULL: nobody folds with it */
 	int64_t now_ms;
+	int64_t epoch;                           /* that takes commands, as it was when the enrollment was read; 0: it is looked up */
 };
 /* Queues it and asks for a push, in one transaction. With may_fold, *RET_FOLDED (NULL before) is the UUID of an identical one that waits and that the device does not have, transfer full, if there is
  * one; then nothing is queued. POM_ERR_NOT_FOUND, POM_ERR_CONFLICT (ended; UUID taken). */
@@ -539,6 +540,8 @@ struct enrollment_row {
 GArray *store_enrollment_list(struct store *store, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* By id or, on the device channel, by UDID. POM_ERR_NOT_FOUND. */
 bool store_enrollment_get(struct store *store, const char *id, struct enrollment_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same, and why its device is blocked ("" when nobody said; NULL: it is not), of the load. */
+bool store_enrollment_get_with_block(struct store *store, const char *id, struct enrollment_row *ret, const char **ret_blocked, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct epoch_row { const char *certificate_serial, *topic; int64_t push_dead_ms, awaiting_configuration, token_ms, has_unlock_token, has_bootstrap_token, not_on_console; const char *provenance; }; /* provenance NULL: a link */
 bool store_epoch_get(struct store *store, const char *enrollment_id, int64_t epoch, struct epoch_row *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct event_row { const char *id, *kind, *detail; int64_t at_ms, n, last_ms; }; /* n: how often the same happened from at_ms to last_ms; last_ms 0: once */
