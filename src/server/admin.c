@@ -56,23 +56,54 @@ static struct http_response *answer(const struct http_request *request, int stat
 	return response;
 }
 
-static bool is_authorized(struct server *server, const struct http_request *request, GError **error)
+/* Who may do all: the socket is only for the server's own user and root. */
+static bool is_local(const struct http_request *request)
+{
+	return request->is_unix && (request->unix_uid == 0 || request->unix_uid == geteuid());
+}
+
+/* The secret of the token that a request brings; NULL: none. */
+static const char *secret_of(const struct http_request *request)
 {
 	const char *header = http_request_header(request, "Authorization");
+
+	return header && !g_ascii_strncasecmp(header, "Bearer ", strlen("Bearer ")) ? header + strlen("Bearer ") : NULL;
+}
+
+static bool refuse_token(const struct http_request *request, GError **error)
+{
+	bool has = http_request_header(request, "Authorization") != NULL;
+
+	return pom_fail(error, POM_ERR_UNAUTHORIZED, has ? "the token is unknown or revoked" : "send the header Authorization: Bearer TOKEN; init wrote a token into admin.token of the data directory");
+}
+
+static bool is_authorized(struct server *server, const struct http_request *request, GError **error)
+{
+	const char *secret = secret_of(request);
 	g_autofree char *name = NULL;
 	GError *inner = NULL;
 
-	if (request->is_unix && (request->unix_uid == 0 || request->unix_uid == geteuid()))
+	if (is_local(request))
 		return true;
-	if (header && !g_ascii_strncasecmp(header, "Bearer ", strlen("Bearer ")))
-		name = service_token_find(server->service, header + strlen("Bearer "), NULL, &inner);
-	if (name)
-		return true;
+	name = secret ? service_token_find(server->service, secret, NULL, &inner) : NULL;
 	if (inner) {
 		g_propagate_error(error, inner);
 		return false;
 	}
-	return pom_fail(error, POM_ERR_UNAUTHORIZED, header ? "the token is unknown or revoked" : "send the header Authorization: Bearer TOKEN; init wrote a token into admin.token of the data directory");
+	return name || refuse_token(request, error);
+}
+
+/* The same; and what another node has said to be done is seen from then on. */
+static bool enter(struct server *server, const struct http_request *request, GError **error)
+{
+	const char *secret = secret_of(request);
+	bool known;
+
+	if (is_local(request))
+		return service_shared_look(server->service, error);
+	if (!secret)
+		return refuse_token(request, error);
+	return service_token_enter(server->service, secret, &known, error) && (known || refuse_token(request, error));
 }
 
 int64_t admin_limit(const struct http_request *request)
@@ -800,8 +831,7 @@ static struct http_response *api(void *ctx, const struct http_request *request)
 	g_autoptr(GError) error = NULL;
 	enum http_method method = request->method == HTTP_HEAD ? HTTP_GET : request->method;
 
-	/* What another node has said to be done is seen from then on. */
-	if (!is_authorized(server, request, &error) || !service_shared_look(server->service, &error))
+	if (!enter(server, request, &error))
 		return admin_problem(request, error);
 	for (unsigned i = 0; i < G_N_ELEMENTS(table); i++)
 		if (table[i].method == method && !strcmp(table[i].pattern, request->route->pattern)) {

@@ -1,5 +1,7 @@
 #include "service/shared.h"
 
+#include <string.h>
+
 #include "base/log.h"
 #include "service/ca_internal.h"
 #include "service/push_cert.h"
@@ -55,6 +57,20 @@ bool service_shared_look(struct service *service, GError **error)
 	struct shared_versions versions;
 
 	return store_shared_versions(service->store, &versions, error) && follow(service, &versions, error);
+}
+
+bool service_token_enter(struct service *service, const char *secret, bool *ret_known, GError **error)
+{
+	struct shared_versions versions;
+	g_autofree char *name = NULL;
+	uint8_t hash[32];
+
+	/* As in service_token_find. */
+	cert_sha256(secret, strlen(secret), hash);
+	if (!store_token_enter(service->store, hash, &name, &versions, error))
+		return false;
+	*ret_known = name != NULL;
+	return !name || follow(service, &versions, error);
 }
 
 struct ca_set *service_ca_set_now(struct service *service, GError **error)

@@ -8,6 +8,8 @@
 
 /* Compares CAs and topics with the store and reads what is not the newest. One read by key when all is as it was. Blocks; any thread. POM_ERR_STORE_*. */
 bool service_shared_look(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same for who comes with the SECRET of a token, in one question with whether that is a live one (*RET_KNOWN); nothing is compared for who is not known. */
+bool service_token_enter(struct service *service, const char *secret, bool *ret_known, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The same, and the TLS certificate. For the janitor. */
 bool service_shared_tick(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* service_ca_set after service_shared_look; NULL with ERROR. */

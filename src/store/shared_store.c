@@ -24,6 +24,16 @@ void store_listen(struct store *store, void (*fn)(void *ctx, const char *word), 
 	db_listen(store->db, fn, ctx);
 }
 
+/* Of Q_SHARED_VERSIONS at I. */
+static void read_versions(const struct db_batch *batch, unsigned i, struct shared_versions *ret)
+{
+	*ret = (struct shared_versions){0};
+	for (size_t row = 0; row < db_rows(batch, i); row++)
+		for (int kind = 0; kind < SHARED_KIND_MAX; kind++)
+			if (!strcmp(db_get_text(batch, i, row, 0), names[kind]))
+				ret->of[kind] = db_get_int(batch, i, row, 1);
+}
+
 bool store_shared_versions(struct store *store, struct shared_versions *ret, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
@@ -31,11 +41,20 @@ bool store_shared_versions(struct store *store, struct shared_versions *ret, GEr
 	db_batch_add_values(batch, Q_SHARED_VERSIONS, NULL, 0);
 	if (!store_run(store, batch, error))
 		return false;
-	*ret = (struct shared_versions){0};
-	for (size_t row = 0; row < db_rows(batch, 0); row++)
-		for (int kind = 0; kind < SHARED_KIND_MAX; kind++)
-			if (!strcmp(db_get_text(batch, 0, row, 0), names[kind]))
-				ret->of[kind] = db_get_int(batch, 0, row, 1);
+	read_versions(batch, 0, ret);
+	return true;
+}
+
+bool store_token_enter(struct store *store, const uint8_t hash[32], char **ret_name, struct shared_versions *ret_versions, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add_values(batch, Q_SHARED_VERSIONS, NULL, 0);
+	db_batch_add(batch, Q_TOKEN_FIND, db_blob(hash, 32));
+	if (!store_run(store, batch, error))
+		return false;
+	read_versions(batch, 0, ret_versions);
+	*ret_name = g_strdup(db_get_text(batch, 1, 0, 1));
 	return true;
 }
 

@@ -20,6 +20,8 @@ bool shared_kind_is_hint(const char *word);
 struct shared_versions { int64_t of[SHARED_KIND_MAX]; };
 /* The versions as they are now. Read before what they speak of: then that is not older. Blocks. */
 bool store_shared_versions(struct store *store, struct shared_versions *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* store_token_find and store_shared_versions in one question. */
+bool store_token_enter(struct store *store, const uint8_t hash[32], char **ret_name, struct shared_versions *ret_versions, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Has FN called with each hint of other nodes, and of this one: see db_listen. Once. */
 void store_listen(struct store *store, void (*fn)(void *ctx, const char *word), void *ctx);
 
