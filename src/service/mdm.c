@@ -275,8 +275,17 @@ static bool learn(struct service *service, const struct command_row *command, co
 	return escrow(service, command, tree, error) && service_library_learn(service, command, shown ? shown : tree, ret, error);
 }
 
-static bool finish(struct service *service, const struct report *report, const plist *tree, const struct command_row *command, GBytes *body, int64_t now_ms, GError **error)
+/* The turn of a channel that has sent a report. */
+struct turn {
+	struct command_ask ask;     /* for its next command, at the time of the report */
+	bool serves;                /* it is given commands */
+	struct command_after after; /* the end of the command that it reported of, unless more may come of that */
+};
+
+static bool finish(struct service *service, const struct report *report, const plist *tree, const struct command_row *command, GBytes *body, struct turn *turn, GError **error)
 {
+	/* The answer to what declarations asked for has them planned anew, which may queue the next one. */
+	const struct command_ask *ask = turn->serves && !note_is_declarations(command->note) ? &turn->ask : NULL;
 	bool has_secret = command_has_secret(command->request_type, COMMAND_RESPONSE, tree);
 	gsize len;
 	const void *data = g_bytes_get_data(body, &len);
@@ -289,22 +298,22 @@ static bool finish(struct service *service, const struct report *report, const p
 		return false;
 	if (has_secret)
 		sealed = seal_close(&service->seal, "command_done", command->uuid, "result", data, len);
-	return store_command_finish(service->store, command, &(struct command_result){report_status_name(report->status), sealed ? sealed : body, has_secret, &learnt}, now_ms, error);
+	return store_command_finish_then(service->store, command, &(struct command_result){report_status_name(report->status), sealed ? sealed : body, has_secret, &learnt}, ask, turn->ask.now_ms, &turn->after, error);
 }
 
 /* Writes what the report says of its command. */
-static bool apply_report(struct service *service, const struct report *report, const plist *tree, const struct report_load *load, const struct report_plan *plan, GBytes *body, int64_t now_ms, GError **error)
+static bool apply_report(struct service *service, const struct report *report, const plist *tree, const struct report_load *load, const struct report_plan *plan, GBytes *body, struct turn *turn, GError **error)
 {
 	switch (plan->action) {
 	case REPORT_DO_FINISH:
 		if (!g_strcmp0(load->command.note, NOTE_UNENROLL))
 			return service_unenroll_report(service, &load->command, report, body, error);
-		return finish(service, report, tree, &load->command, body, now_ms, error) &&
+		return finish(service, report, tree, &load->command, body, turn, error) &&
 		       (!note_is_declarations(load->command.note) || service_ddm_answered(service, load->command.enrollment_id, error));
 	case REPORT_DO_DEFER:
 		if (note_is_library(load->command.note) && !service_library_report(service, &load->command, report, error))
 			return false;
-		return store_command_defer(service->store, &load->command, now_ms, plan->push_again_ms, error);
+		return store_command_defer(service->store, &load->command, turn->ask.now_ms, plan->push_again_ms, error);
 	case REPORT_DO_NOTHING:
 		break;
 	}
@@ -385,44 +394,57 @@ static bool try_command(struct service *service, const struct command_ask *ask, 
 	return ok;
 }
 
+/* The next command of TURN that is known already; false: it has to be asked for. */
+static bool take_known(struct turn *turn, struct report_load *load, const struct report *report, struct command_next *ret)
+{
+	bool is_loaded = report->status == REPORT_IDLE && !turn->ask.only_note && load->next_epoch == turn->ask.epoch;
+
+	if (is_loaded) {
+		*ret = load->next;
+		load->next = (struct command_next){0};
+	} else if (turn->after.is_known) {
+		*ret = turn->after.next;
+		turn->after.next = (struct command_next){0};
+	}
+	return is_loaded || turn->after.is_known;
+}
+
 /* The next command. */
-static bool next_command(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_plan *plan, struct report_load *load, bool expired, GBytes **ret_body, GError **error)
+static bool next_command(struct service *service, const struct report *report, const struct report_plan *plan, struct report_load *load, struct turn *turn, GBytes **ret_body, GError **error)
 {
 	/* More than these in one request only when a library is full of what cannot be made. */
 	enum { OWN_MAX = 64 };
-	int64_t now_ms = service_now_ms(service), session_ms = plan->with_deferred ? now_ms : load->command.session_ms;
-	const struct command_ask ask = {.enrollment_id = id, .epoch = epoch, .now_ms = now_ms, .deferred_before_ms = plan->with_deferred ? INT64_MAX : session_ms, .except = report->command_uuid,
-	                                .only_note = expired ? NOTE_RENEWAL : NULL};
-	bool canceled = true, loaded = report->status == REPORT_IDLE && !expired && load->next_epoch == epoch;
+	const struct command_ask *ask = &turn->ask;
+	int64_t session_ms = plan->with_deferred ? ask->now_ms : load->command.session_ms;
+	bool canceled = true;
 
 	/* An expired identity is served nothing but a new one. */
-	if (expired && report->status == REPORT_IDLE && !service_renewal_ensure(service, id, epoch, error))
+	if (ask->only_note && report->status == REPORT_IDLE && !service_renewal_ensure(service, ask->enrollment_id, ask->epoch, error))
 		return false;
 	for (int i = 0; canceled && i <= OWN_MAX; i++) {
-		struct command_next next = load->next;
+		struct command_next next;
 
-		/* What was loaded with the facts is asked for again only when it was another's, or could not be made. */
-		if (loaded && !i)
-			load->next = (struct command_next){0};
-		else if (!store_command_next(service->store, &ask, &next, error))
+		/* What was read with other facts is asked for again only when it was another's, or could not be made. */
+		if ((i || !take_known(turn, load, report, &next)) && !store_command_next(service->store, ask, &next, error))
 			return false;
-		if (!try_command(service, &ask, session_ms, next, ret_body, &canceled, error))
+		if (!try_command(service, ask, session_ms, next, ret_body, &canceled, error))
 			return false;
 	}
 	return true;
 }
 
 /* That it fails costs no more than one push too many. */
-static void settle_push(struct service *service, const char *id, int64_t epoch, const struct report *report, const struct report_load *load)
+static void settle_push(struct service *service, const struct turn *turn, const struct report *report, const struct report_load *load)
 {
+	const char *id = turn->ask.enrollment_id, *generation = turn->after.is_known ? turn->after.push_generation : load->push_generation;
 	g_autoptr(GError) error = NULL;
 	bool ok = true;
 
 	/* While an answer was taken, more may have been asked for: an Idle asks for nothing. */
-	if (report->status != REPORT_IDLE)
-		ok = store_push_settle(service->store, id, epoch, &error);
-	else if (load->push_generation)
-		ok = store_push_settle_known(service->store, id, epoch, load->push_generation, &error);
+	if (report->status != REPORT_IDLE && !turn->after.is_known)
+		ok = store_push_settle(service->store, id, turn->ask.epoch, &error);
+	else if (generation)
+		ok = store_push_settle_known(service->store, id, turn->ask.epoch, generation, &error);
 	if (!ok && !store_error_is_away(error))
 		pom_log(POM_LOG_WARNING, "a push could not be settled", "enrollment", id, "why", error->message, NULL);
 }
@@ -440,19 +462,35 @@ static bool check_sender(struct service *service, const struct report *report, c
 }
 
 /* What else follows from a report that was answered with REPLY. */
-static void note_report(struct service *service, const struct report *report, const struct report_load *load, const struct report_plan *plan, const char *id, int64_t epoch, bool serves, const struct device_reply *reply, int64_t now_ms)
+static void note_report(struct service *service, const struct report *report, const struct report_load *load, const struct report_plan *plan, const struct turn *turn, const struct device_reply *reply)
 {
+	const char *id = turn->ask.enrollment_id;
+
 	/* It came, and nothing is left for it. What it puts off is pushed again, later. */
-	if (serves && !reply->body && plan->action != REPORT_DO_DEFER)
-		settle_push(service, id, epoch, report, load);
+	if (turn->serves && !reply->body && plan->action != REPORT_DO_DEFER)
+		settle_push(service, turn, report, load);
 	if (plan->unknown_command)
 		pom_log(POM_LOG_NOTICE, "report for an unknown command", "enrollment", id, "command", report->command_uuid, "status", report_status_name(report->status), NULL);
-	store_seen(service->store, id, now_ms);
+	store_seen(service->store, id, turn->ask.now_ms);
 	pom_metric_add(POM_METRIC_REPORTS, report_status_name(report->status), 1);
 	if (reply->body)
 		pom_metric_add(POM_METRIC_COMMANDS_SENT, NULL, 1);
 	if (plan->action == REPORT_DO_DEFER && service->wake_push)
 		service->wake_push(service->wake_ctx);
+}
+
+/* Who has sent the report, and what is asked for after it. */
+static bool begin_turn(struct service *service, const struct report *report, const struct report_load *load, int64_t now_ms, struct report_plan *ret_plan, struct turn *ret, GError **error)
+{
+	struct command_ask *ask = &ret->ask;
+
+	if (!check_sender(service, report, load, now_ms, &ask->enrollment_id, &ask->epoch, &ret->serves, error) || !report_decide(report, load->where, load->command.n_not_now, now_ms, ret_plan, error))
+		return false;
+	ask->now_ms = now_ms;
+	ask->deferred_before_ms = ret_plan->with_deferred ? INT64_MAX : load->command.session_ms;
+	ask->except = report->command_uuid;
+	ask->only_note = checkin_is_expired(&load->facts.certificate, now_ms) ? NOTE_RENEWAL : NULL;
+	return true;
 }
 
 /* One try; POM_ERR_STORE_CONFLICT when somebody else changed the facts meanwhile: the command was answered through another connection, taken back, or its device deleted. */
@@ -461,24 +499,22 @@ static bool report_once(struct service *service, const struct sender *sender, co
 	struct report_load load = {0};
 	struct report_plan plan;
 	struct device_reply reply = {200, NULL, NULL};
-	const char *id = NULL;
-	int64_t epoch = 0, now_ms = service_now_ms(service);
-	bool serves = false, ok;
+	struct turn turn = {0};
+	bool ok;
 
 	if (!load_report(service, sender, report, &load, error))
 		return false;
 	set_subject(subject, &report->who, load.facts.device.id);
-	ok = check_sender(service, report, &load, now_ms, &id, &epoch, &serves, error) &&
-	     report_decide(report, load.where, load.command.n_not_now, now_ms, &plan, error) &&
-	     apply_report(service, report, tree, &load, &plan, sender->body, now_ms, error) &&
-	     (!serves || next_command(service, id, epoch, report, &plan, &load, checkin_is_expired(&load.facts.certificate, now_ms), &reply.body, error));
+	ok = begin_turn(service, report, &load, service_now_ms(service), &plan, &turn, error) && apply_report(service, report, tree, &load, &plan, sender->body, &turn, error) &&
+	     (!turn.serves || next_command(service, report, &plan, &load, &turn, &reply.body, error));
 	if (ok) {
-		note_report(service, report, &load, &plan, id, epoch, serves, &reply, now_ms);
-		g_strlcpy(subject->enrollment, id, sizeof(subject->enrollment));
+		note_report(service, report, &load, &plan, &turn, &reply);
+		g_strlcpy(subject->enrollment, turn.ask.enrollment_id, sizeof(subject->enrollment));
 		*ret = reply;
 	} else {
 		device_reply_clear(&reply);
 	}
+	command_after_clear(&turn.after);
 	report_load_clear(&load);
 	return ok;
 }

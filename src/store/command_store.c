@@ -332,15 +332,26 @@ void command_next_clear(struct command_next *next)
 	g_clear_pointer(&next->note, g_free);
 }
 
-bool store_command_next(struct store *store, const struct command_ask *ask, struct command_next *ret, GError **error)
+void command_after_clear(struct command_after *after)
 {
-	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	command_next_clear(&after->next);
+	g_clear_pointer(&after->push_generation, g_free);
+}
+
+static unsigned add_next(struct db_batch *batch, const struct command_ask *ask)
+{
 	const char *except = ask->except ? ask->except : "";
 
 	if (ask->only_note)
-		db_batch_add(batch, Q_COMMAND_NEXT_NOTED, db_text(ask->enrollment_id), db_int(ask->epoch), db_text(ask->only_note), db_text(except), db_int(ask->now_ms));
-	else
-		db_batch_add(batch, Q_COMMAND_NEXT, db_text(ask->enrollment_id), db_int(ask->epoch), db_int(ask->deferred_before_ms), db_text(except), db_int(ask->now_ms));
+		return db_batch_add(batch, Q_COMMAND_NEXT_NOTED, db_text(ask->enrollment_id), db_int(ask->epoch), db_text(ask->only_note), db_text(except), db_int(ask->now_ms));
+	return db_batch_add(batch, Q_COMMAND_NEXT, db_text(ask->enrollment_id), db_int(ask->epoch), db_int(ask->deferred_before_ms), db_text(except), db_int(ask->now_ms));
+}
+
+bool store_command_next(struct store *store, const struct command_ask *ask, struct command_next *ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	add_next(batch, ask);
 	if (!store_run(store, batch, error))
 		return false;
 	take_next(batch, 0, ret);
@@ -404,7 +415,20 @@ void store_batch_finish(struct db_batch *batch, const struct command_row *comman
 
 bool store_command_finish(struct store *store, const struct command_row *command, const struct command_result *result, int64_t now_ms, GError **error)
 {
+	return store_command_finish_then(store, command, result, NULL, now_ms, NULL, error);
+}
+
+/* Of Q_PUSH_OF at PUSH and what came after it. */
+static void take_after(const struct db_batch *batch, unsigned push, unsigned next, struct command_after *ret)
+{
+	*ret = (struct command_after){.is_known = true, .push_generation = g_strdup(db_get_text(batch, push, 0, 0))};
+	take_next(batch, next, &ret->next);
+}
+
+bool store_command_finish_then(struct store *store, const struct command_row *command, const struct command_result *result, const struct command_ask *ask, int64_t now_ms, struct command_after *ret_after, GError **error)
+{
 	g_autoptr(db_batch) batch = db_batch_new(command->enrollment_id);
+	unsigned push = 0, next = 0;
 
 	store_batch_finish(batch, command, result, now_ms);
 	if (result->learnt)
@@ -412,9 +436,16 @@ bool store_command_finish(struct store *store, const struct command_row *command
 	/* When nothing is left for the device, what it was to be woken for is done, too. */
 	if (command->push_generation)
 		db_batch_add(batch, Q_PUSH_SETTLE, db_text(command->enrollment_id), db_text(command->push_generation), db_int(command->epoch));
+	if (ask) {
+		/* The push first: what is asked for between the two stays. */
+		push = db_batch_add(batch, Q_PUSH_OF, db_text(ask->enrollment_id));
+		next = add_next(batch, ask);
+	}
 	if (!store_run(store, batch, error))
 		return false;
 	forget_delivered(store, command->uuid);
+	if (ask)
+		take_after(batch, push, next, ret_after);
 	return true;
 }
 

@@ -418,6 +418,9 @@ struct command_ask {
 };
 void command_next_clear(struct command_next *next);
 bool store_command_next(struct store *store, const struct command_ask *ask, struct command_next *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What there is after the end of a command, read with it: what store_command_next would give (the caller may take it, and leave zeros), and the generation of the push that waits for the channel, NULL: none. */
+struct command_after { bool is_known; struct command_next next; char *push_generation; };
+void command_after_clear(struct command_after *after);
 /* Notes that the device gets it now, in the session that began at SESSION_MS (0: not known): kept in memory, written with what the device says of it or by store_flush_delivered. Where other nodes may
  * get what it says, and something hangs on the session, it is written at once; only then does it block. */
 bool store_command_delivered(struct store *store, const char *enrollment_id, const struct command_next *next, int64_t now_ms, int64_t session_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -431,6 +434,9 @@ struct command_result { const char *status; GBytes *data; bool is_sealed; const 
 /* Ends a pending command with its result, or gives one that was given up (expired, canceled) its late result. DATA: the whole report, XML, or with IS_SEALED its envelope "command_done/<uuid>/result";
  * NULL: none. POM_ERR_STORE_CONFLICT: it was pending when it was loaded, and is not any more. */
 bool store_command_finish(struct store *store, const struct command_row *command, const struct command_result *result, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same, and what there is after it for the channel of ASK; ASK NULL: nothing is read. */
+bool store_command_finish_then(struct store *store, const struct command_row *command, const struct command_result *result, const struct command_ask *ask, int64_t now_ms, struct command_after *ret_after, GError **error)
+	G_GNUC_WARN_UNUSED_RESULT;
 bool store_command_defer(struct store *store, const struct command_row *command, int64_t now_ms, int64_t push_again_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Ends a pending command without a report ("Canceled"). POM_ERR_NOT_FOUND, POM_ERR_CONFLICT when it is finished already. */
 bool store_command_cancel(struct store *store, const char *uuid, int64_t now_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
