@@ -86,6 +86,7 @@ bool cert_chain_verify_ageless(X509 *leaf, X509 *const *intermediates, size_t n,
 struct csr {
 	GBytes *spki;                         /* SubjectPublicKeyInfo DER */
 	uint8_t spki_sha256[CERT_DIGEST_LEN];
+	EVP_PKEY *key;                        /* the same, decoded */
 	int key_type, key_bits;
 	char *subject;                        /* RFC 2253, "" when empty */
 	char *common_name;                    /* NULL when there is none */

@@ -122,6 +122,8 @@ static bool read_key(struct csr *csr, const struct csr_body *body, EVP_PKEY *key
 		return false;
 	csr->key_type = EVP_PKEY_get_base_id(key);
 	csr->key_bits = EVP_PKEY_get_bits(key);
+	EVP_PKEY_up_ref(key);
+	csr->key = key;
 	csr->spki = spki_format(body->spki);
 	cert_sha256(g_bytes_get_data(csr->spki, NULL), g_bytes_get_size(csr->spki), csr->spki_sha256);
 	return true;
@@ -169,6 +171,7 @@ void csr_free(struct csr *csr)
 	if (!csr)
 		return;
 	g_clear_pointer(&csr->spki, g_bytes_unref);
+	EVP_PKEY_free(csr->key);
 	g_clear_pointer(&csr->subject_der, g_bytes_unref);
 	g_clear_pointer(&csr->extensions, g_bytes_unref);
 	g_free(csr->subject);

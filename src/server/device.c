@@ -346,13 +346,13 @@ static struct http_response *scep_operation(struct server *server, const struct 
 	struct scep_outcome outcome = {0};
 	struct http_response *response;
 
-	if (!service_scep_operation(server->service, &(struct scep_call){profile, request->peer, message}, &subject, &outcome, &error)) {
+	if (!service_scep_operation(server->service, &(struct scep_call){profile, request->peer, message, link}, &subject, &outcome, &error)) {
 		scep_outcome_clear(&outcome);
 		service_timeline_scep(server->service, link, "PKIOperation", NULL, request->peer, error);
 		return refuse(request, &subject, error);
 	}
 	pom_metric_add(POM_METRIC_SCEP, outcome.what, 1);
-	if (outcome.refusal || (strcmp(outcome.what, "certificate") && strcmp(outcome.what, "crl")))
+	if (!outcome.noted && (outcome.refusal || (strcmp(outcome.what, "certificate") && strcmp(outcome.what, "crl"))))
 		service_timeline_scep(server->service, link, "PKIOperation", outcome.what, request->peer, outcome.refusal);
 	if (outcome.refusal)
 		server_log_refusal(request, &subject, outcome.refusal);

@@ -60,6 +60,8 @@ struct issue_plan {
 	const struct scep_record *record;
 	GBytes *spki;
 	const uint8_t *spki_sha256;
+	EVP_PKEY *key;          /* the same, decoded; NULL: it was not */
+	const struct link_step *step; /* written with the certificate; NULL: none */
 	const char *link_id, *challenge_id, *transaction_id, *for_enrollment_id, *renews_serial, *device_id, *ota_link_id, *actor, *action, *peer;
 	int64_t for_epoch;
 	int days;               /* 0: the profile's */

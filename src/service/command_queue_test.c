@@ -145,7 +145,7 @@ static GBytes *new_identity(struct run *run)
 	cert_sha256(link, strlen(link), row.token_hash);
 	cert_sha256(challenge, strlen(challenge), row.secret_hash);
 	cert_sha256(g_bytes_get_data(spki, NULL), g_bytes_get_size(spki), new.spki_sha256);
-	g_assert_true(store_link_add(run->store, &row, NULL) && store_certificate_reserve(run->store, &new, &(struct certificate_right){0}, NULL) && store_certificate_issue(run->store, serial, der, NULL));
+	g_assert_true(store_link_add(run->store, &row, NULL) && store_certificate_reserve(run->store, &new, &(struct certificate_right){0}, NULL) && store_certificate_issue(run->store, serial, der, NULL, NULL));
 	return der;
 }
 

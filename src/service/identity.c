@@ -152,6 +152,20 @@ static EVP_PKEY *trusted_key(struct service *service, GBytes *der, const uint8_t
 	return key;
 }
 
+void service_identity_issued(struct service *service, const char *generation_id, GBytes *certificate, EVP_PKEY *key)
+{
+	/* Before the CAs are looked at: when they change from now on, the cache is emptied, and this comes too late. */
+	unsigned turn = cache_turn(service->identities);
+	g_autoptr(ca_set) set = service_ca_set(service);
+	const struct generation *g = ca_set_find(set, generation_id);
+	uint8_t sha256[32];
+
+	if (!g || !generation_is_trusted(g->state))
+		return;
+	cert_sha256(g_bytes_get_data(certificate, NULL), g_bytes_get_size(certificate), sha256);
+	cache_put(service->identities, sha256, key, turn);
+}
+
 static GBytes *decode_header(const char *text, GError **error)
 {
 	g_autofree guchar *data = NULL;

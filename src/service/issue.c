@@ -86,8 +86,10 @@ GBytes *service_issue(struct service *service, const struct issue_plan *plan, ch
 	if (!store_certificate_reserve(service->store, &row, &right, error) || !signer_sign_cert(g->issuing->signer, cert, error))
 		return NULL;
 	der = cert_format_der(cert);
-	if (!check_issued(cert, plan, error) || !store_certificate_issue(service->store, serial, der, error))
+	if (!check_issued(cert, plan, error) || !store_certificate_issue(service->store, serial, der, plan->step, error))
 		return NULL;
+	if (plan->key)
+		service_identity_issued(service, g->id, der, plan->key);
 	pom_metric_add(POM_METRIC_CERTIFICATES, NULL, 1);
 	if (ret_serial)
 		*ret_serial = g_steal_pointer(&serial);

@@ -11,6 +11,7 @@
 #include "service/ca_internal.h"
 #include "service/relay.h"
 #include "service/shared.h"
+#include "service/timeline.h"
 #include "service/webhook.h"
 #include "store/shared_store.h"
 
@@ -38,6 +39,7 @@ struct run {
 	enum scep_fail_info fail_info;       /* for a refusal */
 	bool refused;                        /* the error is for the client, not ours to mend */
 	bool last_try;
+	bool noted;                          /* the step stands in the timeline of call->link_id */
 };
 
 static const struct profile_entry *find_profile(const struct ca_set *set, const char *name, GError **error)
@@ -275,11 +277,16 @@ static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan
 {
 	struct pom_id id = pom_id_new(run->service->clock, run->service->random);
 	bool relayed = *run->profile->relay && !plan->ota_link_id;
+	g_autofree char *detail = service_timeline_detail(run->what, run->call->peer);
+	const struct link_step step = {run->call->link_id, "PKIOperation", detail, service_now_ms(run->service)};
+	GBytes *der;
 
 	plan->generation = run->generation;
 	plan->profile = run->profile;
 	plan->spki = wish->csr->spki;
 	plan->spki_sha256 = wish->csr->spki_sha256;
+	plan->key = wish->csr->key;
+	plan->step = run->call->link_id ? &step : NULL;
 	plan->transaction_id = run->request->transaction_id;
 	plan->actor = "scep";
 	plan->peer = run->call->peer;
@@ -296,7 +303,9 @@ static GBytes *issue(struct run *run, const struct wish *wish, struct issue_plan
 	}
 	if (relayed)
 		return relay(run, wish, plan, id.text, error);
-	return service_issue(run->service, plan, NULL, error);
+	der = service_issue(run->service, plan, NULL, error);
+	run->noted = der && plan->step;
+	return der;
 }
 
 /* A row of this key was reserved but has no certificate. Either another request is about to fill it, then to look again gives its certificate; or the process died in
@@ -623,7 +632,8 @@ static GBytes *certify(struct run *run, GBytes *content, GError **error)
 	}
 	for (int i = 0; i < RESERVE_TRIES && again && !der; i++) {
 		/* Two requests with one key take the row from each other: the later each time waits longer for the other to finish. */
-		g_usleep((gulong)i * RETRY_US);
+		if (i)
+			g_usleep((gulong)i * RETRY_US);
 		g_clear_error(&inner);
 		again = false;
 		run->last_try = i == RESERVE_TRIES - 1;
@@ -902,6 +912,7 @@ static bool answer(struct run *run, struct subject *subject, struct scep_outcome
 		ret->reply = process(run, &inner);
 	if (ret->reply) {
 		ret->what = run->what;
+		ret->noted = run->noted;
 		return true;
 	}
 	if (inner && run->refused)

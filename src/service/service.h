@@ -150,6 +150,9 @@ bool service_report(struct service *service, const struct device_proof *proof, G
 bool service_prove(struct service *service, const struct device_proof *proof, GBytes *body, uint8_t ret_sha256[32], GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The certificate (DER) that service_prove has proved; transfer full. */
 GBytes *service_proof_certificate(const struct device_proof *proof, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The generation of a CA with this id has just issued CERTIFICATE (DER) for KEY: its holder will speak with it next, and neither the issuer's signature nor the key has to be found out again. Nothing
+ * happens when the generation is not trusted any more. */
+void service_identity_issued(struct service *service, const char *generation_id, GBytes *certificate, EVP_PKEY *key);
 struct identity_cache *identity_cache_new(void);
 void identity_cache_free(struct identity_cache *cache);
 /* Forgets all: when another set of CAs is trusted. */
@@ -162,12 +165,17 @@ GBytes *service_scep_caps(struct service *service, const char *profile, GError *
 GBytes *service_scep_ca_cert(struct service *service, const char *profile, const char **ret_type, GError **error);
 /* GetNextCACert: signed by the present CA. POM_ERR_NOT_FOUND when no rekey is running. */
 GBytes *service_scep_next_ca_cert(struct service *service, const char *profile, GError **error);
-struct scep_call { const char *profile, *peer; GBytes *message; };
+struct scep_call {
+	const char *profile, *peer;
+	GBytes *message;
+	const char *link_id;  /* in the request's path; NULL: none. It comes from outside: the link need not exist. */
+};
 /* What came of a PKIOperation, for the log. */
 struct scep_outcome {
 	GBytes *reply;        /* CertRep, HTTP 200, also FAILURE and PENDING */
 	GError *refusal;      /* a FAILURE that was answered; NULL: none */
 	const char *what;     /* "issued", "sent again", "renewed", "pending", "certificate", "crl", "refused" */
+	bool noted;           /* the timeline of the call's link has it already */
 };
 void scep_outcome_clear(struct scep_outcome *outcome);
 /* False only when no CertRep can be built. Blocks on the store, the keys and (webhook, relay) the outside. */

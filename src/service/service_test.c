@@ -5,6 +5,7 @@
 
 #include "core/ca.h"
 #include "db/testkit.h"
+#include "service/ca_internal.h"
 #include "service/command.h"
 #include "service/push_cert.h"
 
@@ -325,7 +326,7 @@ static X509 *ask(struct fixture *f, const struct client *client, const char *cha
 	g_autoptr(cms_enveloped) enveloped = NULL;
 	struct subject subject = {0};
 	struct scep_outcome outcome;
-	bool ok = service_scep_operation(f->service, &(struct scep_call){"default", "192.0.2.1:4711", message}, &subject, &outcome, &error);
+	bool ok = service_scep_operation(f->service, &(struct scep_call){"default", "192.0.2.1:4711", message, NULL}, &subject, &outcome, &error);
 
 	bytes = outcome.reply;
 	refusal = outcome.refusal;
@@ -564,6 +565,67 @@ static void test_proofs(struct fixture *f, gconstpointer data)
 	client_clear(&stranger);
 }
 
+/* What was just issued is believed to be of its generation, as long as that is trusted. */
+static void test_issued_identity(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(GBytes) body = message_of("TokenUpdate"), der = NULL;
+	g_autoptr(ca_set) set = service_ca_set(f->service);
+	g_autoptr(GError) error = NULL;
+	struct generation *g = ca_set_in_state(set, CA_DEFAULT, GENERATION_ACTIVE);
+	struct client stranger;
+
+	client_init(&stranger);
+	der = cert_format_der(stranger.cert);
+	g_assert_cmpint(prove(f, NULL, stranger.cert, body, stranger.cert), ==, POM_ERR_CERT_UNTRUSTED);
+	service_identity_issued(f->service, "no-such-generation", der, X509_get0_pubkey(stranger.cert));
+	g_assert_cmpint(prove(f, NULL, stranger.cert, body, stranger.cert), ==, POM_ERR_CERT_UNTRUSTED);
+	g->state = GENERATION_RETIRED;
+	service_identity_issued(f->service, g->id, der, X509_get0_pubkey(stranger.cert));
+	g_assert_cmpint(prove(f, NULL, stranger.cert, body, stranger.cert), ==, POM_ERR_CERT_UNTRUSTED);
+	g->state = GENERATION_ACTIVE;
+	service_identity_issued(f->service, g->id, der, X509_get0_pubkey(stranger.cert));
+	g_assert_cmpint(prove(f, NULL, stranger.cert, body, stranger.cert), ==, -1);
+	/* Another set of CAs. */
+	g_assert_true(service_ca_reload(f->service, &error));
+	g_assert_cmpint(prove(f, NULL, stranger.cert, body, stranger.cert), ==, POM_ERR_CERT_UNTRUSTED);
+	client_clear(&stranger);
+}
+
+/* The step of an issuance is written with the certificate, into the timeline of the link in the request's path; what issues nothing is left to the caller. */
+static void test_issued_step(struct fixture *f, gconstpointer data)
+{
+	static const struct { const char *what; bool noted; guint n_lines; } asked[] = {{"issued", true, 1}, {"sent again", false, 1}};
+	g_autofree char *token = NULL, *challenge = NULL, *link = NULL;
+	g_autoptr(store_load) links_load = NULL;
+	g_autoptr(GArray) links = NULL;
+	struct client client;
+
+	import_push_certificate(f->service);
+	token = new_link(f, 0);
+	challenge = challenge_of(f, token);
+	links = store_link_list(f->service->store, "", 1, &links_load, NULL);
+	link = g_strdup(g_array_index(links, struct link_row, 0).id);
+	client_init(&client);
+	for (unsigned i = 0; i < G_N_ELEMENTS(asked); i++) {
+		g_autoptr(GBytes) message = make_message(f, &client, challenge);
+		g_autoptr(store_load) load = NULL;
+		g_autoptr(GArray) events = NULL;
+		g_autoptr(GError) error = NULL;
+		struct subject subject = {0};
+		struct scep_outcome outcome;
+
+		g_assert_true(service_scep_operation(f->service, &(struct scep_call){"default", "192.0.2.1:4711", message, link}, &subject, &outcome, &error));
+		g_assert_cmpstr(outcome.what, ==, asked[i].what);
+		g_assert_cmpint(outcome.noted, ==, asked[i].noted);
+		scep_outcome_clear(&outcome);
+		events = store_event_list(f->service->store, link, "", 10, &load, NULL);
+		g_assert_cmpuint(events->len, ==, asked[i].n_lines);
+		g_assert_cmpstr(g_array_index(events, struct event_row, 0).kind, ==, "PKIOperation");
+		g_assert_cmpstr(g_array_index(events, struct event_row, 0).detail, ==, "issued, 192.0.2.1");
+	}
+	client_clear(&client);
+}
+
 /* ---- push certificates ---- */
 
 static unsigned n_wakes;
@@ -613,6 +675,8 @@ int main(int argc, char **argv)
 	ADD("scep-window", test_scep_window);
 	ADD("cached-identity", test_cached_identity);
 	ADD("proofs", test_proofs);
+	ADD("issued-identity", test_issued_identity);
+	ADD("issued-step", test_issued_step);
 	ADD("wakes", test_wakes);
 	return g_test_run();
 }

@@ -228,7 +228,7 @@ static void issue(struct fixture *f, const char *serial)
 {
 	g_autoptr(GBytes) der = g_bytes_new(serial, strlen(serial));
 
-	g_assert_true(store_certificate_issue(f->a.store, serial, der, NULL));
+	g_assert_true(store_certificate_issue(f->a.store, serial, der, NULL, NULL));
 }
 
 /* Two devices with a certificate each: however they came by them. */

@@ -108,9 +108,22 @@ static char *say_refusal(const GError *refusal)
 	return g_utf8_make_valid(text, -1);
 }
 
+/* SAID, FROM, or both; transfer full, "" when there is neither. */
+static char *join_detail(const char *said, const char *from)
+{
+	return g_strdup_printf("%s%s%s", said ? said : "", said && *said && from ? ", " : "", from ? from : "");
+}
+
+char *service_timeline_detail(const char *what, const char *peer)
+{
+	g_autofree char *address = address_of(peer);
+
+	return join_detail(what, address);
+}
+
 static void note(struct service *service, const char *link_id, const char *kind, const char *what, const char *from, const GError *refusal)
 {
-	g_autofree char *said = refusal ? say_refusal(refusal) : g_strdup(what ? what : ""), *detail = g_strdup_printf("%s%s%s", said, *said && from ? ", " : "", from ? from : "");
+	g_autofree char *said = refusal ? say_refusal(refusal) : g_strdup(what), *detail = join_detail(said, from);
 	g_autoptr(GError) error = NULL;
 
 	/* What will pass by itself is no step, and could not be written. */

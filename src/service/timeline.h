@@ -6,6 +6,8 @@
 /* A step of a link, from an address PEER (with or without a port, may be NULL). LINK_ID may come from outside: for a link that does not exist nothing happens. REFUSAL (may be NULL) becomes the detail, else WHAT
  * (may be NULL) does. What cannot be written is not worth failing for. Any thread; blocks on the store. */
 void service_timeline_link(struct service *service, const char *link_id, const char *kind, const char *what, const char *peer, const GError *refusal);
+/* What such a step says: WHAT and the address; transfer full. For those who write it with something else. */
+char *service_timeline_detail(const char *what, const char *peer);
 /* The same of a SCEP request: LINK_ID is what stands in the path, NULL when nothing does; then it is a hint, of the link whose profile was last fetched from the same address, and says so. */
 void service_timeline_scep(struct service *service, const char *link_id, const char *kind, const char *what, const char *peer, const GError *refusal);
 /* A check-in message or report (WHAT) of the holder of CERTIFICATE was refused: for the enrollment that it is bound to, else for the link that it was issued for. */

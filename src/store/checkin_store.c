@@ -490,15 +490,21 @@ bool store_event_again(struct store *store, const char *enrollment_id, const cha
 	return store_run(store, batch, error);
 }
 
+void store_batch_link_step(struct store *store, struct db_batch *batch, const struct link_step *step)
+{
+	struct pom_id id = pom_id_new(store->clock, store->random);
+	int64_t since_ms = step->at_ms - EVENT_AGAIN_MS;
+
+	db_batch_add(batch, Q_EVENT_AGAIN, db_text(step->link_id), db_text(step->kind), db_int(step->at_ms), db_text(step->detail), db_int(since_ms), db_int(0));
+	db_batch_add(batch, Q_EVENT_OF_LINK, db_text(step->link_id), db_text(step->kind), db_int(step->at_ms), db_text(step->detail), db_int(since_ms), db_int(0), db_text(id.text));
+	db_batch_add(batch, Q_EVENT_TRIM, db_text(step->link_id));
+}
+
 bool store_link_event(struct store *store, const char *link_id, const char *kind, const char *detail, int64_t now_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(link_id);
-	struct pom_id id = pom_id_new(store->clock, store->random);
-	int64_t since_ms = now_ms - EVENT_AGAIN_MS;
 
-	db_batch_add(batch, Q_EVENT_AGAIN, db_text(link_id), db_text(kind), db_int(now_ms), db_text(detail), db_int(since_ms), db_int(0));
-	db_batch_add(batch, Q_EVENT_OF_LINK, db_text(link_id), db_text(kind), db_int(now_ms), db_text(detail), db_int(since_ms), db_int(0), db_text(id.text));
-	db_batch_add(batch, Q_EVENT_TRIM, db_text(link_id));
+	store_batch_link_step(store, batch, &(struct link_step){link_id, kind, detail, now_ms});
 	return store_run(store, batch, error);
 }
 

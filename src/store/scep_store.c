@@ -150,14 +150,17 @@ bool store_certificate_reserve(struct store *store, const struct certificate_new
 	return store_run(store, batch, error);
 }
 
-bool store_certificate_issue(struct store *store, const char *serial, GBytes *der, GError **error)
+bool store_certificate_issue(struct store *store, const char *serial, GBytes *der, const struct link_step *step, GError **error)
 {
-	g_autoptr(db_batch) batch = db_batch_new(serial);
+	/* Steps of one link one after another, as in store_link_event. */
+	g_autoptr(db_batch) batch = db_batch_new(step ? step->link_id : serial);
 	uint8_t sha256[32];
 
 	cert_sha256(g_bytes_get_data(der, NULL), g_bytes_get_size(der), sha256);
 	db_batch_add(batch, Q_CERTIFICATE_ISSUE, db_text(serial), db_blob(sha256, 32), db_bytes(der));
 	db_batch_add(batch, Q_CHALLENGE_FULFILL, db_text(serial));
+	if (step)
+		store_batch_link_step(store, batch, step);
 	return store_run(store, batch, error);
 }
 

@@ -217,8 +217,13 @@ struct certificate_right {
 /* Before the signature: the row, the use of what gives the right to it, and the end of earlier unbound certificates of the same link, in one
  * transaction. */
 bool store_certificate_reserve(struct store *store, const struct certificate_new *certificate, const struct certificate_right *right, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* After it: the certificate itself. POM_ERR_STORE_CONFLICT when the row was superseded or revoked meanwhile. */
-bool store_certificate_issue(struct store *store, const char *serial, GBytes *der, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A step of a link's timeline that is written with what it tells of: as store_link_event does. */
+struct link_step {
+	const char *link_id, *kind, *detail;
+	int64_t at_ms;
+};
+/* After it: the certificate itself, and the step (NULL: none) in the same transaction. POM_ERR_STORE_CONFLICT when the row was superseded or revoked meanwhile. */
+bool store_certificate_issue(struct store *store, const char *serial, GBytes *der, const struct link_step *step, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* A certificate of another CA that a device of ours has. */
 struct certificate_import {
 	const char *serial, *generation_id, *subject, *link_id, *for_enrollment_id, *device_id; /* device_id: as in certificate_new */

@@ -64,6 +64,8 @@ void store_batch_event(struct store *store, struct db_batch *batch, const char *
 /* The same for what may happen again and again: one line that counts, as long as the last time is not older than EVENT_AGAIN_MS. It says the same DETAIL again; with ANY_DETAIL the newest detail
  * replaces the one before. */
 void store_batch_event_again(struct store *store, struct db_batch *batch, const char *enrollment_id, const char *kind, const char *detail, bool any_detail, int64_t now_ms);
+/* What store_link_event does. */
+void store_batch_link_step(struct store *store, struct db_batch *batch, const struct link_step *step);
 /* Adds "ask for a push" to a batch. Urgent: it goes before those that are not, as one command of many for many devices. */
 enum push_urgency { PUSH_URGENCY_WAVE, PUSH_URGENCY_ONE, PUSH_URGENCY_PERSON };
 void store_batch_push_urgent(struct store *store, struct db_batch *batch, const char *enrollment_id, int64_t due_ms, enum push_urgency urgency);

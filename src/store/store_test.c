@@ -66,7 +66,7 @@ static bool issue(struct fixture *f, const char *link, const char *serial, char 
 	                              .not_before_ms = now - 1, .not_after_ms = now + 100000000, .issued_ms = now, .may_enroll = true};
 
 	hash_of(key, row.spki_sha256);
-	return store_certificate_reserve(f->store, &row, &(struct certificate_right){.challenge_version = version}, NULL) && store_certificate_issue(f->store, serial, der, NULL);
+	return store_certificate_reserve(f->store, &row, &(struct certificate_right){.challenge_version = version}, NULL) && store_certificate_issue(f->store, serial, der, NULL, NULL);
 }
 
 static void cert_hash(const char *serial, uint8_t out[32])
@@ -219,7 +219,7 @@ static void test_over_the_air(struct fixture *f, gconstpointer data)
 	/* The transport identity, then the link's own. */
 	g_assert_true(store_certificate_reserve(f->store, &transport, &(struct certificate_right){0}, NULL));
 	g_autoptr(GBytes) der = g_bytes_new("T1", 2);
-	g_assert_true(store_certificate_issue(f->store, "T1", der, NULL));
+	g_assert_true(store_certificate_issue(f->store, "T1", der, NULL, NULL));
 	g_assert_true(issue(f, "L1", "02", 'f', 3));
 	g_assert_true(store_certificate_get(f->store, "T1", &row, &of_transport, NULL));
 	g_assert_cmpint(row.state, ==, CERTIFICATE_ISSUED);
@@ -311,8 +311,8 @@ static void test_pairings(struct fixture *f, gconstpointer data)
 static void test_superseded_row(struct fixture *f, gconstpointer data)
 {
 	struct certificate_new first = {.serial = "01", .authority_id = "ca", .generation_id = "g", .subject = "cn", .link_id = "L1", .challenge_id = "c-L1", .transaction_id = "tx", .spki_sha256 = {'x'},
-	                                .not_before_ms = now - 1, .not_after_ms = now + 100000000, .issued_ms = now, .may_enroll = true}, second = first;
-	g_autoptr(GBytes) der1 = g_bytes_new("1", 1), der2 = g_bytes_new("2", 1);
+	                                .not_before_ms = now - 1, .not_after_ms = now + 100000000, .issued_ms = now, .may_enroll = true}, second = first, third = first;
+	g_autoptr(GBytes) der1 = g_bytes_new("1", 1), der2 = g_bytes_new("2", 1), der3 = g_bytes_new("3", 1);
 	g_autoptr(GError) error = NULL;
 	struct scep_load load;
 	uint8_t secret[32];
@@ -321,12 +321,26 @@ static void test_superseded_row(struct fixture *f, gconstpointer data)
 	add_link(f, "L1", 'a');
 	g_assert_true(store_certificate_reserve(f->store, &first, &(struct certificate_right){.challenge_version = 0}, NULL));
 	g_assert_true(store_certificate_reserve(f->store, &second, &(struct certificate_right){.challenge_version = 1}, NULL));
-	g_assert_false(store_certificate_issue(f->store, "01", der1, &error));
+	const struct link_step issued = {"L1", "PKIOperation", "issued", now}, foreign = {"no link", "PKIOperation", "issued", now};
+	g_autoptr(store_load) early = NULL, late = NULL, none = NULL;
+	g_assert_false(store_certificate_issue(f->store, "01", der1, &issued, &error));
 	g_assert_error(error, POM_ERROR, POM_ERR_STORE_CONFLICT);
-	g_assert_true(store_certificate_issue(f->store, "02", der2, NULL));
+	g_autoptr(GArray) before = store_event_list(f->store, "L1", "", 10, &early, NULL);
+	g_assert_cmpuint(before->len, ==, 0);
+	g_assert_true(store_certificate_issue(f->store, "02", der2, &issued, NULL));
+	g_autoptr(GArray) after = store_event_list(f->store, "L1", "", 10, &late, NULL);
+	g_assert_cmpuint(after->len, ==, 1);
+	g_assert_cmpstr(g_array_index(after, struct event_row, 0).kind, ==, "PKIOperation");
+	g_assert_cmpstr(g_array_index(after, struct event_row, 0).detail, ==, "issued");
+	/* A step of no link is none, and no reason to fail. */
+	third.serial = "03";
+	g_assert_true(store_certificate_reserve(f->store, &third, &(struct certificate_right){.challenge_version = 3}, NULL));
+	g_assert_true(store_certificate_issue(f->store, "03", der3, &foreign, NULL));
+	g_autoptr(GArray) of_none = store_event_list(f->store, "no link", "", 10, &none, NULL);
+	g_assert_cmpuint(of_none->len, ==, 0);
 	hash_of('a', secret);
 	g_assert_true(store_scep_load(f->store, secret, first.spki_sha256, &load, NULL));
-	g_assert_cmpstr(load.challenge.same_key_serial, ==, "02");
+	g_assert_cmpstr(load.challenge.same_key_serial, ==, "03");
 	g_assert_true(load.challenge.same_key_usable && load.same_key_der);
 	/* One key, however many rows. */
 	g_assert_cmpint(load.challenge.n_keys, ==, 1);
