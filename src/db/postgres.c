@@ -9,7 +9,7 @@
 
 #include "base/metric.h"
 
-enum { GROUP_MAX = 64, ALONE_TRIES = 10, WAIT_MAX_S = 10, DELAY_MIN_US = 50 * 1000, DELAY_MAX_US = 1000 * 1000 };
+enum { GROUP_MAX = 64, ALONE_TRIES = 10, PATIENCE_S = 10, DELAY_MIN_US = 50 * 1000, DELAY_MAX_US = 1000 * 1000 };
 
 struct group {
 	struct db_batch *batches[GROUP_MAX];
@@ -25,6 +25,16 @@ static void lane_failed(struct pg_lane *lane, const char *why)
 	lane->retry_at_us = g_get_monotonic_time() + lane->delay_us / 2 + g_random_int_range(0, (gint32)lane->delay_us);
 	g_free(lane->away);
 	lane->away = g_strdup(why);
+}
+
+/* What a group of reads gives is of one moment: an enrollment without the certificate that was bound to it a moment later, or neither, but not a half. It cannot fail for that. */
+static bool set_up_reads(PGconn *pg)
+{
+	PGresult *result = pg_ask(pg, "SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on");
+	bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+
+	PQclear(result);
+	return ok;
 }
 
 /* A connection that can be used, or false with POM_ERR_STORE_AWAY. The caller leads CONNECTION. */
@@ -45,10 +55,7 @@ static bool make_ready(struct pg_lane *lane, struct pg_connection *connection, G
 	}
 	pthread_mutex_unlock(&db->lock);
 	connection->pg = pg_connect(db->url, &inner);
-	/* What a group of reads gives is of one moment: an enrollment without the certificate that was bound to it a moment later, or neither, but not a half. It cannot fail for that. */
-	if (connection->pg && !lane->writes)
-		PQclear(PQexec(connection->pg, "SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on"));
-	if (connection->pg && (!PQenterPipelineMode(connection->pg) || PQsetnonblocking(connection->pg, 1))) {
+	if (connection->pg && ((!lane->writes && !set_up_reads(connection->pg)) || !PQenterPipelineMode(connection->pg) || PQsetnonblocking(connection->pg, 1))) {
 		pg_connection_close(connection);
 		pom_fail(&inner, POM_ERR_STORE_AWAY, "the connection cannot be set up");
 	}
@@ -285,8 +292,11 @@ static void take_group(struct pg_lane *lane, struct group *group)
 		next = l->next;
 		if (lane->writes && group->n && (batch->spans || group->batches[0]->spans))
 			continue;
-		if (lane->writes && batch->key && !g_hash_table_add(lane->busy, batch->key))
+		/* Looked up first: to add it once more would leave this batch's own text in the table, which may be gone before the one that runs has ended. */
+		if (lane->writes && batch->key && g_hash_table_contains(lane->busy, batch->key))
 			continue;
+		if (lane->writes && batch->key)
+			g_hash_table_add(lane->busy, batch->key);
 		g_queue_unlink(&lane->queue, l);
 		batch->is_taken = true;
 		group->batches[group->n++] = batch;
@@ -348,7 +358,7 @@ static void lead(struct pg_lane *lane, struct pg_connection *connection, const s
 /* Whether all connections have been waiting for the engine for so long that another batch need not wait too. */
 static bool is_stuck(const struct pg_lane *lane)
 {
-	int64_t since_us = g_get_monotonic_time() - WAIT_MAX_S * G_USEC_PER_SEC;
+	int64_t since_us = g_get_monotonic_time() - lane->db->patience_us;
 
 	for (unsigned i = 0; i < lane->n_connections; i++)
 		if (!lane->connections[i].busy_since_us || lane->connections[i].busy_since_us > since_us)
@@ -365,9 +375,12 @@ static bool wait_turn(struct pg_lane *lane, struct db_batch *batch, const struct
 		return true;
 	if (!batch->is_taken) {
 		g_queue_unlink(&lane->queue, &batch->link);
+		/* It may have been woken to lead in this very moment. */
+		if (find_idle(lane))
+			wake_next(lane);
 		return false;
 	}
-	/* It runs now: the engine's time-outs bound that. */
+	/* It runs now: the engine's time-outs bound that, or that the engine is not there. */
 	while (!batch->is_done)
 		pthread_cond_wait(&batch->done, &lane->db->lock);
 	return true;
@@ -377,11 +390,10 @@ static enum db_outcome pg_run(struct db *face, struct db_batch *batch, GError **
 {
 	struct pg_db *db = (struct pg_db *)face;
 	struct pg_lane *lane = db_batch_is_read(face, batch) && !batch->hint ? &db->reads : &db->writes;
-	struct timespec until;
+	int64_t until_us = g_get_monotonic_time() + db->patience_us;
+	struct timespec until = {.tv_sec = until_us / G_USEC_PER_SEC, .tv_nsec = until_us % G_USEC_PER_SEC * 1000};
 	bool waited = true;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += WAIT_MAX_S;
 	pthread_mutex_lock(&db->lock);
 	batch->is_done = batch->is_taken = false;
 	if (is_stuck(lane)) {
@@ -452,6 +464,7 @@ struct db *db_postgres_open(const char *url, const struct db_config *config, GEr
 	db->face = (struct db){&driver, config->statements, config->n_statements, NULL};
 	db->url = g_strdup(url);
 	db->wake_fd = -1;
+	db->patience_us = PATIENCE_S * G_USEC_PER_SEC;
 	db->sql = g_new0(char *, config->n_statements);
 	for (unsigned i = 0; i < config->n_statements; i++)
 		db->sql[i] = pg_statement_sql(&config->statements[i]);

@@ -31,6 +31,8 @@ PGconn *pg_connect(const char *url, GError **error);
 void pg_connection_close(struct pg_connection *connection);
 /* Whether the other end has closed an idle connection, so that it is not used for what could not be repeated. */
 bool pg_is_stale(const struct pg_connection *connection);
+/* SQL, as PQexec runs it, but for a few seconds at most. NULL: no answer came. The caller clears the result; without one, or with a failed one, he must close the connection. */
+PGresult *pg_ask(PGconn *pg, const char *sql);
 /* Message of a result or, where it is NULL, of the connection, with SQLSTATE; without detail, which may quote values. transfer full. */
 char *pg_message(PGconn *pg, const PGresult *result);
 
@@ -59,6 +61,7 @@ struct pg_db {
 	struct db face;
 	char *url;
 	char **sql;            /* by statement: as the engine is told it */
+	int64_t patience_us;   /* how long a batch waits for its turn, and a run for its answer before it is asked whether the server is there; only tests change it */
 	pthread_mutex_t lock;  /* of the lanes, but for a connection that somebody has taken */
 	struct pg_lane reads, writes;
 

@@ -1,18 +1,13 @@
 /* What only PostgreSQL can do to us: groups in which one fails, connections that end at the wrong moment, deadlocks, hints, rows that others hold. A second connection stands for what others do, a proxy for the
  * network. Run by tests/with_postgres.sh. */
-#include <errno.h>
-#include <glib/gstdio.h>
 #include <libpq-fe.h>
-#include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "base/metric.h"
 #include "db/postgres.h"
 #include "db/test_fixture.h"
+#include "db/test_proxy.h"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PGconn, PQfinish)
 
@@ -73,6 +68,7 @@ struct worker {
 	pthread_t thread;
 	struct db *db;
 	const char *name, *second;
+	struct db_batch *batch;
 	int times;
 	enum db_outcome outcome;
 };
@@ -212,6 +208,125 @@ static void test_a_canceled_statement(struct fixture *f, gconstpointer data)
 	g_assert_cmpint(block(f->db, "gate", NULL), ==, DB_DONE);
 }
 
+/* The limit of the session itself, and that it holds for what waits for a lock, too. The connection's limit is made shorter from inside: a trigger runs in the session of whoever writes. */
+static void test_a_statement_that_takes_too_long(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(PGconn) pg = other(f);
+
+	say(pg, "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+	        " INSERT INTO item (name, n) SELECT 'limit', extract(epoch FROM setting::interval) * 1000 FROM (SELECT current_setting('statement_timeout') AS setting) s;"
+	        " PERFORM set_config('statement_timeout', '300ms', false); RETURN NULL; END $$;"
+	        "CREATE TRIGGER note AFTER UPDATE ON item FOR EACH ROW WHEN (new.name = 'quick') EXECUTE FUNCTION note()");
+	item_insert(f->db, "gate", 0);
+	item_insert(f->db, "quick", 0);
+	g_assert_cmpint(block(f->db, "quick", NULL), ==, DB_DONE);
+	g_assert_cmpint(item_get(f->db, "limit"), ==, 60000);
+	say(pg, "BEGIN; UPDATE item SET n = n WHERE name = 'gate'");
+	/* With the same connection, for it is the only one. */
+	g_assert_cmpint(item_bump(f->db, "gate", 0, NULL), ==, DB_FULL);
+	say(pg, "COMMIT");
+	g_assert_cmpint(item_get(f->db, "gate"), ==, 0);
+	g_assert_cmpint(item_bump(f->db, "gate", 0, NULL), ==, DB_DONE);
+}
+
+static void set_patience(struct db *db, int ms)
+{
+	((struct pg_db *)db)->patience_us = ms * 1000;
+}
+
+static enum db_outcome insert_with_error(struct db *db, const char *name, const char *word)
+{
+	g_autoptr(db_batch) batch = db_batch_new(name);
+	g_autoptr(GError) error = NULL;
+	enum db_outcome outcome;
+
+	db_batch_add(batch, INSERT, db_text(name), db_int(1), db_null('b'));
+	outcome = db_run(db, batch, &error);
+	if (outcome != DB_DONE)
+		g_assert_nonnull(strstr(error->message, word));
+	return outcome;
+}
+
+/* All connections wait for a row that somebody holds. What comes is told in time that nothing of it was done; what comes later still need not wait at all. The engine answers, so what runs is waited for. */
+static void test_the_queue_is_left_in_time(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(PGconn) pg = other(f);
+	struct worker gates[PG_WRITERS];
+	int64_t began_us;
+
+	set_patience(f->db, 2000);
+	item_insert(f->db, "gate", 0);
+	say(pg, "BEGIN; UPDATE item SET n = n WHERE name = 'gate'");
+	began_us = g_get_monotonic_time();
+	for (unsigned i = 0; i < PG_WRITERS; i++) {
+		gates[i] = (struct worker){.db = f->db, .name = "gate", .times = 1};
+		pthread_create(&gates[i].thread, NULL, block_main, &gates[i]);
+	}
+	wait_for(f, BLOCKED, PG_WRITERS);
+	/* On a slow machine the connections may have been busy for long enough already. */
+	g_assert_cmpint(insert_with_error(f->db, "waits", g_get_monotonic_time() - began_us < G_USEC_PER_SEC ? "in time" : ""), ==, DB_AWAY);
+	g_assert_cmpint(insert_with_error(f->db, "stuck", "has not answered for a while"), ==, DB_AWAY);
+	/* Reads have connections of their own. */
+	g_assert_cmpint(item_get(f->db, "gate"), ==, 0);
+	g_usleep(1000 * 1000);
+	say(pg, "COMMIT");
+	for (unsigned i = 0; i < PG_WRITERS; i++) {
+		pthread_join(gates[i].thread, NULL);
+		g_assert_cmpint(gates[i].outcome, ==, DB_DONE);
+	}
+	g_assert_cmpint(item_get(f->db, "gate"), ==, PG_WRITERS);
+	g_assert_cmpint(item_get(f->db, "waits"), ==, -1);
+	g_assert_cmpint(item_insert(f->db, "waits", 1), ==, DB_DONE);
+}
+
+static struct db_batch *keyed(const char *key)
+{
+	struct db_batch *batch = db_batch_new(key);
+
+	db_batch_add(batch, BLOCK, db_text("gate"));
+	return batch;
+}
+
+static void *run_main(void *data)
+{
+	struct worker *worker = data;
+
+	worker->outcome = db_run(worker->db, worker->batch, NULL);
+	return NULL;
+}
+
+/* One that gave up waiting for another of its key leaves nothing behind. */
+static void test_keys_are_free_again(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(PGconn) pg = other(f);
+	g_autoptr(db_batch) batch = keyed("key"), again = keyed("key");
+	struct worker first = {.db = f->db, .batch = batch}, second = {.db = f->db, .batch = again};
+	GHashTable *busy = ((struct pg_db *)f->db)->writes.busy;
+
+	set_patience(f->db, 500);
+	item_insert(f->db, "gate", 0);
+	item_insert(f->db, "other", 0);
+	say(pg, "BEGIN; UPDATE item SET n = n WHERE name = 'gate'");
+	pthread_create(&first.thread, NULL, run_main, &first);
+	wait_for(f, BLOCKED, 1);
+	pthread_create(&second.thread, NULL, run_main, &second);
+	/* Whoever leads meanwhile looks at all that waits. */
+	for (int i = 0; i < 50; i++) {
+		g_assert_cmpint(item_bump(f->db, "other", i, NULL), ==, DB_DONE);
+		g_usleep(10000);
+	}
+	pthread_join(second.thread, NULL);
+	g_assert_cmpint(second.outcome, ==, DB_AWAY);
+	/* Its text in the table, not that of the one which may be freed now. */
+	g_assert_true(g_hash_table_lookup(busy, "key") == batch->key);
+	say(pg, "COMMIT");
+	pthread_join(first.thread, NULL);
+	g_assert_cmpint(first.outcome, ==, DB_DONE);
+	g_assert_cmpuint(g_hash_table_size(busy), ==, 0);
+	g_assert_cmpint(db_run(f->db, again, NULL), ==, DB_DONE);
+	g_assert_cmpint(item_get(f->db, "gate"), ==, 2);
+}
+
 /* An idle connection that was ended is nobody's concern; one that was ended at work leaves it open what became of it. */
 static void test_ended_connections(struct fixture *f, gconstpointer data)
 {
@@ -238,182 +353,96 @@ static void test_ended_connections(struct fixture *f, gconstpointer data)
 
 /* ---- the network */
 
-enum cut {
-	PASS,
-	CUT_ANSWER,  /* once: what the server answers to the next message is lost, with the connection */
-	CUT_REQUEST, /* once: the next message is lost, with the connection */
-	REFUSE,      /* nothing gets through, and nobody can connect */
-};
-
-struct proxy {
-	char *dir, *url;
-	struct sockaddr_un from, to;
-	int listener;
-	pthread_t thread;
-	enum cut cut; /* atomic */
-	bool ending;  /* atomic */
-};
-
-struct pair { int client, server; bool has_asked; };
-
-static void close_pair(struct pair *pair)
-{
-	close(pair->client);
-	close(pair->server);
-	pair->client = pair->server = -1;
-}
-
-static void accept_pair(struct proxy *proxy, struct pair *pair)
-{
-	*pair = (struct pair){accept(proxy->listener, NULL, NULL), socket(AF_UNIX, SOCK_STREAM, 0), false};
-	if (__atomic_load_n(&proxy->cut, __ATOMIC_SEQ_CST) == REFUSE || connect(pair->server, (struct sockaddr *)&proxy->to, sizeof(proxy->to)))
-		close_pair(pair);
-}
-
-/* What has come on one side; false: the pair is closed. */
-static bool pass(struct proxy *proxy, struct pair *pair, bool from_client)
-{
-	char buffer[65536];
-	ssize_t n = read(from_client ? pair->client : pair->server, buffer, sizeof(buffer));
-	enum cut once = from_client ? CUT_REQUEST : CUT_ANSWER, cut = __atomic_load_n(&proxy->cut, __ATOMIC_SEQ_CST);
-
-	pair->has_asked |= from_client && cut == CUT_ANSWER;
-	if (n <= 0 || cut == REFUSE)
-		return false;
-	if (cut == once && (from_client || pair->has_asked)) {
-		__atomic_store_n(&proxy->cut, PASS, __ATOMIC_SEQ_CST);
-		return false;
-	}
-	for (ssize_t done = 0, more; done < n; done += more)
-		if ((more = write(from_client ? pair->server : pair->client, buffer + done, (size_t)(n - done))) <= 0)
-			return false;
-	return true;
-}
-
-static void *proxy_main(void *data)
-{
-	enum { PAIRS = 32 };
-	struct proxy *proxy = data;
-	struct pair pairs[PAIRS];
-	unsigned n = 0;
-
-	while (!__atomic_load_n(&proxy->ending, __ATOMIC_SEQ_CST)) {
-		struct pollfd fds[1 + 2 * PAIRS] = {{.fd = proxy->listener, .events = POLLIN}};
-		bool refuses = __atomic_load_n(&proxy->cut, __ATOMIC_SEQ_CST) == REFUSE;
-
-		for (unsigned i = 0; i < n; i++) {
-			if (refuses && pairs[i].client >= 0)
-				close_pair(&pairs[i]);
-			fds[1 + 2 * i] = (struct pollfd){.fd = pairs[i].client, .events = POLLIN};
-			fds[2 + 2 * i] = (struct pollfd){.fd = pairs[i].server, .events = POLLIN};
-		}
-		poll(fds, 1 + 2 * n, 10);
-		for (unsigned i = 0; i < 2 * n; i++)
-			if (fds[1 + i].revents && pairs[i / 2].client >= 0 && !pass(proxy, &pairs[i / 2], i % 2 == 0))
-				close_pair(&pairs[i / 2]);
-		for (unsigned i = 0; i < n;)
-			if (pairs[i].client < 0)
-				pairs[i] = pairs[--n];
-			else
-				i++;
-		if (fds[0].revents && n < PAIRS)
-			accept_pair(proxy, &pairs[n++]);
-	}
-	for (unsigned i = 0; i < n; i++)
-		close_pair(&pairs[i]);
-	return NULL;
-}
-
-/* The value of "host" in the cluster's URL: the folder of its socket. */
-static char *cluster_dir(void)
-{
-	g_autoptr(GRegex) regex = g_regex_new("[?&]host=([^&]*)", 0, 0, NULL);
-	g_autoptr(GMatchInfo) match = NULL;
-
-	g_assert_true(g_regex_match(regex, g_getenv("POMONA_TEST_POSTGRES"), 0, &match));
-	return g_match_info_fetch(match, 1);
-}
-
-static void proxy_start(struct proxy *proxy, const struct fixture *f)
-{
-	g_autofree char *dir = cluster_dir();
-	g_autoptr(GString) url = g_string_new(f->url);
-
-	*proxy = (struct proxy){.dir = g_dir_make_tmp("pomona-proxy-XXXXXX", NULL), .from = {AF_UNIX, ""}, .to = {AF_UNIX, ""}};
-	g_snprintf(proxy->from.sun_path, sizeof(proxy->from.sun_path), "%s/.s.PGSQL.5432", proxy->dir);
-	g_snprintf(proxy->to.sun_path, sizeof(proxy->to.sun_path), "%s/.s.PGSQL.5432", dir);
-	g_string_replace(url, dir, proxy->dir, 1);
-	proxy->url = g_strdup(url->str);
-	proxy->listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	g_assert_cmpint(bind(proxy->listener, (struct sockaddr *)&proxy->from, sizeof(proxy->from)), ==, 0);
-	g_assert_cmpint(listen(proxy->listener, 64), ==, 0);
-	g_assert_cmpint(pthread_create(&proxy->thread, NULL, proxy_main, proxy), ==, 0);
-}
-
-static void proxy_end(struct proxy *proxy)
-{
-	__atomic_store_n(&proxy->ending, true, __ATOMIC_SEQ_CST);
-	pthread_join(proxy->thread, NULL);
-	close(proxy->listener);
-	g_unlink(proxy->from.sun_path);
-	g_rmdir(proxy->dir);
-	g_free(proxy->dir);
-	g_free(proxy->url);
-}
-
-static struct db *proxy_open(const struct proxy *proxy, const struct fixture *f)
+static struct db *proxy_open(struct test_proxy *proxy, const struct fixture *f)
 {
 	struct fixture behind = *f;
 
-	behind.config.url = proxy->url;
+	behind.config.url = test_proxy_url(proxy);
 	return fixture_open(&behind);
-}
-
-static void set_cut(struct proxy *proxy, enum cut cut)
-{
-	__atomic_store_n(&proxy->cut, cut, __ATOMIC_SEQ_CST);
 }
 
 /* The connection ends while the answer to a commit is on its way, or the commit itself: nobody knows, and it is said. */
 static void test_outcome_unknown(struct fixture *f, gconstpointer data)
 {
-	struct proxy proxy;
+	struct test_proxy *proxy = test_proxy_new(f->url);
+	struct db *db = proxy_open(proxy, f);
 	g_autoptr(GError) error = NULL;
-	struct db *db;
 
-	proxy_start(&proxy, f);
-	db = proxy_open(&proxy, f);
 	g_assert_cmpint(item_insert(db, "before", 1), ==, DB_DONE);
 	g_assert_cmpint(item_get(db, "before"), ==, 1);
-	set_cut(&proxy, CUT_ANSWER);
+	test_proxy_set(proxy, TEST_CUT_ANSWER);
 	g_assert_cmpint(item_insert(db, "done", 1), ==, DB_UNKNOWN);
 	g_assert_cmpint(item_get(f->db, "done"), ==, 1);
 	g_assert_cmpint(item_insert(db, "done", 1), ==, DB_CONFLICT);
-	set_cut(&proxy, CUT_REQUEST);
+	test_proxy_set(proxy, TEST_CUT_REQUEST);
 	g_assert_cmpint(item_bump(db, "before", 1, &error), ==, DB_UNKNOWN);
 	g_assert_error(error, POM_ERROR, POM_ERR_STORE_UNKNOWN);
 	g_assert_cmpint(item_get(f->db, "before"), ==, 1);
 	g_assert_cmpint(item_bump(db, "before", 1, NULL), ==, DB_DONE);
 	/* What only reads is asked again. */
-	set_cut(&proxy, CUT_ANSWER);
+	test_proxy_set(proxy, TEST_CUT_ANSWER);
 	g_assert_cmpint(item_get(db, "before"), ==, 2);
-	set_cut(&proxy, CUT_REQUEST);
+	test_proxy_set(proxy, TEST_CUT_REQUEST);
 	g_assert_cmpint(item_get(db, "before"), ==, 2);
 	db_close(db);
-	proxy_end(&proxy);
+	test_proxy_free(proxy);
+}
+
+static void *bump_main(void *data)
+{
+	struct worker *worker = data;
+
+	worker->outcome = item_bump(worker->db, worker->name, 1, NULL);
+	return NULL;
+}
+
+/* Its processes stand still, and the kernel answers for them: whoever waits is told so soon, not when the longest statement would have ended. What was sent may be done later. */
+static void test_a_frozen_engine(struct fixture *f, gconstpointer data)
+{
+	struct test_proxy *proxy = test_proxy_new(f->url);
+	g_autofree char *url = g_strconcat(test_proxy_url(proxy), "&connect_timeout=2", NULL);
+	struct fixture behind = *f;
+	struct worker worker = {.name = "a"};
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	int64_t began_us, until_us = g_get_monotonic_time() + LIMIT_S * G_USEC_PER_SEC;
+	enum db_outcome outcome;
+	struct db *db;
+
+	behind.config.url = url;
+	db = worker.db = fixture_open(&behind);
+	set_patience(db, 300);
+	g_assert_cmpint(item_insert(db, "a", 1), ==, DB_DONE);
+	g_assert_cmpint(item_get(db, "a"), ==, 1);
+	test_proxy_set(proxy, TEST_FREEZE);
+	g_usleep(50 * 1000);
+	began_us = g_get_monotonic_time();
+	pthread_create(&worker.thread, NULL, bump_main, &worker);
+	/* Repeated, for it only reads; then nobody is there. */
+	db_batch_add(batch, GET, db_text("a"));
+	g_assert_cmpint(db_run(db, batch, NULL), ==, DB_AWAY);
+	pthread_join(worker.thread, NULL);
+	g_assert_cmpint(worker.outcome, ==, DB_UNKNOWN);
+	g_assert_cmpint(g_get_monotonic_time() - began_us, <, LIMIT_S / 2 * G_USEC_PER_SEC);
+	test_proxy_set(proxy, TEST_PASS);
+	wait_for(f, "SELECT n FROM item WHERE name = 'a'", 2);
+	while ((outcome = item_bump(db, "a", 2, NULL)) == DB_AWAY) {
+		g_assert_cmpint(g_get_monotonic_time(), <, until_us);
+		g_usleep(10000);
+	}
+	g_assert_cmpint(outcome, ==, DB_DONE);
+	db_close(db);
+	test_proxy_free(proxy);
 }
 
 static void test_away_and_back(struct fixture *f, gconstpointer data)
 {
+	struct test_proxy *proxy = test_proxy_new(f->url);
+	struct db *db = proxy_open(proxy, f);
 	int64_t began_us, until_us;
 	enum db_outcome outcome;
-	struct proxy proxy;
-	struct db *db;
 
-	proxy_start(&proxy, f);
-	db = proxy_open(&proxy, f);
 	g_assert_cmpint(item_insert(db, "a", 1), ==, DB_DONE);
-	set_cut(&proxy, REFUSE);
+	test_proxy_set(proxy, TEST_REFUSE);
 	outcome = item_bump(db, "a", 1, NULL);
 	g_assert_true(outcome == DB_UNKNOWN || outcome == DB_AWAY);
 	began_us = g_get_monotonic_time();
@@ -427,7 +456,7 @@ static void test_away_and_back(struct fixture *f, gconstpointer data)
 	}
 	/* Nobody waits for what is known to be away. */
 	g_assert_cmpint(g_get_monotonic_time() - began_us, <, LIMIT_S * G_USEC_PER_SEC / 4);
-	set_cut(&proxy, PASS);
+	test_proxy_set(proxy, TEST_PASS);
 	until_us = g_get_monotonic_time() + LIMIT_S * G_USEC_PER_SEC;
 	while ((outcome = item_bump(db, "a", 1, NULL)) == DB_AWAY) {
 		g_assert_cmpint(g_get_monotonic_time(), <, until_us);
@@ -435,7 +464,7 @@ static void test_away_and_back(struct fixture *f, gconstpointer data)
 	}
 	g_assert_cmpint(outcome, ==, DB_DONE);
 	db_close(db);
-	proxy_end(&proxy);
+	test_proxy_free(proxy);
 }
 
 /* ---- hints */
@@ -586,8 +615,12 @@ int main(int argc, char **argv)
 	ADD("deadlocks-end", test_deadlocks_end);
 	ADD("rows-that-others-hold-are-skipped", test_rows_that_others_hold_are_skipped);
 	ADD("a-canceled-statement", test_a_canceled_statement);
+	ADD("a-statement-that-takes-too-long", test_a_statement_that_takes_too_long);
+	ADD("the-queue-is-left-in-time", test_the_queue_is_left_in_time);
+	ADD("keys-are-free-again", test_keys_are_free_again);
 	ADD("ended-connections", test_ended_connections);
 	ADD("outcome-unknown", test_outcome_unknown);
+	ADD("a-frozen-engine", test_a_frozen_engine);
 	ADD("away-and-back", test_away_and_back);
 	ADD("hints", test_hints);
 	ADD("opened-by-many", test_opened_by_many);

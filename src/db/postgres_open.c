@@ -226,12 +226,14 @@ static void *listener_main(void *data)
 
 	do {
 		PGconn *pg = pg_connect(db->url, NULL);
+		PGresult *listens = pg ? pg_ask(pg, "LISTEN pomona") : NULL;
 
-		if (pg && tell(pg, "LISTEN pomona", NULL)) {
+		if (PQresultStatus(listens) == PGRES_COMMAND_OK) {
 			/* Whatever was told before we listened is lost. */
 			db->on_hint(db->on_hint_ctx, NULL);
 			hear(db, pg);
 		}
+		PQclear(listens);
 		PQfinish(pg);
 	} while (poll(&wake, 1, LISTEN_RETRY_MS) <= 0);
 	return NULL;

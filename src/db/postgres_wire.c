@@ -7,8 +7,8 @@
 #include "db/postgres.h"
 
 enum { OID_INT8 = 20, OID_TEXT = 25, OID_BYTEA = 17 };
-/* Longer than SESSION lets a statement take: then the connection is as good as gone. */
-enum { RUN_MAX_S = 75 };
+/* RUN_MAX_S: longer than SESSION lets a statement take. Then the connection is as good as gone. */
+enum { RUN_MAX_S = 75, ASK_MAX_S = 5 };
 
 struct pg_op {
 	enum { OP_TEXT, OP_COMMIT, OP_PREPARE, OP_RUN, OP_HINT } kind;
@@ -33,6 +33,87 @@ char *pg_message(PGconn *pg, const PGresult *result)
 	g_strdelimit(g_strchomp(text), "\n\t", ' ');
 	return text;
 }
+
+/* ---- waiting for answers */
+
+struct wait {
+	int64_t until_us, ask_us; /* of the monotonic clock; ask_us: when the server is asked whether it is there, 0: never */
+	const struct pg_db *db;   /* NULL: without ask_us */
+};
+
+/* Whether the server that this connection is to answers anybody at all. A long statement is waited for; not so a server that was stopped while its machine goes on, and with it all that the kernel answers for it. Blocks for five seconds at most. */
+static bool is_there(const char *url, const PGconn *pg)
+{
+	static const char *const names[] = {"dbname", "host", "hostaddr", "port", "connect_timeout", NULL};
+	const char *const values[] = {url, PQhost(pg), PQhostaddr(pg), PQport(pg), "5", NULL};
+
+	return PQpingParams(names, values, 1) != PQPING_NO_RESPONSE;
+}
+
+/* How long to poll now, in ms; -1: what has not come by now will not come. */
+static int wait_left(PGconn *pg, struct wait *wait)
+{
+	int64_t now_us = g_get_monotonic_time();
+
+	if (wait->ask_us && now_us >= wait->ask_us) {
+		if (!is_there(wait->db->url, pg))
+			return -1;
+		now_us = g_get_monotonic_time();
+		wait->ask_us = now_us + wait->db->patience_us;
+	}
+	if (now_us >= wait->until_us)
+		return -1;
+	return (int)((wait->ask_us ? MIN(wait->ask_us, wait->until_us) : wait->until_us) - now_us) / 1000 + 1;
+}
+
+/* Waits until an answer can be taken without blocking; false when the connection is gone, or as good as that. */
+static bool wait_answer(PGconn *pg, struct wait *wait)
+{
+	int flushing = 1;
+
+	for (;;) {
+		struct pollfd fd = {.fd = PQsocket(pg), .events = POLLIN};
+		int left_ms, n;
+
+		if (flushing)
+			flushing = PQflush(pg);
+		if (flushing < 0)
+			return false;
+		if (!PQisBusy(pg))
+			return true;
+		if (flushing)
+			fd.events |= POLLOUT;
+		left_ms = wait_left(pg, wait);
+		/* A process that was stopped itself finds both: no time left, and the answer. */
+		n = poll(&fd, 1, MAX(left_ms, 0));
+		if ((n < 0 && errno != EINTR) || (!n && left_ms < 0))
+			return false;
+		if ((fd.revents & ~POLLOUT) && !PQconsumeInput(pg))
+			return false;
+	}
+}
+
+PGresult *pg_ask(PGconn *pg, const char *sql)
+{
+	struct wait wait = {.until_us = g_get_monotonic_time() + ASK_MAX_S * G_USEC_PER_SEC};
+	PGresult *last = NULL, *result;
+
+	if (!PQsendQuery(pg, sql))
+		return NULL;
+	for (;;) {
+		if (!wait_answer(pg, &wait)) {
+			PQclear(last);
+			return NULL;
+		}
+		result = PQgetResult(pg);
+		if (!result)
+			return last;
+		PQclear(last);
+		last = result;
+	}
+}
+
+/* ---- connecting */
 
 /* What libpq quotes of a URL that it cannot read may be a piece of the password. */
 static bool check_url(const char *url, GError **error)
@@ -61,12 +142,12 @@ static const char SESSION[] =
 
 static bool set_up_session(PGconn *pg, GError **error)
 {
-	PGresult *result = PQexec(pg, SESSION);
+	PGresult *result = pg_ask(pg, SESSION);
 	g_autofree char *message = NULL;
 	bool read_only;
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-		message = pg_message(pg, result);
+		message = result ? pg_message(pg, result) : g_strdup("it does not answer");
 		PQclear(result);
 		return pom_fail(error, POM_ERR_STORE_AWAY, "PostgreSQL: %s", message);
 	}
@@ -151,6 +232,8 @@ bool pg_is_stale(const struct pg_connection *connection)
 	/* Nothing comes by itself but the end, and notices, which are so rare that another connection costs nothing. */
 	return poll(&fd, 1, 0) != 0;
 }
+
+/* ---- runs */
 
 static Oid oid_of(char type)
 {
@@ -288,32 +371,8 @@ static enum pg_end judge(struct pg_db *db, PGconn *pg, const struct pg_op *op, c
 	return end;
 }
 
-/* Waits until an answer can be taken without blocking; false when the connection is gone, or UNTIL_US has come. */
-static bool wait_answer(PGconn *pg, int64_t until_us)
-{
-	int flushing = 1;
-
-	for (;;) {
-		struct pollfd fd = {.fd = PQsocket(pg), .events = POLLIN};
-		int64_t left_us = until_us - g_get_monotonic_time();
-
-		if (flushing)
-			flushing = PQflush(pg);
-		if (flushing < 0)
-			return false;
-		if (!PQisBusy(pg))
-			return true;
-		if (flushing)
-			fd.events |= POLLOUT;
-		if (left_us <= 0 || (poll(&fd, 1, (int)(left_us / 1000) + 1) < 0 && errno != EINTR))
-			return false;
-		if ((fd.revents & ~POLLOUT) && !PQconsumeInput(pg))
-			return false;
-	}
-}
-
 /* The answers of one operation. */
-static enum pg_end take_op(struct pg_db *db, struct pg_connection *connection, const struct pg_op *op, int64_t until_us, enum db_outcome *ret_outcome, GError **error)
+static enum pg_end take_op(struct pg_db *db, struct pg_connection *connection, const struct pg_op *op, struct wait *wait, enum db_outcome *ret_outcome, GError **error)
 {
 	enum pg_end end = PG_OK;
 
@@ -321,7 +380,7 @@ static enum pg_end take_op(struct pg_db *db, struct pg_connection *connection, c
 		ExecStatusType status;
 		PGresult *result;
 
-		if (!wait_answer(connection->pg, until_us))
+		if (!wait_answer(connection->pg, wait))
 			return PG_LOST;
 		result = PQgetResult(connection->pg);
 		if (!result)
@@ -343,14 +402,14 @@ static enum pg_end take_op(struct pg_db *db, struct pg_connection *connection, c
 }
 
 /* The answer to the sync: the commit, when no BEGIN came before. */
-static enum pg_end take_sync(struct pg_db *db, struct pg_connection *connection, int64_t until_us, enum db_outcome *ret_outcome, GError **error)
+static enum pg_end take_sync(struct pg_db *db, struct pg_connection *connection, struct wait *wait, enum db_outcome *ret_outcome, GError **error)
 {
 	enum pg_end end = PG_OK;
 
 	for (;;) {
 		PGresult *result;
 
-		if (!wait_answer(connection->pg, until_us))
+		if (!wait_answer(connection->pg, wait))
 			return PG_LOST;
 		result = PQgetResult(connection->pg);
 		if (!result && PQstatus(connection->pg) != CONNECTION_OK)
@@ -371,7 +430,8 @@ static enum pg_end take_sync(struct pg_db *db, struct pg_connection *connection,
 
 enum pg_end pg_finish(struct pg_db *db, struct pg_connection *connection, enum db_outcome *ret_outcome, GError **error)
 {
-	int64_t until_us = g_get_monotonic_time() + RUN_MAX_S * G_USEC_PER_SEC;
+	int64_t now_us = g_get_monotonic_time();
+	struct wait wait = {now_us + RUN_MAX_S * G_USEC_PER_SEC, now_us + db->patience_us, db};
 	enum pg_end end = PG_OK, now;
 	GError *first = NULL;
 
@@ -383,7 +443,7 @@ enum pg_end pg_finish(struct pg_db *db, struct pg_connection *connection, enum d
 	for (guint i = 0; i < connection->ops->len && end != PG_LOST; i++) {
 		enum db_outcome outcome = DB_DONE;
 
-		now = take_op(db, connection, &g_array_index(connection->ops, struct pg_op, i), until_us, &outcome, first ? NULL : &first);
+		now = take_op(db, connection, &g_array_index(connection->ops, struct pg_op, i), &wait, &outcome, first ? NULL : &first);
 		/* What comes after the first failure is only skipped. */
 		if (now == PG_LOST)
 			end = now;
@@ -395,7 +455,7 @@ enum pg_end pg_finish(struct pg_db *db, struct pg_connection *connection, enum d
 	if (end != PG_LOST) {
 		enum db_outcome outcome = DB_DONE;
 
-		now = take_sync(db, connection, until_us, &outcome, first ? NULL : &first);
+		now = take_sync(db, connection, &wait, &outcome, first ? NULL : &first);
 		if (now == PG_LOST)
 			end = now;
 		else if (end == PG_OK && now != PG_OK) {

@@ -121,7 +121,7 @@ bool store_run(struct store *store, struct db_batch *batch, GError **error)
 	return false;
 }
 
-enum { ONCE_TRIES = 12, ONCE_PAUSE_US = 250000 };
+enum { ONCE_TRIES = 12, ONCE_PAUSE_US = 250000, ONCE_MAX_US = 10 * G_USEC_PER_SEC };
 
 void store_pause(void)
 {
@@ -146,10 +146,11 @@ static bool is_there(struct store *store, unsigned find, const char *id, GError 
 
 bool store_run_once(struct store *store, struct db_batch *batch, unsigned find, const char *id, GError **error)
 {
+	int64_t until_us = g_get_monotonic_time() + ONCE_MAX_US;
 	GError *inner = NULL;
 	bool unknown = false;
 
-	for (int i = 0; i < ONCE_TRIES; i++) {
+	for (int i = 0; i < ONCE_TRIES && (!i || g_get_monotonic_time() < until_us); i++) {
 		g_autoptr(GError) unseen = NULL;
 
 		g_clear_error(&inner);
