@@ -92,13 +92,22 @@ static bool answer_declarative(struct service *service, const struct checkin_mes
 /* The first use of a renewed identity makes it the enrollment's. *RET_AGAIN: the facts are to be loaded again. */
 static bool bind_renewal(struct service *service, struct checkin_facts *facts, int64_t now_ms, bool *ret_again, GError **error)
 {
+	GError *inner = NULL;
+
 	*ret_again = false;
 	facts->certificate.grace_ms = service->settings.expired_grace_s * 1000;
 	if (!checkin_is_renewal(&facts->certificate, &facts->device))
 		return true;
-	*ret_again = true;
-	if (!store_renewal_bind(service->store, facts->device.id, facts->certificate.for_epoch, facts->certificate.serial, now_ms, error))
+	*ret_again = store_renewal_bind(service->store, facts->device.id, facts->certificate.for_epoch, facts->certificate.serial, now_ms, &inner) || g_error_matches(inner, POM_ERROR, POM_ERR_STORE_CONFLICT);
+	if (!*ret_again) {
+		g_propagate_error(error, inner);
 		return false;
+	}
+	if (inner) {
+		/* Another request of the same device has done it. */
+		g_error_free(inner);
+		return true;
+	}
 	pom_log(POM_LOG_INFO, "a device uses its new identity", "enrollment", facts->device.id, "certificate", facts->certificate.serial, NULL);
 	return true;
 }

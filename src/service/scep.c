@@ -387,6 +387,16 @@ static bool ask_person(struct run *run, const struct wish *wish, const char *cha
 	return false;
 }
 
+/* A challenge that was good came with another key. */
+static bool raise_alarm(const struct run *run, const struct scep_load *load, GError **error)
+{
+	const char *link = load->challenge.link_id;
+
+	pom_metric_add(POM_METRIC_SCEP_ALARMS, NULL, 1);
+	pom_log(POM_LOG_WARNING, "SCEP challenge came again with another key", "challenge", load->challenge.id, "link", link, "peer", run->call->peer, NULL);
+	return store_audit_add(run->service->store, AUDIT("scep", "scep.alarm", load->challenge.id, audit_detail("why", "the challenge came again with another key", "peer", run->call->peer, "transaction", run->request->transaction_id, NULL)), error);
+}
+
 /* One-time challenges: the record says what the certificate is. */
 static GBytes *by_challenge(struct run *run, const struct wish *wish, struct scep_load *load, GError **error)
 {
@@ -411,11 +421,11 @@ static GBytes *by_challenge(struct run *run, const struct wish *wish, struct sce
 	if (plan.action == SCEP_DO_REFUSE) {
 		run->refused = true;
 		run->fail_info = SCEP_BAD_REQUEST;
-		if (plan.alarm) {
-			pom_metric_add(POM_METRIC_SCEP_ALARMS, NULL, 1);
-			pom_log(POM_LOG_WARNING, "SCEP challenge came again with another key", "challenge", load->challenge.id, "link", load->challenge.link_id, "peer", run->call->peer, NULL);
-			if (!store_audit_add(run->service->store, AUDIT("scep", "scep.alarm", load->challenge.id, audit_detail("why", "the challenge came again with another key", "peer", run->call->peer, "transaction", run->request->transaction_id, NULL)), &inner))
-				return NULL;
+		if (plan.alarm && !raise_alarm(run, load, error)) {
+			/* Nothing is refused of which that is not written down: the client comes again. */
+			run->refused = false;
+			g_clear_error(&inner);
+			return NULL;
 		}
 		g_propagate_error(error, inner);
 		return NULL;

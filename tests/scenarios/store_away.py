@@ -140,6 +140,45 @@ def what_may_be_done_is_not_called_undone():
 
 
 @case
+def a_refusal_that_cannot_be_written_down():
+    """A challenge came again with another key, which is written into the audit log before it is refused: the connection ends just then."""
+    with database() as (pg, name), Wire(pg) as wire, ClusterNode(pg.url(wire, database=name)) as node:
+        ca, challenge = node.request("GET", "/scep?operation=GetCACert")[1], node.api("POST", "/api/v1/challenges", {"subject": "O=Test Org,CN=once"})[1]["challenge"]
+        status, body, _ = scep_post(node, ca, challenge)
+        equal((status, scep_reply(body)[0]), (200, "0"), "the first use")
+        wire.mute_at(b"scep.alarm")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(scep_post, node, ca, challenge)
+            expect(wire.sprung.wait(20), "nothing was written down")
+            wire.set("gone")
+            status, _, headers = sent.result(60)
+        equal((status, int(headers.get("retry-after", "0")) > 0), (503, True), "the second use, of which nothing can be written down")
+        wire.set("through")
+        wait_for("/readyz to be true", node.is_ready)
+        status, body, _ = scep_post(node, ca, challenge)
+        equal((status, scep_reply(body)[0]), (200, "2"), "the second use")
+        expect(int(pg.sql("SELECT count(*) FROM audit_pending WHERE action = 'scep.alarm'", database=name)[0][0]) + int(pg.sql("SELECT count(*) FROM audit WHERE action = 'scep.alarm'", database=name)[0][0]) > 0, "no alarm")
+
+
+@case
+def a_database_that_stands_still():
+    """All its processes are stopped, and the kernel answers for them: nobody waits for an answer as long as the longest statement may take."""
+    with database() as (pg, name), ClusterNode(pg.url(database=name)) as node:
+        device = node.enroll()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool, pg.frozen():
+            asked = [pool.submit(device.idle), pool.submit(node.api, "POST", f"/api/v1/devices/{device.udid}/commands", {"RequestType": "ProfileList"})]
+            started = time.monotonic()
+            equal([f.result(70)[0] for f in asked], [503, 503])
+            took = time.monotonic() - started
+            expect(took < 45, f"answered after {took:.0f} s")
+            equal((node.plainly("/readyz")[0], node.plainly("/healthz")[0]), (503, 200))
+        wait_for("/readyz to be true", node.is_ready)
+        # Unknown is what was answered: it was done, or not.
+        equal(device.hang_up().idle()[0], 200)
+        equal(node.cli_code("command", "send", device.udid, "SecurityInfo")[0], 0)
+
+
+@case
 def a_start_waits_for_the_database():
     with database() as (pg, name), Wire(pg) as wire, ClusterNode(pg.url(wire, database=name)) as node:
         device = node.enroll()

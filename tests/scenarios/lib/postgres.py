@@ -83,11 +83,30 @@ class Postgres:
     def pid(self):
         return int(open(os.path.join(self.data, "postmaster.pid")).readline())
 
-    def kill(self):
-        """As when its machine dies: no process of it is left."""
+    def stop_processes(self):
+        """Stops all of them as they stand (SIGSTOP); their ids, the first one's first."""
         main = self.pid()
         os.kill(main, signal.SIGSTOP)
         children = [int(pid) for pid in subprocess.run(["ps", "-o", "pid=", "--ppid", str(main)], capture_output=True, text=True).stdout.split()]
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        return main, children
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """No process of it runs, and its machine goes on: connections stay, new ones are taken up, and nobody answers."""
+        main, children = self.stop_processes()
+        try:
+            yield
+        finally:
+            for pid in [*children, main]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def kill(self):
+        """As when its machine dies: no process of it is left."""
+        main, children = self.stop_processes()
         for pid in [main, *children]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
