@@ -53,13 +53,14 @@ static bool pass(struct test_proxy *proxy, struct pair *pair, bool from_client)
 {
 	char buffer[65536];
 	ssize_t n = read(from_client ? pair->client : pair->server, buffer, sizeof(buffer));
-	enum test_cut once = from_client ? TEST_CUT_REQUEST : TEST_CUT_ANSWER, cut = get_cut(proxy);
+	enum test_cut cut = get_cut(proxy);
+	bool cuts_answer = cut == TEST_CUT_ANSWER || cut == TEST_CUT_ANSWER_AND_REFUSE;
 
-	pair->has_asked |= from_client && cut == TEST_CUT_ANSWER;
+	pair->has_asked |= from_client && cuts_answer;
 	if (n <= 0 || cut == TEST_REFUSE)
 		return false;
-	if (cut == once && (from_client || pair->has_asked)) {
-		test_proxy_set(proxy, TEST_PASS);
+	if (from_client ? cut == TEST_CUT_REQUEST : cuts_answer && pair->has_asked) {
+		test_proxy_set(proxy, cut == TEST_CUT_ANSWER_AND_REFUSE ? TEST_REFUSE : TEST_PASS);
 		return false;
 	}
 	for (ssize_t done = 0, more; done < n; done += more)

@@ -6,6 +6,7 @@
 enum test_cut {
 	TEST_PASS,
 	TEST_CUT_ANSWER,  /* once: what the server answers to the next message is lost, with the connection */
+	TEST_CUT_ANSWER_AND_REFUSE, /* the same, and then TEST_REFUSE */
 	TEST_CUT_REQUEST, /* once: the next message is lost, with the connection */
 	TEST_REFUSE,      /* nothing gets through, and nobody can connect */
 	TEST_FREEZE,      /* as if all processes of the server were stopped: connections can be made and nothing comes; with TEST_PASS all that was sent meanwhile arrives */
