@@ -40,6 +40,7 @@
 	X(POM_ERR_NODE_CLOCK, "POM-E0110", 503, true, "The clock of this machine differs from those of the other nodes.") \
 	X(POM_ERR_STORE_MOVE, "POM-E0111", 503, true, "The data of the database was moved, or is being moved, to another one, or cannot be.") \
 	X(POM_ERR_NODE_LEASE, "POM-E0112", 503, true, "Another node does this work now.") \
+	X(POM_ERR_NODE_DRAINING, "POM-E0115", 503, true, "This node is being stopped.") \
 	X(POM_ERR_NODE_OLD, "POM-E0113", 503, true, "Another node has changed the database for a newer Pomona: this program is too old for it.") \
 	/* plists */ \
 	X(POM_ERR_PLIST_SYNTAX, "POM-E1001", 400, false, "The property list is not well-formed XML.") \

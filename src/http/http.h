@@ -141,6 +141,8 @@ struct http_server *http_server_new(const struct http_server_config *config, con
 void http_server_start(struct http_server *server);
 /* The port that listener NAME is bound to (for ":0"); 0 for unix. */
 uint16_t http_server_port(const struct http_server *server, const char *name);
+/* From now on each reply is the last of its connection, so that peers come again, to another server if there is one. New connections are taken as ever. Any thread. */
+void http_server_drain(struct http_server *server);
 /* Stops accepting at once, closes idle connections, lets running requests finish and their replies go out for at most
  * GRACE_MS, then closes all and joins the threads. Blocks. */
 void http_server_stop(struct http_server *server, unsigned grace_ms);

@@ -11,7 +11,7 @@ void http_job_answer(struct http_job *job, struct http_response *response)
 {
 	const struct http_listener *listener = job->listener;
 
-	job->keep_alive = job->keep_alive && !atomic_load(&job->loop->server->stopping);
+	job->keep_alive = job->keep_alive && !atomic_load(&job->loop->server->draining);
 	http_wire_format(&job->wire, response, job->request->method == HTTP_HEAD, job->keep_alive, time(NULL));
 	if (listener->done)
 		listener->done(listener->ctx, job->request, response->status, g_get_monotonic_time() - job->started_us);

@@ -52,6 +52,11 @@ uint16_t http_server_port(const struct http_server *server, const char *name)
 	return 0;
 }
 
+void http_server_drain(struct http_server *server)
+{
+	atomic_store(&server->draining, true);
+}
+
 /* A loop ends only when its connections are gone, so jobs that still run find nobody; their messages stay in the inboxes and
  * are delivered here once the workers have ended. */
 void http_server_stop(struct http_server *server, unsigned grace_ms)
@@ -61,6 +66,7 @@ void http_server_stop(struct http_server *server, unsigned grace_ms)
 	server->started = false;
 	server->grace_ms = grace_ms;
 	atomic_store(&server->stopping, true);
+	http_server_drain(server);
 	for (unsigned i = 0; i < server->config.n_loops; i++)
 		http_loop_post(&server->loops[i], &server->loops[i].stop);
 	for (unsigned i = 0; i < server->config.n_loops; i++)

@@ -102,7 +102,7 @@ struct http_server {
 	struct http_loop *loops;
 	struct pom_pool *pool;
 	struct http_census census;
-	atomic_bool stopping;
+	atomic_bool stopping, draining; /* draining: each reply ends its connection */
 	unsigned grace_ms;
 	bool started;
 };

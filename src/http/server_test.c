@@ -484,6 +484,34 @@ static void test_graceful_stop(void)
 	test_server_free(test);
 }
 
+/* Draining, everybody is served, each connection once more. */
+static void test_drain(void)
+{
+	struct test_server *test = start();
+	g_autoptr(test_peer) running = test_connect(test, "plain"), idle = test_connect(test, "plain");
+
+	test_send(idle, "GET /who HTTP/1.1\r\n" H "\r\n");
+	g_assert_cmpint(test_status(idle), ==, 200);
+	test_send(running, "GET /wait HTTP/1.1\r\n" H "\r\n");
+	test_await_waiting(test, 1);
+	http_server_drain(test->server);
+	g_autoptr(test_peer) later = test_connect(test, "plain");
+	struct test_peer *const asking[] = {idle, later};
+	for (unsigned i = 0; i < G_N_ELEMENTS(asking); i++) {
+		test_send(asking[i], "GET /who HTTP/1.1\r\n" H "\r\n");
+		g_autofree char *reply = test_reply(asking[i]);
+		assert_contains(reply, "HTTP/1.1 200 ");
+		assert_contains(reply, "Connection: close\r\n");
+		g_assert_true(test_at_end(asking[i]));
+	}
+	test_open_gate(test);
+	g_autofree char *reply = test_reply(running);
+	assert_contains(reply, "waited");
+	assert_contains(reply, "Connection: close\r\n");
+	g_assert_true(test_at_end(running));
+	test_server_free(test);
+}
+
 static void *open_later(void *test)
 {
 	g_usleep(2 * SHORT_MS * 1000);
@@ -632,6 +660,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/server/connection-limit-of-proxies", test_connection_limit_of_proxies);
 	g_test_add_func("/server/large-reply", test_large_reply);
 	g_test_add_func("/server/many", test_many);
+	g_test_add_func("/server/drain", test_drain);
 	g_test_add_func("/server/graceful-stop", test_graceful_stop);
 	g_test_add_func("/server/grace-ends", test_grace_ends);
 	g_test_add_func("/server/unix", test_unix);

@@ -723,8 +723,11 @@ static struct http_response *healthz(void *ctx, const struct http_request *reque
 /* It is asked every second or so, by many: what it finds is not logged. */
 static struct http_response *readyz(void *ctx, const struct http_request *request)
 {
+	struct http_response *draining = server_draining_reply(ctx, request);
 	g_autoptr(GError) error = NULL;
 
+	if (draining)
+		return draining;
 	return server_is_ready(ctx, &error) ? http_response_text(200, "text/plain", "ready\n") : problem(error);
 }
 

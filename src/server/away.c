@@ -25,9 +25,19 @@ static void tell(void *ctx, const GError *why)
 
 bool server_is_ready(struct server *server, GError **error)
 {
+	if (atomic_load(&server->draining))
+		return pom_fail(error, POM_ERR_NODE_DRAINING, "this node is being stopped: it serves those who come, and others should be sent to another node");
 	if (!server_node_check(server, error))
 		return false;
 	return store_is_shared(server->store) ? store_is_reachable(server->store, SILENT_MAX_MS, error) : store_ping(server->store, error);
+}
+
+/* HAProxy ends the connections of a server that fails its check, or it does not, also when the server has died. With 404 (http-check disable-on-404) it lets those of a server that drains finish. */
+struct http_response *server_draining_reply(struct server *server, const struct http_request *request)
+{
+	g_autofree char *status = http_request_query(request, "draining");
+
+	return atomic_load(&server->draining) && !g_strcmp0(status, "404") ? http_response_text(404, "text/plain", "draining\n") : NULL;
 }
 
 static struct timespec next_look(struct server *server)

@@ -5,7 +5,6 @@
 #include "base/metric.h"
 #include "codec/ocsp.h"
 #include "core/ota.h"
-#include "server/node.h"
 #include "server/server_internal.h"
 #include "service/ddm.h"
 #include "service/ota.h"
@@ -502,9 +501,12 @@ static struct http_response *ocsp(void *ctx, const struct http_request *request)
 /* For load balancers, which cannot reach the admin listener: as /readyz there, without saying why to the world. */
 static struct http_response *readyz(void *ctx, const struct http_request *request)
 {
+	struct http_response *draining = server_draining_reply(ctx, request);
 	g_autoptr(GError) error = NULL;
 
-	return server_node_check(ctx, &error) && server_is_ready(ctx, &error) ? http_response_text(200, "text/plain", "ready\n") : plain_refusal(error);
+	if (draining)
+		return draining;
+	return server_is_ready(ctx, &error) ? http_response_text(200, "text/plain", "ready\n") : plain_refusal(error);
 }
 
 static struct http_response *home(void *ctx, const struct http_request *request)

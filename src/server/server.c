@@ -193,7 +193,7 @@ static bool check_ca_url(const struct settings *s, GError **error)
 static bool check_settings(const struct settings *s, GError **error)
 {
 	static const struct { enum setting setting; int64_t min, max; } ranges[] = {
-		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_ENROLL_RIGHTS, 1, 8191},
+		{SETTING_WORKERS, 1, 1024}, {SETTING_LOOPS, 0, 64}, {SETTING_QUEUE, 1, 1000000}, {SETTING_DRAIN, 0, 3600}, {SETTING_ENROLL_RIGHTS, 1, 8191},
 		{SETTING_ENROLL_TTL, 1, 8760}, {SETTING_DEVICE_DAYS, 1, 3650}, {SETTING_APNS_EXPIRATION, 0, 30}, {SETTING_CA_GRACE, 0, 3650},
 		{SETTING_LIBRARY_DELIVER, 1, 3650}, {SETTING_LIBRARY_ANSWER, 1, 8760}, {SETTING_COMMAND_EXPIRE, 0, 3650}, {SETTING_COMMAND_KEEP, 0, 36500}, {SETTING_TIMELINE_DAYS, 1, 3650},
 		{SETTING_INVENTORY_HOURS, 0, 8784}, {SETTING_DOCTOR_HOURS, 0, 8760}, {SETTING_DOCTOR_TIMEOUT, 1, 60}, {SETTING_PUSH_RATE, 0, 1000000}, {SETTING_STORE_WAIT, 0, 86400}, {SETTING_APNS_CONNECTIONS, 1, 8},
@@ -472,23 +472,41 @@ static bool announce(struct server *server, GError **error)
 	return true;
 }
 
-static void wait_for_end(struct server *server, const sigset_t *signals)
+static void read_tls_again(struct server *server)
 {
-	for (;;) {
-		g_autoptr(GError) error = NULL;
-		int number = sigwaitinfo(signals, NULL);
+	g_autoptr(GError) error = NULL;
 
-		if (number == SIGTERM || number == SIGINT)
-			return;
-		if (number != SIGHUP)
-			continue;
-		if (!server_tls_load(server, &error))
-			pom_log(POM_LOG_ERROR, "TLS certificate not changed", "why", error->message, NULL);
-		else if (!server_profile_signer_load(server, &error))
-			pom_log(POM_LOG_ERROR, "TLS certificate read again, but the signer of profiles not changed", "why", error->message, NULL);
-		else
-			pom_log(POM_LOG_NOTICE, "TLS certificate read again", NULL);
-	}
+	if (!server_tls_load(server, &error))
+		pom_log(POM_LOG_ERROR, "TLS certificate not changed", "why", error->message, NULL);
+	else if (!server_profile_signer_load(server, &error))
+		pom_log(POM_LOG_ERROR, "TLS certificate read again, but the signer of profiles not changed", "why", error->message, NULL);
+	else
+		pom_log(POM_LOG_NOTICE, "TLS certificate read again", NULL);
+}
+
+/* The signal that ends the serving: SIGTERM or SIGINT. */
+static int wait_for_end(struct server *server, const sigset_t *signals)
+{
+	int number;
+
+	while ((number = sigwaitinfo(signals, NULL)) != SIGTERM && number != SIGINT)
+		if (number == SIGHUP)
+			read_tls_again(server);
+	return number;
+}
+
+/* Everything goes on, but who asks is told to go elsewhere; until the time is over, or somebody does not want to wait: the next SIGTERM or SIGINT. */
+static void drain(struct server *server, const sigset_t *signals)
+{
+	const char *seconds = settings_text(server->settings, SETTING_DRAIN);
+	int64_t end_us = g_get_monotonic_time() + settings_int(server->settings, SETTING_DRAIN) * G_USEC_PER_SEC, left_us;
+	int number = 0;
+
+	pom_log(POM_LOG_NOTICE, "draining: not ready any more, the next signal ends it", "seconds", seconds, NULL);
+	atomic_store(&server->draining, true);
+	http_server_drain(server->http);
+	while (number != SIGTERM && number != SIGINT && (left_us = end_us - g_get_monotonic_time()) > 0)
+		number = sigtimedwait(signals, NULL, &(struct timespec){left_us / G_USEC_PER_SEC, left_us % G_USEC_PER_SEC * 1000});
 }
 
 /* Each idle connection is a descriptor: take as many as the system allows. */
@@ -565,7 +583,8 @@ bool server_run(const char *dir, const struct settings *settings, GError **error
 		server_doctor_start(&server);
 		http_server_start(server.http);
 		pusher_wake(server.pusher);
-		wait_for_end(&server, &signals);
+		if (wait_for_end(&server, &signals) == SIGTERM && settings_int(settings, SETTING_DRAIN))
+			drain(&server, &signals);
 		pom_log(POM_LOG_NOTICE, "stopping", NULL);
 		watch_stop();
 		server_doctor_stop(&server);

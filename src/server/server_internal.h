@@ -28,6 +28,7 @@ struct server {
 	struct pusher *pusher;
 	struct http_server *http;
 
+	atomic_bool draining;          /* it is being stopped, and still serves */
 	struct http_networks *proxies; /* proxy.addresses; NULL: none */
 	char **certificate_headers;    /* proxy.certificate_header */
 	char **protocol;               /* proxy.protocol: names of listeners */
@@ -82,8 +83,10 @@ bool server_store_open(struct server *server, const char *url, GError **error) G
 /* The thread that asks a shared database, once a second, whether it is there. */
 void server_look_start(struct server *server);
 void server_look_stop(struct server *server); /* waits for its question */
-/* Whether this process can serve now. POM_ERR_STORE_*, POM_ERR_NODE_*, with the reason. */
+/* Whether this process can serve now, and will for a while. POM_ERR_STORE_*, POM_ERR_NODE_*, with the reason. */
 bool server_is_ready(struct server *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The answer to a load balancer that wants to know it otherwise while the node drains (/readyz?draining=404); NULL: it does not, or the node does not. transfer full. */
+struct http_response *server_draining_reply(struct server *server, const struct http_request *request);
 
 /* Counts and logs a refusal: one line with enrollment, route and reason id. SUBJECT may be NULL. */
 void server_log_refusal(const struct http_request *request, const struct subject *subject, const GError *error);

@@ -22,6 +22,7 @@
 	X(SETTING_WORKERS, "server", "workers", INT, "64", "Worker threads. They wait for the store, so their number follows the requests in flight.") \
 	X(SETTING_LOOPS, "server", "loops", INT, "0", "Network threads; 0: one for each core.") \
 	X(SETTING_QUEUE, "server", "queue", INT, "1024", "Requests that may wait for a worker before the server answers 503.") \
+	X(SETTING_DRAIN, "server", "drain_seconds", INT, "0", "How long a stop by SIGTERM lets devices be served while /readyz fails, so that a load balancer uses other nodes before this one is gone. 0: it stops at once.") \
 	X(SETTING_LOG_LEVEL, "server", "log_level", TEXT, "info", "error, warning, notice, info or debug.") \
 	X(SETTING_PROXY_ADDRESSES, "proxy", "addresses", TEXT, "", "Proxies of yours whose word is taken, as IP addresses and networks: 127.0.0.1, 192.0.2.0/24, 2001:db8::/32.") \
 	X(SETTING_PROXY_LISTEN, "proxy", "listen", TEXT, "", "Address of a listener (plain HTTP) for everything that devices ask, which serves only proxy.addresses. Empty: none.") \
