@@ -28,6 +28,7 @@ bool report_parse(const plist *message, struct report *ret, GError **error)
 	if (!plist_take_string(message, "report", "CommandUUID", PLIST_OPTIONAL, &report.command_uuid, error) ||
 	    !plist_take_child(message, "report", "ErrorChain", PLIST_ARRAY, PLIST_OPTIONAL, &report.error_chain, error))
 		return false;
+	report.has_facts = report.status == REPORT_ACKNOWLEDGED && (plist_dict_get(message, "QueryResponses") || plist_dict_get(message, "SecurityInfo"));
 	if (report.status == REPORT_IDLE)
 		report.command_uuid = NULL;
 	else if (!report.command_uuid || !*report.command_uuid || strlen(report.command_uuid) > UUID_MAX)

@@ -12,6 +12,7 @@ struct report {
 	enum report_status status;
 	const char *command_uuid;  /* NULL with Idle */
 	const plist *error_chain;  /* array or NULL */
+	bool has_facts;            /* it tells what facts_read would find */
 };
 /* POM_ERR_COMMAND_STATUS when Status is missing or unknown, POM_ERR_CHECKIN_MALFORMED when CommandUUID is missing where it is needed. */
 bool report_parse(const plist *message, struct report *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -71,8 +71,8 @@ bool service_check_blocked(struct service *service, const char *device_id, const
 bool service_unenroll_report(struct service *service, const struct command_row *command, const struct report *report, GBytes *body, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- inventory.c: what devices told, and asking them again ---- */
-/* What an Acknowledged report tells: facts and lists, to be kept with it. */
-bool service_fleet_learn(struct service *service, const struct command_row *command, const plist *report, struct fact_write *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What an Acknowledged report tells: facts and lists, to be kept with it. KNOWN: the facts that were loaded with it, NULL when it has none. */
+bool service_fleet_learn(struct service *service, const struct command_row *command, const plist *report, const GArray *known, struct fact_write *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Which lists a device told, with how many entries and when. */
 json_t *service_device_lists(struct service *service, const char *id, GError **error);
 /* The entries of one; AFTER is the number of those seen. Entries of a dictionary are objects with "name" and what it holds. */

@@ -52,16 +52,14 @@ static GArray *read_lists(struct service *service, const struct command_row *com
 	return fact_lists_read(command->request_type, plist_dict_get(asked, "Command"), report);
 }
 
-bool service_fleet_learn(struct service *service, const struct command_row *command, const plist *report, struct fact_write *ret, GError **error)
+bool service_fleet_learn(struct service *service, const struct command_row *command, const plist *report, const GArray *known, struct fact_write *ret, GError **error)
 {
-	g_autoptr(GArray) facts = facts_read(command->request_type, report), lists = read_lists(service, command, report, error), known = NULL;
-	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) facts = facts_read(command->request_type, report), lists = read_lists(service, command, report, error);
 
 	if (!lists)
 		return false;
-	if (facts->len && !(known = store_fact_list(service->store, command->enrollment_id, "", 0, &load, error)))
-		return false;
-	ret->changed = known && is_news(known, facts);
+	g_assert(known || !facts->len);
+	ret->changed = facts->len && is_news(known, facts);
 	ret->facts = g_steal_pointer(&facts);
 	ret->lists = g_steal_pointer(&lists);
 	return true;

@@ -710,9 +710,9 @@ static bool confirm(struct service *service, const struct command_row *command, 
 	return rows != NULL;
 }
 
-bool service_library_learn(struct service *service, const struct command_row *command, const plist *report, struct fact_write *ret, GError **error)
+bool service_library_learn(struct service *service, const struct command_row *command, const plist *report, const GArray *known, struct fact_write *ret, GError **error)
 {
-	if (!service_fleet_learn(service, command, report, ret, error))
+	if (!service_fleet_learn(service, command, report, known, ret, error))
 		return false;
 	return strcmp(command->request_type, "ProfileList") || plist_get_type(plist_dict_get(report, "ProfileList")) != PLIST_ARRAY || confirm(service, command, report, error);
 }

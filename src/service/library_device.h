@@ -29,8 +29,8 @@ GBytes *service_library_payload(struct service *service, const char *enrollment_
 bool service_library_unmade(struct service *service, const char *enrollment_id, const struct command_next *next, const char *reason, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What a device says of such a command. */
 bool service_library_report(struct service *service, const struct command_row *command, const struct report *report, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* What an Acknowledged report of whatever command tells: facts, to be kept with it in *RET, and which profiles are there. */
-bool service_library_learn(struct service *service, const struct command_row *command, const plist *report, struct fact_write *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What an Acknowledged report of whatever command tells: facts, to be kept with it in *RET, and which profiles are there. KNOWN as of service_fleet_learn. */
+bool service_library_learn(struct service *service, const struct command_row *command, const plist *report, const GArray *known, struct fact_write *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Values of variables for a device. */
 struct library_values;

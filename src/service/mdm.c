@@ -277,11 +277,11 @@ static bool escrow(struct service *service, const struct command_row *command, c
 }
 
 /* What is learnt from an answer, without its secrets. */
-static bool learn(struct service *service, const struct command_row *command, const plist *tree, bool has_secret, struct fact_write *ret, GError **error)
+static bool learn(struct service *service, const struct command_row *command, const plist *tree, const GArray *known, bool has_secret, struct fact_write *ret, GError **error)
 {
 	g_autoptr(plist) shown = has_secret ? command_redact(command->request_type, COMMAND_RESPONSE, tree) : NULL;
 
-	return escrow(service, command, tree, error) && service_library_learn(service, command, shown ? shown : tree, ret, error);
+	return escrow(service, command, tree, error) && service_library_learn(service, command, shown ? shown : tree, known, ret, error);
 }
 
 /* The turn of a channel that has sent a report. */
@@ -291,8 +291,9 @@ struct turn {
 	struct command_after after; /* the end of the command that it reported of, unless more may come of that */
 };
 
-static bool finish(struct service *service, const struct report *report, const plist *tree, const struct command_row *command, GBytes *body, struct turn *turn, GError **error)
+static bool finish(struct service *service, const struct report *report, const plist *tree, const struct report_load *load, GBytes *body, struct turn *turn, GError **error)
 {
+	const struct command_row *command = &load->command;
 	/* The answer to what declarations asked for has them planned anew, which may queue the next one. */
 	const struct command_ask *ask = turn->serves && !note_is_declarations(command->note) ? &turn->ask : NULL;
 	bool has_secret = command_has_secret(command->request_type, COMMAND_RESPONSE, tree);
@@ -303,7 +304,7 @@ static bool finish(struct service *service, const struct report *report, const p
 
 	/* First what follows from it: when this process ends between the two, the device says it again. */
 	if ((command->note && !note_is_fill(command->note) && !service_noted_report(service, command, report, error)) ||
-	    (report->status == REPORT_ACKNOWLEDGED && !learn(service, command, tree, has_secret, &learnt, error)))
+	    (report->status == REPORT_ACKNOWLEDGED && !learn(service, command, tree, load->known_facts, has_secret, &learnt, error)))
 		return false;
 	if (has_secret)
 		sealed = seal_close(&service->seal, "command_done", command->uuid, "result", data, len);
@@ -317,7 +318,7 @@ static bool apply_report(struct service *service, const struct report *report, c
 	case REPORT_DO_FINISH:
 		if (!g_strcmp0(load->command.note, NOTE_UNENROLL))
 			return service_unenroll_report(service, &load->command, report, body, error);
-		return finish(service, report, tree, &load->command, body, turn, error) &&
+		return finish(service, report, tree, load, body, turn, error) &&
 		       (!note_is_declarations(load->command.note) || service_ddm_answered(service, load->command.enrollment_id, error));
 	case REPORT_DO_DEFER:
 		if (note_is_library(load->command.note) && !service_library_report(service, &load->command, report, error))

@@ -4,7 +4,7 @@
 
 #include "store/store_internal.h"
 
-enum { PACK_FROM = 256, RESULT_MAX = 64 << 20 };
+enum { PACK_FROM = 256, RESULT_MAX = 64 << 20, PACK_SMALL_MAX = 4096, PACK_SMALL_WINDOW_BITS = 12, PACK_SMALL_MEMORY = 4 };
 
 /* ---- what was delivered, before it is written ---- a delivery costs no transaction: like the times devices were last seen, it is kept here, and written with what the device says next, or by the janitor. */
 
@@ -273,7 +273,7 @@ static bool try_report_load(struct store *store, const uint8_t cert_sha256[32], 
 	struct report_load load = {.where = COMMAND_NOWHERE};
 	bool is_user = *report->who.user_part != '\0';
 	const char *mine;
-	unsigned last;
+	unsigned last, facts = 0;
 
 	if (!store_channels_find(store, &report->who, &ids, error))
 		return false;
@@ -281,9 +281,12 @@ static bool try_report_load(struct store *store, const uint8_t cert_sha256[32], 
 	store_add_facts(batch, cert_sha256, &report->who, &ids);
 	last = report->command_uuid ? db_batch_add(batch, Q_COMMAND_REPORTED, db_text(mine), db_text(report->command_uuid))
 	                            : db_batch_add(batch, Q_COMMAND_NEXT_IDLE, db_text(mine), db_int(pom_clock_now_ms(store->clock)));
+	if (report->has_facts)
+		facts = db_batch_add(batch, Q_FACT_LIST, db_text(mine));
 	if (!store_run(store, batch, error))
 		return false;
 	store_read_facts(batch, &report->who, &load.facts);
+	load.known_facts = facts ? store_read_facts_of(batch, facts) : NULL;
 	load.load = g_steal_pointer(&batch);
 	*ret_stale = store_channels_are_stale(store, &report->who, &ids, &load.facts);
 	load.ca_version = store_read_ca_version(load.load);
@@ -321,6 +324,7 @@ bool store_report_load(struct store *store, const uint8_t cert_sha256[32], const
 void report_load_clear(struct report_load *load)
 {
 	g_clear_pointer(&load->load, store_load_free);
+	g_clear_pointer(&load->known_facts, g_array_unref);
 	command_next_clear(&load->next);
 }
 
@@ -358,17 +362,33 @@ bool store_command_next(struct store *store, const struct command_ask *ask, stru
 	return true;
 }
 
+/* A zlib stream of DATA in OUT of *LEN bytes, or false. With tables of the size of what is small: those for the largest, a quarter of a MiB to be cleared, cost many times what the packing does. */
+static bool deflate_all(const void *data, size_t len, uint8_t *out, size_t *n)
+{
+	z_stream z = {.next_in = (Bytef *)(uintptr_t)data, .avail_in = (uInt)len, .next_out = out, .avail_out = (uInt)*n};
+	bool is_small = len <= PACK_SMALL_MAX;
+	int code;
+
+	if (deflateInit2(&z, Z_BEST_SPEED, Z_DEFLATED, is_small ? PACK_SMALL_WINDOW_BITS : MAX_WBITS, is_small ? PACK_SMALL_MEMORY : MAX_MEM_LEVEL - 1, Z_DEFAULT_STRATEGY) != Z_OK)
+		return false;
+	code = deflate(&z, Z_FINISH);
+	*n = z.total_out;
+	deflateEnd(&z);
+	return code == Z_STREAM_END;
+}
+
 /* Results are XML: small ones stay as they are, larger ones are packed with zlib. */
 static GBytes *pack(const void *data, size_t len, bool *ret_packed)
 {
-	uLongf n = compressBound(len);
+	/* What does not become smaller is not packed. */
+	size_t n = len - 1;
 	g_autofree uint8_t *out = NULL;
 
 	*ret_packed = false;
 	if (len < PACK_FROM)
 		return g_bytes_new(data, len);
 	out = g_malloc(n);
-	if (compress2(out, &n, data, len, 1) != Z_OK || n >= len)
+	if (!deflate_all(data, len, out, &n))
 		return g_bytes_new(data, len);
 	*ret_packed = true;
 	return g_bytes_new(out, n);

@@ -21,7 +21,8 @@ void store_batch_facts(struct store *store, struct db_batch *batch, const char *
 
 		db_batch_add(batch, Q_FACT_PUT, db_text(enrollment_id), db_text(fact->name), db_text(fact->value), db_int(now_ms));
 	}
-	if (write->facts && write->facts->len)
+	/* More of them there are only after something new. */
+	if (write->facts && write->facts->len && write->changed)
 		db_batch_add(batch, Q_FACT_TRIM, db_text(enrollment_id), db_int(FACTS_PER_DEVICE));
 	for (guint i = 0; write->lists && i < write->lists->len; i++) {
 		const struct fact_list *list = &g_array_index(write->lists, struct fact_list, i);
@@ -32,9 +33,27 @@ void store_batch_facts(struct store *store, struct db_batch *batch, const char *
 		store_batch_query_device(store, batch, enrollment_id);
 }
 
+static struct fact_row read_fact(const struct db_batch *b, unsigned i, size_t row)
+{
+	return (struct fact_row){db_get_text(b, i, row, 0), db_get_text(b, i, row, 1), db_get_int(b, i, row, 2)};
+}
+
 static void take_fact(const struct db_batch *b, size_t row, void *out)
 {
-	*(struct fact_row *)out = (struct fact_row){db_get_text(b, 0, row, 0), db_get_text(b, 0, row, 1), db_get_int(b, 0, row, 2)};
+	*(struct fact_row *)out = read_fact(b, 0, row);
+}
+
+GArray *store_read_facts_of(const struct db_batch *batch, unsigned i)
+{
+	size_t n = db_rows(batch, i);
+	GArray *rows = g_array_sized_new(FALSE, FALSE, sizeof(struct fact_row), (guint)n);
+
+	for (size_t row = 0; row < n; row++) {
+		struct fact_row fact = read_fact(batch, i, row);
+
+		g_array_append_val(rows, fact);
+	}
+	return rows;
 }
 
 GArray *store_fact_list(struct store *store, const char *enrollment_id, const char *after, int64_t limit, store_load **ret_load, GError **error)

@@ -409,6 +409,7 @@ struct report_load {
 	/* Of an Idle: what store_command_next would give with all that was put off, if the channel's epoch is still NEXT_EPOCH. The caller may take it (and leave zeros). */
 	struct command_next next;
 	int64_t next_epoch;
+	GArray *known_facts; /* with a report that has facts: struct fact_row (library_store.h), all that was known of the channel; else NULL */
 	store_load *load;
 };
 bool store_report_load(struct store *store, const uint8_t cert_sha256[32], const struct report *report, struct report_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;

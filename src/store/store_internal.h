@@ -57,6 +57,8 @@ void store_read_facts(const struct db_batch *batch, const struct checkin_identit
 int64_t store_read_ca_version(const struct db_batch *batch);
 /* The generation of the push that waits for the device or, with IS_USER, its user; NULL: none. */
 const char *store_read_push(const struct db_batch *batch, bool is_user);
+/* The rows of Q_FACT_LIST at I, struct fact_row: they live as long as the batch. transfer full. */
+GArray *store_read_facts_of(const struct db_batch *batch, unsigned i);
 /* Of the table of deliveries. */
 void store_delivery_free(void *delivery);
 /* Adds one timeline line to a batch; the oldest beyond 500 go. */
