@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -365,9 +366,32 @@ GBytes *cert_spki_format(EVP_PKEY *key)
 	return bytes;
 }
 
+const EVP_MD *digest_by_nid(int nid)
+{
+	static const int nids[] = {NID_sha1, NID_sha256, NID_sha384, NID_sha512};
+	static _Atomic(EVP_MD *) found[G_N_ELEMENTS(nids)];
+	size_t i = 0;
+
+	while (i < G_N_ELEMENTS(nids) - 1 && nids[i] != nid)
+		i++;
+	g_assert(nids[i] == nid);
+	EVP_MD *md = atomic_load(&found[i]), *none = NULL;
+
+	if (md)
+		return md;
+	md = EVP_MD_fetch(NULL, OBJ_nid2sn(nid), NULL);
+	if (!md)
+		g_error("OpenSSL has no %s", OBJ_nid2sn(nid));
+	if (atomic_compare_exchange_strong(&found[i], &none, md))
+		return md;
+	/* Another thread was first. */
+	EVP_MD_free(md);
+	return none;
+}
+
 void cert_sha256(const void *data, size_t len, uint8_t out[CERT_DIGEST_LEN])
 {
-	if (!EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL))
+	if (!EVP_Digest(data, len, out, NULL, digest_by_nid(NID_sha256), NULL))
 		g_error("SHA-256 failed");
 }
 

@@ -162,6 +162,8 @@ GBytes *cert_name_format(GError **error, const char *attribute, ...) G_GNUC_NULL
 GBytes *cert_subject_parse_text(const char *text, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The SubjectPublicKeyInfo DER of a key. */
 GBytes *cert_spki_format(EVP_PKEY *key);
+/* SHA-1, -256, -384 or -512, looked up once: what EVP_sha256() gives is looked up by OpenSSL with each use. Any thread. */
+const EVP_MD *digest_by_nid(int nid);
 /* SHA-256 of bytes into OUT (32 bytes). */
 void cert_sha256(const void *data, size_t len, uint8_t out[CERT_DIGEST_LEN]);
 /* Lower-case hex, transfer full. */

@@ -53,6 +53,14 @@ struct cms_detached *cms_detached_parse(const void *data, size_t len, GError **e
 /* Verifies over the exact CONTENT with KEY (the key of signer_der, which the caller may cache). POM_ERR_CMS_SIGNATURE. Any
  * thread; KEY is only read. */
 bool cms_detached_verify(const struct cms_detached *detached, EVP_PKEY *key, const void *content, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What verifies with one key again and again: OpenSSL looks its algorithms up once, not with each signature. */
+typedef struct cms_verifier cms_verifier;
+struct cms_verifier *cms_verifier_new(EVP_PKEY *key);
+/* NULL is nothing. */
+void cms_verifier_free(struct cms_verifier *verifier);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(cms_verifier, cms_verifier_free)
+/* cms_detached_verify, accepting and refusing the same. VERIFIER serves one thread at a time. */
+bool cms_detached_verify_by(const struct cms_detached *detached, struct cms_verifier *verifier, const void *content, size_t len, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void cms_detached_free(struct cms_detached *detached);
 typedef struct cms_detached cms_detached;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(cms_detached, cms_detached_free)

@@ -238,11 +238,61 @@ static bool check_signature(const struct cms_detached *detached, EVP_PKEY *key, 
 	return EVP_DigestVerify(ctx, signature, size, data, len) == 1;
 }
 
-bool cms_detached_verify(const struct cms_detached *detached, EVP_PKEY *key, const void *content, size_t len, GError **error)
+struct cms_verifier {
+	EVP_PKEY *key;
+	EVP_PKEY_CTX *ctx; /* for PKCS #1 v1.5 with the digest; NULL: nothing yet */
+	int digest_nid;
+};
+
+struct cms_verifier *cms_verifier_new(EVP_PKEY *key)
+{
+	struct cms_verifier *verifier = g_new0(struct cms_verifier, 1);
+
+	EVP_PKEY_up_ref(key);
+	verifier->key = key;
+	return verifier;
+}
+
+void cms_verifier_free(struct cms_verifier *verifier)
+{
+	if (!verifier)
+		return;
+	EVP_PKEY_CTX_free(verifier->ctx);
+	EVP_PKEY_free(verifier->key);
+	g_free(verifier);
+}
+
+/* Makes VERIFIER ready for signatures over a digest MD. */
+static bool set_up(struct cms_verifier *verifier, const EVP_MD *md, int digest_nid)
+{
+	if (verifier->ctx && verifier->digest_nid == digest_nid)
+		return true;
+	EVP_PKEY_CTX_free(verifier->ctx);
+	verifier->digest_nid = digest_nid;
+	verifier->ctx = EVP_PKEY_CTX_new(verifier->key, NULL);
+	if (verifier->ctx && EVP_PKEY_verify_init(verifier->ctx) > 0 && EVP_PKEY_CTX_set_rsa_padding(verifier->ctx, RSA_PKCS1_PADDING) > 0 && EVP_PKEY_CTX_set_signature_md(verifier->ctx, md) > 0)
+		return true;
+	g_clear_pointer(&verifier->ctx, EVP_PKEY_CTX_free);
+	return false;
+}
+
+/* check_signature by VERIFIER, of an RSA key and PKCS #1 v1.5. */
+static bool check_signature_by(const struct cms_detached *detached, struct cms_verifier *verifier, const EVP_MD *md, const void *data, size_t len)
+{
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	gsize size;
+	const void *signature = g_bytes_get_data(detached->signature, &size);
+
+	return set_up(verifier, md, detached->digest_nid) && EVP_Digest(data, len, digest, &n, md, NULL) && EVP_PKEY_verify(verifier->ctx, signature, size, digest, n) == 1;
+}
+
+/* VERIFIER: of KEY; NULL: none. */
+static bool verify(const struct cms_detached *detached, EVP_PKEY *key, struct cms_verifier *verifier, const void *content, size_t len, GError **error)
 {
 	if (detached->slow)
 		return verify_slow(detached, content, len, error);
-	const EVP_MD *md = EVP_get_digestbynid(detached->digest_nid);
+	const EVP_MD *md = digest_by_nid(detached->digest_nid);
 	gsize size = len;
 	const void *data = detached->signed_attrs ? g_bytes_get_data(detached->signed_attrs, &size) : content;
 
@@ -252,7 +302,19 @@ bool cms_detached_verify(const struct cms_detached *detached, EVP_PKEY *key, con
 		return pom_fail(error, POM_ERR_CMS_ALGORITHM, "the signer's RSA key has %d bits, at least %d are needed", EVP_PKEY_get_bits(key), RSA_BITS_MIN);
 	if (detached->signed_attrs && !check_digest(detached, md, content, len))
 		return mismatch(error, "the content is not what was signed: another digest");
-	return check_signature(detached, key, md, data, size) || mismatch(error, "the signature does not match");
+	bool is_kept = verifier && detached->key_type == EVP_PKEY_RSA && !detached->pss;
+
+	return (is_kept ? check_signature_by(detached, verifier, md, data, size) : check_signature(detached, key, md, data, size)) || mismatch(error, "the signature does not match");
+}
+
+bool cms_detached_verify(const struct cms_detached *detached, EVP_PKEY *key, const void *content, size_t len, GError **error)
+{
+	return verify(detached, key, NULL, content, len, error);
+}
+
+bool cms_detached_verify_by(const struct cms_detached *detached, struct cms_verifier *verifier, const void *content, size_t len, GError **error)
+{
+	return verify(detached, verifier->key, verifier, content, len, error);
 }
 
 void cms_detached_free(struct cms_detached *detached)

@@ -4,6 +4,7 @@
  * is cached (key, issuer's signature); validity, revocation and binding are facts of the store and looked at every time. */
 #include <string.h>
 
+#include "codec/base64.h"
 #include "service/ca_internal.h"
 #include "service/checkin.h"
 #include "service/shared.h"
@@ -13,6 +14,7 @@ enum { CACHE_MAX = 16384, SIGNATURE_TEXT_MAX = 16384 };
 struct identity {
 	uint8_t sha256[32];
 	EVP_PKEY *key;
+	struct cms_verifier *verifier; /* that nobody uses just now; NULL: none */
 };
 
 struct identity_cache {
@@ -39,6 +41,7 @@ static void identity_free(void *data)
 	struct identity *identity = data;
 
 	EVP_PKEY_free(identity->key);
+	cms_verifier_free(identity->verifier);
 	g_free(identity);
 }
 
@@ -60,7 +63,8 @@ void identity_cache_free(struct identity_cache *cache)
 	g_free(cache);
 }
 
-static EVP_PKEY *cache_get(struct identity_cache *cache, const uint8_t sha256[32])
+/* With RET_VERIFIER (NULL: not wanted) also what verifies with the key, NULL when somebody has it: to be given back. */
+static EVP_PKEY *cache_get(struct identity_cache *cache, const uint8_t sha256[32], struct cms_verifier **ret_verifier)
 {
 	struct identity *identity;
 	EVP_PKEY *key = NULL;
@@ -71,8 +75,23 @@ static EVP_PKEY *cache_get(struct identity_cache *cache, const uint8_t sha256[32
 		key = identity->key;
 		EVP_PKEY_up_ref(key);
 	}
+	if (identity && ret_verifier)
+		*ret_verifier = g_steal_pointer(&identity->verifier);
 	pthread_mutex_unlock(&cache->lock);
 	return key;
+}
+
+/* Takes VERIFIER over, which is of the certificate's key. */
+static void cache_give(struct identity_cache *cache, const uint8_t sha256[32], struct cms_verifier *verifier)
+{
+	struct identity *identity;
+
+	pthread_mutex_lock(&cache->lock);
+	identity = g_hash_table_lookup(cache->identities, sha256);
+	if (identity && !identity->verifier)
+		identity->verifier = g_steal_pointer(&verifier);
+	pthread_mutex_unlock(&cache->lock);
+	cms_verifier_free(verifier);
 }
 
 static unsigned cache_turn(struct identity_cache *cache)
@@ -132,10 +151,10 @@ static bool is_trusted(struct service *service, X509 *cert, GBytes *der, const u
 	return pom_fail(error, POM_ERR_CERT_UNTRUSTED, "the device's certificate was issued by \"%.200s\", which is no CA of this server", issuer);
 }
 
-/* The key of a certificate of a trusted issuer: from the cache, or decoded after the issuer has been checked. transfer full. */
-static EVP_PKEY *trusted_key(struct service *service, GBytes *der, const uint8_t sha256[32], GError **error)
+/* The key of a certificate of a trusted issuer: from the cache, or decoded after the issuer has been checked. RET_VERIFIER as of cache_get, NULL before. transfer full. */
+static EVP_PKEY *trusted_key(struct service *service, GBytes *der, const uint8_t sha256[32], struct cms_verifier **ret_verifier, GError **error)
 {
-	EVP_PKEY *key = cache_get(service->identities, sha256);
+	EVP_PKEY *key = cache_get(service->identities, sha256, ret_verifier);
 	unsigned turn = key ? 0 : cache_turn(service->identities);
 	g_autoptr(X509) cert = NULL;
 
@@ -179,7 +198,12 @@ static GBytes *decode_header(const char *text, GError **error)
 		pom_fail(error, POM_ERR_IDENTITY_SIGNATURE, "Mdm-Signature is larger than %d bytes", SIGNATURE_TEXT_MAX);
 		return NULL;
 	}
-	data = g_base64_decode(text, &len);
+	data = g_malloc(base64_decoded_max(len));
+	/* GLib's takes other forms too, but several times as long. */
+	if (!base64_parse(text, len, BASE64_STRICT, data, &len)) {
+		g_free(data);
+		data = g_base64_decode(text, &len);
+	}
 	if (len)
 		return g_bytes_new_take(g_steal_pointer(&data), len);
 	pom_fail(error, POM_ERR_IDENTITY_SIGNATURE, "Mdm-Signature is not base64");
@@ -199,17 +223,23 @@ static bool prove_signature(struct service *service, const char *header, GBytes 
 	g_autoptr(GBytes) bytes = decode_header(header, error);
 	g_autoptr(cms_detached) detached = NULL;
 	g_autoptr(EVP_PKEY) key = NULL;
+	struct cms_verifier *verifier = NULL;
 	GError *inner = NULL;
+	bool ok;
 
 	if (!bytes)
 		return false;
 	detached = cms_detached_parse(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), &inner);
 	if (!detached)
 		return fail_signature(error, inner);
-	key = trusted_key(service, detached->signer_der, detached->signer_sha256, error);
+	key = trusted_key(service, detached->signer_der, detached->signer_sha256, &verifier, error);
 	if (!key)
 		return false;
-	if (!cms_detached_verify(detached, key, g_bytes_get_data(body, NULL), g_bytes_get_size(body), &inner))
+	if (!verifier)
+		verifier = cms_verifier_new(key);
+	ok = cms_detached_verify_by(detached, verifier, g_bytes_get_data(body, NULL), g_bytes_get_size(body), &inner);
+	cache_give(service->identities, detached->signer_sha256, verifier);
+	if (!ok)
 		return fail_signature(error, inner);
 	memcpy(ret_sha256, detached->signer_sha256, 32);
 	return true;
@@ -221,7 +251,7 @@ static bool prove_certificate(struct service *service, GBytes *der, uint8_t ret_
 	uint8_t sha256[32];
 
 	cert_sha256(g_bytes_get_data(der, NULL), g_bytes_get_size(der), sha256);
-	key = trusted_key(service, der, sha256, error);
+	key = trusted_key(service, der, sha256, NULL, error);
 	if (key)
 		memcpy(ret_sha256, sha256, 32);
 	return key != NULL;
