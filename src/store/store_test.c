@@ -5,6 +5,7 @@
 #include "store/fleet_store.h"
 #include "store/library_store.h"
 #include "store/ota_store.h"
+#include "store/shared_store.h"
 
 static int64_t now = 1700000000000;
 
@@ -945,8 +946,15 @@ static void test_outbox_settled_by_report(struct fixture *f, gconstpointer data)
 		cert_hash("01", hash);
 		g_assert_true(store_report_load(f->store, hash, &report, &load, NULL));
 		g_assert_true(!cases[i].asked || store_push_ask(f->store, id, now, NULL));
-		g_assert_true(store_command_finish(f->store, &load.command, &(struct command_result){"Acknowledged", NULL, false, NULL}, now, NULL));
+		const struct command_ask ask = {.enrollment_id = id, .epoch = 1, .now_ms = now, .deferred_before_ms = INT64_MAX, .except = cases[i].uuid};
+		struct command_after after = {0};
+		g_assert_true(store_command_finish_then(f->store, &load.command, &(struct command_result){"Acknowledged", NULL, false, NULL}, &ask, now, &after, NULL));
 		report_load_clear(&load);
+		/* What is left was read with it. */
+		g_assert_true(after.is_known);
+		g_assert_cmpstr(after.next.uuid, ==, cases[i].more ? cases[i + 1].uuid : NULL);
+		g_assert_cmpint(after.push_generation != NULL, ==, cases[i].owed);
+		command_after_clear(&after);
 		g_assert_cmpint(due_push(f, INT64_MAX, &pushes, &pushes_load) != NULL, ==, cases[i].owed);
 	}
 	g_clear_pointer(&pushes, g_array_unref);
@@ -1041,13 +1049,19 @@ static void test_tokens(struct fixture *f, gconstpointer data)
 {
 	uint8_t hash[32];
 	char *name = NULL;
+	struct shared_versions versions = {0}, now_known;
 	bool found, secrets = false;
 
 	hash_of('t', hash);
+	g_assert_true(store_shared_versions(f->store, &now_known, NULL));
 	g_assert_true(store_token_add(f->store, "T1", "name", hash, true, now, NULL, NULL));
 	g_assert_true(store_token_find(f->store, hash, &name, &secrets, NULL));
 	g_assert_cmpstr(name, ==, "name");
 	g_assert_true(secrets);
+	g_clear_pointer(&name, g_free);
+	g_assert_true(store_token_enter(f->store, hash, &name, &versions, NULL));
+	g_assert_cmpstr(name, ==, "name");
+	g_assert_cmpmem(&versions, sizeof(versions), &now_known, sizeof(now_known));
 	g_free(name);
 	g_assert_true(store_token_revoke(f->store, "T1", now, &found, NULL));
 	g_assert_true(found);
@@ -1055,6 +1069,80 @@ static void test_tokens(struct fixture *f, gconstpointer data)
 	g_assert_false(found);
 	g_assert_true(store_token_find(f->store, hash, &name, &secrets, NULL));
 	g_assert_null(name);
+	g_assert_true(store_token_enter(f->store, hash, &name, &versions, NULL));
+	g_assert_null(name);
+}
+
+/* Who is blocked is found with the enrollment, by whatever name that is asked for. */
+static void test_enrollment_with_block(struct fixture *f, gconstpointer data)
+{
+	char id[40], twin[40];
+	const struct { const char *device_id, *serial, *reason, *asked, *found, *blocked; } cases[] = {
+		{"other", "other", "lost", id, id, NULL}, {"U1", NULL, "lost", id, id, "lost"}, {"U1", NULL, NULL, "U1", id, ""}, {"other", "SER", "stolen", "U1", id, "stolen"},
+		/* A device that calls itself by the id of another enrollment is not that. */
+		{id, NULL, "lost", id, id, NULL}, {id, NULL, "lost", twin, twin, "lost"},
+	};
+
+	enroll(f, "L1", "01", "U1", id);
+	enroll(f, "M1", "02", id, twin);
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		const struct block_row block = {.device_id = cases[i].device_id, .serial = cases[i].serial, .reason = cases[i].reason, .actor = "test", .created_ms = now};
+		g_autoptr(store_load) load = NULL;
+		struct enrollment_row row;
+		const char *blocked;
+		bool found;
+
+		g_assert_true(store_block_put(f->store, &block, NULL, NULL, NULL));
+		g_assert_true(store_enrollment_get_with_block(f->store, cases[i].asked, &row, &blocked, &load, NULL));
+		g_assert_cmpstr(row.id, ==, cases[i].found);
+		g_assert_cmpstr(blocked, ==, cases[i].blocked);
+		g_assert_true(store_block_remove(f->store, block.device_id, NULL, NULL, now, NULL, &found, NULL) && found);
+	}
+}
+
+/* The epoch that a caller has read may be over when the command is queued. */
+static void test_queue_with_epoch(struct fixture *f, gconstpointer data)
+{
+	static const int64_t epochs[] = {0, 1, 7};
+	g_autoptr(GBytes) body = g_bytes_new_static("b", 1);
+	g_autofree char *type = g_strdup("DeviceInformation");
+	struct command command = {type, body};
+	char id[40];
+
+	enroll(f, "L1", "01", "U1", id);
+	for (size_t i = 0; i < G_N_ELEMENTS(epochs); i++) {
+		g_autofree char *uuid = g_strdup_printf("e%zu", i), *folded = NULL;
+		g_autoptr(store_load) load = NULL;
+
+		g_assert_true(store_command_queue(f->store, &(struct command_new){.enrollment_id = id, .uuid = uuid, .command = &command, .now_ms = now, .epoch = epochs[i]}, &folded, NULL));
+		g_assert_cmpint(find(f, uuid, &load).epoch, ==, 1);
+	}
+}
+
+/* Results of all sizes come back as they were, whether they can be packed or not. */
+static void test_results(struct fixture *f, gconstpointer data)
+{
+	static const size_t sizes[] = {0, 1, 255, 256, 257, 600, 4095, 4096, 4097, 70000};
+	char id[40];
+
+	enroll(f, "L1", "01", "U1", id);
+	for (size_t i = 0; i < 2 * G_N_ELEMENTS(sizes); i++) {
+		size_t len = sizes[i / 2];
+		g_autofree char *uuid = g_strdup_printf("r%zu", i), *text = g_malloc0(len + 1);
+		g_autoptr(store_load) found = NULL, load = NULL;
+		struct command_stored stored;
+		struct command_row row;
+
+		for (size_t k = 0; k < len; k++)
+			text[k] = i % 2 ? (char)g_random_int() : "<key>Name</key><string>x</string>"[k % 33];
+		g_autoptr(GBytes) result = g_bytes_new(text, len);
+		g_assert_true(add_command(f, id, uuid, NULL));
+		row = find(f, uuid, &found);
+		g_assert_true(store_command_finish(f->store, &row, &(struct command_result){"Acknowledged", result, false, NULL}, now, NULL));
+		g_assert_true(store_command_get(f->store, uuid, &row, &stored, &load, NULL));
+		g_assert_true(stored.result && g_bytes_equal(stored.result, result));
+		command_stored_clear(&stored);
+	}
 }
 
 /* ---- the library ---- */
@@ -1201,6 +1289,9 @@ int main(int argc, char **argv)
 	ADD("outbox-dead", test_outbox_dead);
 	ADD("last-seen", test_last_seen);
 	ADD("tokens", test_tokens);
+	ADD("enrollment-with-block", test_enrollment_with_block);
+	ADD("queue-with-epoch", test_queue_with_epoch);
+	ADD("results", test_results);
 	ADD("library", test_library);
 	return g_test_run();
 }
