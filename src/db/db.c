@@ -35,17 +35,61 @@ struct db_value db_null(char type)
 	return (struct db_value){.type = type, .is_null = true};
 }
 
+/* ---- memory ---- */
+
+struct db_piece {
+	struct db_piece *before;
+	size_t size, used;
+	char data[];
+};
+
+/* Small enough with its head for the allocator's fastest way. */
+enum { PIECE_BYTES = 1000 };
+
+/* A copy of DATA with a zero behind it. */
+static const char *memory_keep(struct db_memory *memory, const void *data, size_t len)
+{
+	struct db_piece *piece = memory->last;
+	char *copy;
+
+	if (!piece || piece->size - piece->used <= len) {
+		size_t size = MAX(len + 1, (size_t)PIECE_BYTES);
+
+		piece = g_malloc(sizeof(*piece) + size);
+		*piece = (struct db_piece){.before = memory->last, .size = size};
+		memory->last = piece;
+	}
+	copy = piece->data + piece->used;
+	if (len)
+		memcpy(copy, data, len);
+	copy[len] = '\0';
+	piece->used += len + 1;
+	return copy;
+}
+
+static void memory_clear(struct db_memory *memory)
+{
+	for (struct db_piece *piece = memory->last, *before; piece; piece = before) {
+		before = piece->before;
+		g_free(piece);
+	}
+	memory->last = NULL;
+}
+
+/* ---- batches ---- */
+
+/* What most need, so that their tables do not grow step by step. */
+enum { ENTRIES_USUAL = 8, VALUES_USUAL = 32, CELLS_USUAL = 64 };
+
 struct db_batch *db_batch_new(const char *key)
 {
 	struct db_batch *batch = g_new0(struct db_batch, 1);
 	pthread_condattr_t attr;
 
 	batch->key = g_strdup(key);
-	batch->entries = g_array_new(FALSE, FALSE, sizeof(struct db_entry));
-	batch->values = g_array_new(FALSE, FALSE, sizeof(struct db_value));
-	batch->cells = g_array_new(FALSE, FALSE, sizeof(struct db_value));
-	batch->params_memory = g_string_chunk_new(1024);
-	batch->results_memory = g_string_chunk_new(1024);
+	batch->entries = g_array_sized_new(FALSE, FALSE, sizeof(struct db_entry), ENTRIES_USUAL);
+	batch->values = g_array_sized_new(FALSE, FALSE, sizeof(struct db_value), VALUES_USUAL);
+	batch->cells = g_array_sized_new(FALSE, FALSE, sizeof(struct db_value), CELLS_USUAL);
 	/* Time-outs of drivers must not depend on somebody setting the clock. */
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -64,17 +108,17 @@ void db_batch_free(struct db_batch *batch)
 	g_array_unref(batch->entries);
 	g_array_unref(batch->values);
 	g_array_unref(batch->cells);
-	g_string_chunk_free(batch->params_memory);
-	g_string_chunk_free(batch->results_memory);
+	memory_clear(&batch->params_memory);
+	memory_clear(&batch->results_memory);
 	g_clear_error(&batch->error);
 	pthread_cond_destroy(&batch->done);
 	g_free(batch);
 }
 
-static struct db_value keep(GStringChunk *memory, struct db_value value)
+static struct db_value keep(struct db_memory *memory, struct db_value value)
 {
 	if (value.type != 'i' && !value.is_null)
-		value.data = g_string_chunk_insert_len(memory, value.len ? value.data : "", (gssize)value.len);
+		value.data = memory_keep(memory, value.data, value.len);
 	return value;
 }
 
@@ -84,7 +128,7 @@ unsigned db_batch_add_values(struct db_batch *batch, unsigned statement, const s
 
 	g_assert(n <= DB_PARAMS_MAX);
 	for (size_t i = 0; i < n; i++) {
-		struct db_value value = keep(batch->params_memory, values[i]);
+		struct db_value value = keep(&batch->params_memory, values[i]);
 
 		g_array_append_val(batch->values, value);
 	}
@@ -100,7 +144,7 @@ size_t db_batch_count(const struct db_batch *batch)
 void db_batch_reset(struct db_batch *batch)
 {
 	g_array_set_size(batch->cells, 0);
-	g_string_chunk_clear(batch->results_memory);
+	memory_clear(&batch->results_memory);
 	g_clear_error(&batch->error);
 	for (guint i = 0; i < batch->entries->len; i++)
 		g_array_index(batch->entries, struct db_entry, i).n_rows = 0;
@@ -108,7 +152,7 @@ void db_batch_reset(struct db_batch *batch)
 
 void db_batch_add_cell(struct db_batch *batch, struct db_value value)
 {
-	value = keep(batch->results_memory, value);
+	value = keep(&batch->results_memory, value);
 	g_array_append_val(batch->cells, value);
 }
 

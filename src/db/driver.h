@@ -12,12 +12,15 @@ struct db_entry {
 	unsigned first_cell, n_rows, n_columns;
 };
 
+/* Pieces of memory for bytes that go together; zeros: none yet. */
+struct db_memory { struct db_piece *last; };
+
 struct db_batch {
 	char *key;
 	GArray *entries; /* struct db_entry */
-	GArray *values;  /* struct db_value; data points into chunks */
+	GArray *values;  /* struct db_value; data points into the memory */
 	GArray *cells;   /* struct db_value: results, row by row */
-	GStringChunk *params_memory, *results_memory;
+	struct db_memory params_memory, results_memory;
 	char *hint; /* NULL: none */
 	bool spans; /* db_batch_spans */
 
