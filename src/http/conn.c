@@ -113,6 +113,44 @@ static void free_head(const void *data, size_t len, void *ctx)
 	g_free((void *)data);
 }
 
+/* Writes all of DATA now, or of plain bytes as much as the socket takes; how much it was. What TLS has begun to write it takes up again when the same bytes come next. */
+static size_t write_now(struct http_conn *conn, const void *data, size_t len)
+{
+	SSL *ssl = bufferevent_openssl_get_ssl(conn->bev);
+	ssize_t n;
+
+	if (!ssl) {
+		n = send(bufferevent_getfd(conn->bev), data, len, MSG_NOSIGNAL);
+		return n > 0 ? (size_t)n : 0;
+	}
+	n = SSL_write(ssl, data, (int)len);
+	ERR_clear_error();
+	return n > 0 ? (size_t)n : 0;
+}
+
+static void on_written(struct bufferevent *bev, void *ctx);
+
+/* Writes a reply in one piece at once, which saves two changes of what the loop waits for and a turn of it. False: it is not in one piece, or WIRE has what is left. Else the connection may be gone. Only
+ * for callers that touch it no more. */
+static bool try_wire(struct http_conn *conn, struct http_wire *wire, bool close_after)
+{
+	struct pom_buf *head = &wire->head;
+	size_t n;
+
+	if (wire->body || evbuffer_get_length(bufferevent_get_output(conn->bev)))
+		return false;
+	n = write_now(conn, head->data, head->len);
+	if (n < head->len) {
+		pom_buf_consume(head, n);
+		return false;
+	}
+	http_wire_clear(wire);
+	conn->close_after = close_after;
+	conn->phase = PHASE_WRITING;
+	on_written(conn->bev, conn);
+	return true;
+}
+
 /* Gives the bytes of WIRE to the connection. */
 static void write_wire(struct http_conn *conn, struct http_wire *wire, bool close_after)
 {
@@ -203,7 +241,8 @@ void http_conn_complete(struct http_loop *loop, struct http_message *message)
 
 	if (conn) {
 		conn->job = NULL;
-		write_wire(conn, &job->wire, !job->keep_alive);
+		if (!try_wire(conn, &job->wire, !job->keep_alive))
+			write_wire(conn, &job->wire, !job->keep_alive);
 	}
 	http_job_free(job);
 }
@@ -215,7 +254,10 @@ static void refuse_busy(struct http_job *job)
 
 	http_response_header(response, "Retry-After", "1");
 	http_job_answer(job, response);
-	http_conn_complete(job->loop, &job->message);
+	/* Its input is being read: nothing may be written at once, as that might end it. */
+	job->conn->job = NULL;
+	write_wire(job->conn, &job->wire, !job->keep_alive);
+	http_job_free(job);
 }
 
 static void run(struct http_conn *conn)

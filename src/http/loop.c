@@ -43,12 +43,9 @@ void http_loop_deliver(struct http_loop *loop)
 	}
 }
 
-/* The counter is read before the inbox is emptied: what is posted later wakes the loop again. */
+/* Each post to an empty inbox is an edge that wakes the loop again, so the counter need not be read. */
 static void on_wake(evutil_socket_t fd, short what, void *ctx)
 {
-	eventfd_t n;
-
-	eventfd_read(fd, &n);
 	http_loop_deliver(ctx);
 }
 
@@ -103,7 +100,7 @@ void http_loop_init(struct http_loop *loop, struct http_server *server)
 	if (!loop->base || loop->wake_fd < 0)
 		g_error("cannot make an event loop: %s", g_strerror(errno));
 	pthread_mutex_init(&loop->lock, NULL);
-	loop->wake = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
+	loop->wake = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST | EV_ET, on_wake, loop);
 	loop->grace = evtimer_new(loop->base, on_grace_over, loop);
 	event_add(loop->wake, NULL);
 }
