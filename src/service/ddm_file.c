@@ -82,7 +82,7 @@ static bool check_sender(struct service *service, const struct device_proof *pro
 	g_strlcpy(subject->enrollment, row.id, sizeof(subject->enrollment));
 	g_strlcpy(subject->device, device.device_id, sizeof(subject->device));
 	const struct checkin_identity who = {.device_id = device.device_id, .user_part = ""};
-	if (!store_checkin_load(service->store, sha256, &who, &facts, error))
+	if (!store_checkin_load(service->store, sha256, &who, false, &facts, error))
 		return false;
 	facts.facts.certificate.grace_ms = service->settings.expired_grace_s * 1000;
 	ok = checkin_check_blocked(&facts.facts, error) && checkin_check_identity(&facts.facts.certificate, &facts.facts.device, service_now_ms(service), ret_epoch, error) &&

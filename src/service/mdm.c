@@ -187,16 +187,19 @@ static bool load_checkin(struct service *service, const struct sender *sender, c
 {
 	bool again, bound = false;
 
-	if (!store_checkin_load(service->store, sender->sha256, &m->who, ret, error))
+	/* Whether the topic is ours. */
+	bool with_topics = m->type == CHECKIN_AUTHENTICATE || m->type == CHECKIN_TOKEN_UPDATE;
+
+	if (!store_checkin_load(service->store, sender->sha256, &m->who, with_topics, ret, error))
 		return false;
-	if (!prove_again(service, sender, ret->ca_version, error)) {
+	if ((with_topics && !service_topics_follow(service, ret->push_version, error)) || !prove_again(service, sender, ret->ca_version, error)) {
 		checkin_load_clear(ret);
 		return false;
 	}
 	if (bind_renewal(service, &ret->facts, service_now_ms(service), &again, error) && !again && bind_first_use(service, sender, m, &m->who, &ret->facts, &bound, error) && !bound)
 		return true;
 	checkin_load_clear(ret);
-	if ((!again && !bound) || !store_checkin_load(service->store, sender->sha256, &m->who, ret, error))
+	if ((!again && !bound) || !store_checkin_load(service->store, sender->sha256, &m->who, false, ret, error))
 		return false;
 	ret->facts.certificate.grace_ms = service->settings.expired_grace_s * 1000;
 	return true;
@@ -213,9 +216,6 @@ static bool checkin_once(struct service *service, const struct sender *sender, c
 	bool ok;
 
 	*ret_again = false;
-	/* Whether the topic is ours. */
-	if ((m->type == CHECKIN_AUTHENTICATE || m->type == CHECKIN_TOKEN_UPDATE) && !service_shared_look(service, error))
-		return false;
 	if (!load_checkin(service, sender, m, &load, error))
 		return false;
 	set_subject(subject, &m->who, load.facts.device.id);

@@ -36,7 +36,7 @@ static int64_t topics_version(struct service *service)
 	return version;
 }
 
-static bool follow_topics(struct service *service, int64_t version, GError **error)
+bool service_topics_follow(struct service *service, int64_t version, GError **error)
 {
 	if (version == topics_version(service))
 		return true;
@@ -49,7 +49,7 @@ static bool follow_topics(struct service *service, int64_t version, GError **err
 
 static bool follow(struct service *service, const struct shared_versions *versions, GError **error)
 {
-	return service_ca_follow(service, versions->of[SHARED_CA], error) && follow_topics(service, versions->of[SHARED_PUSH_CERTIFICATE], error);
+	return service_ca_follow(service, versions->of[SHARED_CA], error) && service_topics_follow(service, versions->of[SHARED_PUSH_CERTIFICATE], error);
 }
 
 bool service_shared_look(struct service *service, GError **error)

@@ -16,5 +16,7 @@ bool service_shared_tick(struct service *service, GError **error) G_GNUC_WARN_UN
 struct ca_set *service_ca_set_now(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The version of the CAs in memory. */
 int64_t service_ca_version(struct service *service);
+/* Reads the topics of push certificates again unless those in memory are of VERSION. */
+bool service_topics_follow(struct service *service, int64_t version, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Reads the CAs again unless those in memory are of VERSION. */
 bool service_ca_follow(struct service *service, int64_t version, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -674,19 +674,6 @@ static void test_ca_states(struct fixture *f, gconstpointer data)
 	g_assert_nonnull(caps);
 }
 
-static void test_topics(struct fixture *f, gconstpointer data)
-{
-	g_autoptr(GBytes) nothing = g_bytes_new("c", 1);
-	const struct pushcert_import import = {.row = {.certificate = {.topic = "com.apple.mgmt.External.other", .certificates = nothing, .key_sealed = nothing, .not_before_ms = 1, .not_after_ms = now * 2, .imported_ms = now + 1}},
-	                                       .default_topic = "com.apple.mgmt.External.other"};
-
-	g_assert_cmpstr(f->b.service->topics[0], ==, TOPIC);
-	g_assert_true(store_pushcert_put(f->a.store, &import, NULL));
-	g_assert_true(service_shared_look(f->b.service, NULL));
-	g_assert_cmpstr(f->b.service->topics[0], ==, "com.apple.mgmt.External.other");
-	g_assert_cmpstr(f->b.service->topics[1], ==, TOPIC);
-}
-
 /* A certificate of the active generation for the device 0 of NAMES, which is enrolled with it. DER, transfer full. */
 static GBytes *enroll_with_identity(struct fixture *f, const struct names *n)
 {
@@ -726,6 +713,43 @@ static int idle(struct node *node, const struct names *n, GBytes *identity)
 		return error->code;
 	device_reply_clear(&reply);
 	return -1;
+}
+
+/* An Authenticate of that device with TOPIC: the code of the refusal, or -1. */
+static int come_with_topic(struct node *node, const struct names *n, GBytes *identity, const char *topic)
+{
+	g_autoptr(plist) message = plist_new_dict();
+	g_autoptr(GBytes) body = NULL;
+	g_autoptr(GError) error = NULL;
+	struct device_reply reply = {0};
+	struct subject subject = {0};
+
+	plist_dict_set_string(message, "MessageType", "Authenticate");
+	plist_dict_set_string(message, "UDID", n->device[0]);
+	plist_dict_set_string(message, "Topic", topic);
+	body = plist_format(message, NULL);
+	if (!service_checkin(node->service, &(struct device_proof){.certificate = identity}, body, &subject, &reply, &error))
+		return error->code;
+	device_reply_clear(&reply);
+	return -1;
+}
+
+static void test_topics(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(GBytes) nothing = g_bytes_new("c", 1);
+	const struct pushcert_import import = {.row = {.certificate = {.topic = "com.apple.mgmt.External.other", .certificates = nothing, .key_sealed = nothing, .not_before_ms = 1, .not_after_ms = now * 2, .imported_ms = now + 1}},
+	                                       .default_topic = "com.apple.mgmt.External.other"};
+
+	struct names n = make_names(f);
+	g_autoptr(GBytes) identity = enroll_with_identity(f, &n);
+
+	g_assert_cmpstr(f->b.service->topics[0], ==, TOPIC);
+	g_assert_cmpint(come_with_topic(&f->b, &n, identity, "com.apple.mgmt.External.other"), ==, POM_ERR_TOPIC);
+	g_assert_true(store_pushcert_put(f->a.store, &import, NULL));
+	/* A device that comes to B is enough for B to learn of it. */
+	g_assert_cmpint(come_with_topic(&f->b, &n, identity, "com.apple.mgmt.External.other"), ==, -1);
+	g_assert_cmpstr(f->b.service->topics[0], ==, "com.apple.mgmt.External.other");
+	g_assert_cmpstr(f->b.service->topics[1], ==, TOPIC);
 }
 
 /* No hint is needed: what B has in memory is compared with each request. */

@@ -54,33 +54,40 @@ const char *store_read_push(const struct db_batch *batch, bool is_user)
 }
 
 /* *RET_STALE: what is remembered of the channels is not so any more. */
-static bool try_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, struct checkin_load *ret, bool *ret_stale, GError **error)
+static bool try_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, bool with_versions, struct checkin_load *ret, bool *ret_stale, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 	g_auto(channel_ids) ids = {0};
+	struct shared_versions versions = {0};
+	unsigned n = 0;
 
 	if (!store_channels_find(store, who, &ids, error))
 		return false;
 	store_add_facts(batch, cert_sha256, who, &ids);
+	if (with_versions)
+		n = db_batch_add_values(batch, Q_SHARED_VERSIONS, NULL, 0);
 	if (!store_run(store, batch, error))
 		return false;
 	store_read_facts(batch, who, &ret->facts);
+	if (with_versions)
+		store_read_versions(batch, n, &versions);
+	ret->push_version = versions.of[SHARED_PUSH_CERTIFICATE];
 	ret->ca_version = store_read_ca_version(batch);
 	ret->load = g_steal_pointer(&batch);
 	*ret_stale = store_channels_are_stale(store, who, &ids, &ret->facts);
 	return true;
 }
 
-bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, struct checkin_load *ret, GError **error)
+bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, bool with_versions, struct checkin_load *ret, GError **error)
 {
 	struct checkin_load load = {0};
 	bool stale;
 
-	if (!try_checkin_load(store, cert_sha256, who, &load, &stale, error))
+	if (!try_checkin_load(store, cert_sha256, who, with_versions, &load, &stale, error))
 		return false;
 	if (stale) {
 		checkin_load_clear(&load);
-		if (!try_checkin_load(store, cert_sha256, who, &load, &stale, error))
+		if (!try_checkin_load(store, cert_sha256, who, with_versions, &load, &stale, error))
 			return false;
 	}
 	*ret = load;
@@ -117,28 +124,21 @@ static unsigned add_push_for_waiting(struct store *store, struct db_batch *batch
 	return db_batch_add(batch, Q_PUSH_ASK_FOR_WAITING, db_text(id), db_int(w->now_ms), db_text(generation.text), db_int(w->now_ms), db_int(w->plan->epoch));
 }
 
-/* What the device says of itself stays with the epoch. It becomes the enrollment's at once when no other epoch is live, else at
- * the first TokenUpdate: until then a link's holder must not be able to rewrite what is known of a device. */
-static void add_device_facts(struct db_batch *batch, const struct checkin_write *w, bool at_once)
-{
-	const struct checkin_message *m = w->message;
-
-	db_batch_add(batch, Q_EPOCH_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch), db_text(m->serial), db_text(m->product_name), db_text(m->model),
-	             db_text(m->model_name), db_text(m->device_name), db_text(m->os_version), db_text(m->build_version), db_text(m->imei), db_text(m->meid));
-	if (at_once)
-		db_batch_add(batch, Q_ENROLLMENT_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch));
-}
+/* What the device says of itself, in the order of DEVICE_FACTS. */
+#define FACTS_OF(m) db_text((m)->serial), db_text((m)->product_name), db_text((m)->model), db_text((m)->model_name), db_text((m)->device_name), db_text((m)->os_version), db_text((m)->build_version), \
+	db_text((m)->imei), db_text((m)->meid)
+#define NO_FACTS db_null('t'), db_null('t'), db_null('t'), db_null('t'), db_null('t'), db_null('t'), db_null('t'), db_null('t'), db_null('t')
 
 static void add_authenticate(struct store *store, struct db_batch *batch, const struct checkin_write *w)
 {
 	const struct certificate_facts *certificate = &w->facts->certificate;
 	const struct enrollment_facts *device = &w->facts->device;
-	bool keeps_active = device->active_epoch && !w->plan->ends_at_once;
+	bool is_new = w->plan->action == CHECKIN_DO_CREATE, keeps_active = device->active_epoch && !w->plan->ends_at_once;
 
-	if (w->plan->action == CHECKIN_DO_CREATE) {
+	if (is_new) {
 		db_batch_add(batch, Q_CHANNEL_ADD, db_text(w->message->who.device_id), db_text(""), db_text(w->enrollment_id));
-		db_batch_add(batch, Q_ENROLLMENT_CREATE, db_text(w->enrollment_id), db_text(w->message->who.device_id), db_text(""), db_null('t'),
-		             db_int(w->message->who.kind), db_int(ENROLLMENT_PENDING), db_int(w->plan->epoch), db_int(w->now_ms));
+		db_batch_add(batch, Q_ENROLLMENT_CREATE, db_text(w->enrollment_id), db_text(w->message->who.device_id), db_int(w->message->who.kind), db_int(w->plan->epoch), db_int(w->now_ms),
+		             db_text(certificate->link_id), FACTS_OF(w->message));
 	} else {
 		db_batch_add(batch, Q_ENROLLMENT_NEW_EPOCH, db_text(w->enrollment_id), db_int(device->version), db_int(w->plan->epoch),
 		             db_int(keeps_active ? device->active_epoch : 0), db_int(keeps_active ? ENROLLMENT_ENROLLED : ENROLLMENT_PENDING),
@@ -155,18 +155,17 @@ static void add_authenticate(struct store *store, struct db_batch *batch, const 
 		db_batch_add(batch, Q_PUSH_FORGET, db_text(w->enrollment_id));
 		db_batch_add(batch, Q_LIB_STATE_END, db_text(w->enrollment_id), db_int(w->now_ms), db_text("the device began a new enrollment"));
 	}
-	if (certificate->link_id) {
+	if (certificate->link_id)
 		db_batch_add(batch, Q_CHALLENGE_CLOSE_OF_LINK, db_text(certificate->link_id), db_int(w->now_ms));
-		db_batch_add(batch, Q_CHALLENGE_CLOSE_OTA, db_text(certificate->link_id), db_int(w->now_ms));
-	}
 	db_batch_add(batch, Q_CERTIFICATE_BIND, db_text(certificate->serial), db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->now_ms));
 	db_batch_add(batch, Q_EPOCH_ADD, db_text(w->enrollment_id), db_int(w->plan->epoch), db_text(certificate->serial), db_text(w->message->topic), db_int(w->now_ms),
-	             db_text(certificate->link_id));
+	             db_text(certificate->link_id), FACTS_OF(w->message));
 	if (certificate->link_id)
 		db_batch_add(batch, Q_CERTIFICATE_REVOKE_UNBOUND, db_text(certificate->link_id), db_int(w->now_ms), db_text(certificate->serial));
-	add_device_facts(batch, w, !keeps_active);
-	if (certificate->link_id && !keeps_active)
-		db_batch_add(batch, Q_ENROLLMENT_OWNER, db_text(w->enrollment_id), db_text(certificate->link_id));
+	/* What it says of itself stays with the epoch. It becomes the enrollment's at once when no other epoch is live, else at the first TokenUpdate: until then a link's holder must not be able to rewrite what is
+	 * known of a device. */
+	if (!is_new && !keeps_active)
+		db_batch_add(batch, Q_ENROLLMENT_FACTS, db_text(w->enrollment_id), db_text(certificate->link_id), db_int(w->plan->epoch));
 	store_batch_event(store, batch, w->enrollment_id, "Authenticate", certificate->serial, w->now_ms);
 }
 
@@ -178,19 +177,23 @@ static void add_token(struct db_batch *batch, const struct checkin_write *w)
 	             db_bytes(w->unlock_token_sealed), db_int(m->has_awaiting_configuration), db_int(m->awaiting_configuration));
 }
 
-static void add_activate(struct store *store, struct db_batch *batch, const struct checkin_write *w)
+/* What was of earlier epochs: users, and what the device told. It may have been erased, restored, supervised since. */
+static void add_end_earlier(struct db_batch *batch, const struct checkin_write *w)
 {
-	db_batch_add(batch, Q_ENROLLMENT_ACTIVATE, db_text(w->enrollment_id), db_int(w->facts->device.version), db_int(w->plan->epoch), db_int(w->now_ms));
-	if (w->plan->ends_epoch)
-		add_end_epoch(store, batch, w, w->plan->ends_epoch, "enrolled again", w->facts->certificate.serial);
 	db_batch_add(batch, Q_ENROLLMENT_END_USERS, db_text(w->enrollment_id), db_int(w->plan->epoch), db_int(w->now_ms));
-	add_token(batch, w);
-	db_batch_add(batch, Q_ENROLLMENT_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch));
-	if (w->facts->certificate.link_id)
-		db_batch_add(batch, Q_ENROLLMENT_OWNER, db_text(w->enrollment_id), db_text(w->facts->certificate.link_id));
-	/* It may have been erased, restored, supervised since it told them. */
 	db_batch_add(batch, Q_FACT_FORGET, db_text(w->enrollment_id));
 	db_batch_add(batch, Q_FACT_LIST_FORGET, db_text(w->enrollment_id));
+}
+
+static void add_activate(struct store *store, struct db_batch *batch, const struct checkin_write *w)
+{
+	db_batch_add(batch, Q_ENROLLMENT_ACTIVATE, db_text(w->enrollment_id), db_text(w->facts->certificate.link_id), db_int(w->plan->epoch), db_int(w->facts->device.version), db_int(w->now_ms));
+	if (w->plan->ends_epoch)
+		add_end_epoch(store, batch, w, w->plan->ends_epoch, "enrolled again", w->facts->certificate.serial);
+	add_token(batch, w);
+	/* The first epoch is the first in which it has users, and tells of itself. */
+	if (w->plan->epoch > 1)
+		add_end_earlier(batch, w);
 	db_batch_add(batch, Q_INVENTORY_PUT, db_text(w->enrollment_id), db_int(0));
 	store_batch_query_device(store, batch, w->enrollment_id);
 	store_batch_library_device(store, batch, w->enrollment_id, w->now_ms);
@@ -269,7 +272,9 @@ static bool add_plan(struct store *store, struct db_batch *batch, const struct c
 		break;
 	case CHECKIN_DO_REFRESH:
 		add_touch(batch, w);
-		add_device_facts(batch, w, !w->facts->device.active_epoch);
+		db_batch_add(batch, Q_EPOCH_FACTS, db_text(w->enrollment_id), db_int(w->plan->epoch), FACTS_OF(w->message));
+		if (!w->facts->device.active_epoch)
+			db_batch_add(batch, Q_ENROLLMENT_FACTS, db_text(w->enrollment_id), db_null('t'), db_int(w->plan->epoch));
 		break;
 	case CHECKIN_DO_ACTIVATE:
 		add_activate(store, batch, w);
@@ -408,7 +413,7 @@ bool store_first_use_bind(struct store *store, const struct first_use_new *n, co
 	db_batch_add(batch, Q_ENROLLMENT_FIRST_USE, db_text(n->enrollment_id), db_text(n->who->device_id), db_int(n->who->kind), db_int(n->now_ms));
 	store_batch_certificate_import(batch, c);
 	db_batch_add(batch, Q_CERTIFICATE_BIND, db_text(c->serial), db_text(n->enrollment_id), db_int(1), db_int(n->now_ms));
-	db_batch_add(batch, Q_EPOCH_ADD, db_text(n->enrollment_id), db_int(1), db_text(c->serial), db_text(n->topic ? n->topic : ""), db_int(n->now_ms), db_null('t'));
+	db_batch_add(batch, Q_EPOCH_ADD, db_text(n->enrollment_id), db_int(1), db_text(c->serial), db_text(n->topic ? n->topic : ""), db_int(n->now_ms), db_null('t'), NO_FACTS);
 	db_batch_add(batch, Q_EPOCH_PROVENANCE, db_text(n->enrollment_id), db_int(1), db_text(FIRST_USE));
 	db_batch_add(batch, Q_FIRST_USE_ADD, db_text(n->enrollment_id), db_int(n->now_ms), db_text(n->message), db_text(c->serial), db_text(n->issuer), db_text(n->issuer_serial));
 	store_batch_event(store, batch, n->enrollment_id, "FirstUse", n->issuer, n->now_ms);

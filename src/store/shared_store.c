@@ -24,8 +24,7 @@ void store_listen(struct store *store, void (*fn)(void *ctx, const char *word), 
 	db_listen(store->db, fn, ctx);
 }
 
-/* Of Q_SHARED_VERSIONS at I. */
-static void read_versions(const struct db_batch *batch, unsigned i, struct shared_versions *ret)
+void store_read_versions(const struct db_batch *batch, unsigned i, struct shared_versions *ret)
 {
 	*ret = (struct shared_versions){0};
 	for (size_t row = 0; row < db_rows(batch, i); row++)
@@ -41,7 +40,7 @@ bool store_shared_versions(struct store *store, struct shared_versions *ret, GEr
 	db_batch_add_values(batch, Q_SHARED_VERSIONS, NULL, 0);
 	if (!store_run(store, batch, error))
 		return false;
-	read_versions(batch, 0, ret);
+	store_read_versions(batch, 0, ret);
 	return true;
 }
 
@@ -53,7 +52,7 @@ bool store_token_enter(struct store *store, const uint8_t hash[32], char **ret_n
 	db_batch_add(batch, Q_TOKEN_FIND, db_blob(hash, 32));
 	if (!store_run(store, batch, error))
 		return false;
-	read_versions(batch, 0, ret_versions);
+	store_read_versions(batch, 0, ret_versions);
 	*ret_name = g_strdup(db_get_text(batch, 1, 0, 1));
 	return true;
 }

@@ -34,6 +34,14 @@
 #define AUDIT_COLUMNS "seq, id, at, actor, action, object, detail, hash"
 #define AUDIT_TYPES "itittttb"
 
+#define DEVICE_FACTS "serial, product_name, model, model_name, device_name, os_version, build_version, imei, meid"
+/* Of epoch $3 of enrollment $1, which must be there, and the owner of link $2 unless that is NULL. */
+#define DEVICE_FACTS_OF_EPOCH \
+	"(" DEVICE_FACTS ") = (SELECT coalesce(p.serial, enrollment.serial), coalesce(p.product_name, enrollment.product_name), coalesce(p.model, enrollment.model)," \
+	" coalesce(p.model_name, enrollment.model_name), coalesce(p.device_name, enrollment.device_name), coalesce(p.os_version, enrollment.os_version)," \
+	" coalesce(p.build_version, enrollment.build_version), coalesce(p.imei, enrollment.imei), coalesce(p.meid, enrollment.meid) FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $3)," \
+	" owner = CASE WHEN $2 IS NULL THEN owner ELSE (SELECT l.user_name FROM link l WHERE l.id = $2) END"
+
 /* A device whose identity was revoked is refused whatever it holds: nobody waits for it, unless the certificate may be released again. */
 #define NOT_LOST "NOT (c.state = 2 AND coalesce(c.revoked_reason, '') <> 'certificateHold')"
 
@@ -114,7 +122,7 @@
 	X(CHALLENGE_PURGE, "ii", "", ANY, WRITE, \
 	  "DELETE FROM challenge WHERE id IN (SELECT c.id FROM challenge c WHERE c.expires_at < $1 AND NOT EXISTS (SELECT 1 FROM certificate n WHERE n.challenge_id = c.id) LIMIT $2)") \
 	X(CHALLENGE_REVOKE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET revoked_at = $2, version = version + 1 WHERE link_id = $1") \
-	X(CHALLENGE_CLOSE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET closed_at = $2, version = version + 1 WHERE link_id = $1") \
+	X(CHALLENGE_CLOSE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET closed_at = $2, version = version + 1 WHERE link_id = $1 OR (ota_link_id = $1 AND closed_at = 0)") \
 	X(CHALLENGE_BY_SECRET, "bb", "tttiiiiiiitiibtttttit", ANY, READ, \
 	  "SELECT c.id, c.link_id, c.common_name, c.max_keys, c.may_enroll, c.version, c.expires_at, c.closed_at, c.revoked_at," \
 	  " (SELECT count(DISTINCT n.spki_sha256) FROM certificate n WHERE n.challenge_id = c.id), s.serial, s.issued_at, s.state, s.der," \
@@ -258,29 +266,20 @@
 	  " LEFT JOIN push_outbox o ON o.enrollment_id = e.id" \
 	  " LEFT JOIN epoch a ON a.enrollment_id = e.id AND a.epoch = e.active_epoch LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.pending_epoch" \
 	  " WHERE e.id = $1 AND e.device_id = $2 AND e.user_part = $3") \
-	X(ENROLLMENT_CREATE, "ttttiiii", "", ONE, WRITE, \
-	  "INSERT INTO enrollment (id, device_id, user_part, parent_id, kind, state, version, active_epoch, pending_epoch, last_epoch, created_at," \
-	  " authenticated_at, enrolled_at, ended_at, last_seen) VALUES ($1, $2, $3, $4, $5, $6, 1, 0, $7, $7, $8, $8, 0, 0, $8)") \
+	X(ENROLLMENT_CREATE, "ttiiitttttttttt", "", ONE, WRITE, \
+	  "INSERT INTO enrollment (id, device_id, user_part, kind, state, version, active_epoch, pending_epoch, last_epoch, created_at, authenticated_at, enrolled_at, ended_at, last_seen, owner, " DEVICE_FACTS ")" \
+	  " VALUES ($1, $2, '', $3, 0, 1, 0, $4, $4, $5, $5, 0, 0, $5, (SELECT l.user_name FROM link l WHERE l.id = $6), $7, $8, $9, $10, $11, $12, $13, $14, $15)") \
 	X(ENROLLMENT_NEW_EPOCH, "tiiiiii", "", ONE, WRITE, \
 	  "UPDATE enrollment SET version = version + 1, pending_epoch = $3, last_epoch = $3, active_epoch = $4, state = $5, authenticated_at = $6, last_seen = $7, ended_at = 0" \
 	  " WHERE id = $1 AND version = $2") \
-	/* What the device said of itself when it authenticated in this epoch becomes the enrollment's. */ \
-	X(ENROLLMENT_FACTS, "ti", "", ONE, WRITE, \
-	  "UPDATE enrollment SET" \
-	  " serial = coalesce((SELECT p.serial FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), serial), product_name = coalesce((SELECT p.product_name" \
-	  " FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), product_name), model = coalesce((SELECT p.model FROM epoch p WHERE p.enrollment_id = $1 AND" \
-	  " p.epoch = $2), model), model_name = coalesce((SELECT p.model_name FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), model_name), device_name" \
-	  " = coalesce((SELECT p.device_name FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), device_name), os_version = coalesce((SELECT p.os_version" \
-	  " FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), os_version), build_version = coalesce((SELECT p.build_version FROM epoch p WHERE" \
-	  " p.enrollment_id = $1 AND p.epoch = $2), build_version), imei = coalesce((SELECT p.imei FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2)," \
-	  " imei), meid = coalesce((SELECT p.meid FROM epoch p WHERE p.enrollment_id = $1 AND p.epoch = $2), meid)" \
-	  " WHERE id = $1") \
+	/* What the device said of itself when it authenticated in this epoch becomes the enrollment's, and who the link was for its owner. */ \
+	X(ENROLLMENT_FACTS, "tti", "", ONE, WRITE, "UPDATE enrollment SET " DEVICE_FACTS_OF_EPOCH " WHERE id = $1") \
 	X(EPOCH_FACTS, "tittttttttt", "", ONE, WRITE, \
 	  "UPDATE epoch SET serial = $3, product_name = $4, model = $5, model_name = $6, device_name = $7, os_version = $8, build_version = $9, imei = $10, meid = $11" \
 	  " WHERE enrollment_id = $1 AND epoch = $2") \
-	X(ENROLLMENT_OWNER, "tt", "", ANY, WRITE, "UPDATE enrollment SET owner = (SELECT user_name FROM link WHERE link.id = $2) WHERE id = $1") \
-	X(ENROLLMENT_ACTIVATE, "tiii", "", ONE, WRITE, \
-	  "UPDATE enrollment SET version = version + 1, active_epoch = $3, pending_epoch = 0, state = 1, enrolled_at = $4, last_seen = $4, ended_at = 0 WHERE id = $1 AND version = $2") \
+	X(ENROLLMENT_ACTIVATE, "ttiii", "", ONE, WRITE, \
+	  "UPDATE enrollment SET version = version + 1, active_epoch = $3, pending_epoch = 0, state = 1, enrolled_at = $5, last_seen = $5, ended_at = 0, " DEVICE_FACTS_OF_EPOCH \
+	  " WHERE id = $1 AND version = $4") \
 	X(ENROLLMENT_TOUCH, "tii", "", ONE, WRITE, "UPDATE enrollment SET version = version + 1, last_seen = $3 WHERE id = $1 AND version = $2") \
 	X(ENROLLMENT_END, "tii", "", ONE, WRITE, \
 	  "UPDATE enrollment SET version = version + 1, active_epoch = 0, pending_epoch = 0, state = 2, ended_at = $3, last_seen = $3 WHERE id = $1 AND version = $2") \
@@ -295,9 +294,9 @@
 	  " created_at, authenticated_at, enrolled_at, ended_at, last_seen) VALUES ($1, $2, $3, $4, $5, 1, 1, $6, 0, $6, $7, $8, $9, $9, $9, 0, $9)" \
 	  " ON CONFLICT (id) DO UPDATE SET version = enrollment.version + 1, state = 1, active_epoch = excluded.active_epoch, last_epoch = excluded.last_epoch," \
 	  " user_short_name = excluded.user_short_name, user_long_name = excluded.user_long_name, ended_at = 0, last_seen = excluded.last_seen") \
-	X(EPOCH_ADD, "tittit", "", ONE, WRITE, \
-	  "INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at, link_id, anchor)" \
-	  " VALUES ($1, $2, $3, $4, 0, 0, $5, 0, 0, $6, coalesce((SELECT l.anchor FROM link l WHERE l.id = $6), 0))") \
+	X(EPOCH_ADD, "tittitttttttttt", "", ONE, WRITE, \
+	  "INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at, link_id, anchor, " DEVICE_FACTS ")" \
+	  " VALUES ($1, $2, $3, $4, 0, 0, $5, 0, 0, $6, coalesce((SELECT l.anchor FROM link l WHERE l.id = $6), 0), $7, $8, $9, $10, $11, $12, $13, $14, $15)") \
 	X(EPOCH_TOKEN, "tibtibii", "", ONE, WRITE, \
 	  "UPDATE epoch SET push_token = $3, push_magic = $4, push_dead_at = 0, token_at = $5, unlock_token = coalesce($6, unlock_token)," \
 	  " awaiting_configuration = CASE $7 WHEN 1 THEN $8 ELSE awaiting_configuration END WHERE enrollment_id = $1 AND epoch = $2") \

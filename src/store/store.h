@@ -326,11 +326,12 @@ bool store_command_add_own(struct store *store, const struct command_own *own, c
 /* ---- check-in ---- */
 struct checkin_load {
 	struct checkin_facts facts;
-	int64_t ca_version; /* of SHARED_CA (store/shared_store.h) when the certificate was read; 0: it is not known */
+	int64_t ca_version;   /* of SHARED_CA (store/shared_store.h) when the certificate was read; 0: it is not known */
+	int64_t push_version; /* of SHARED_PUSH_CERTIFICATE at the same moment; only with WITH_VERSIONS */
 	store_load *load;
 };
 /* Facts about the certificate with this SHA-256 (NULL: none), the device and the user channel named by WHO. */
-bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, struct checkin_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_checkin_load(struct store *store, const uint8_t cert_sha256[32], const struct checkin_identity *who, bool with_versions, struct checkin_load *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void checkin_load_clear(struct checkin_load *load);
 struct checkin_write {
 	const struct checkin_message *message;

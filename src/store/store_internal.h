@@ -53,6 +53,8 @@ bool store_channels_are_stale(struct store *store, const struct checkin_identity
 /* The statements of all that a device says, which must be the first of BATCH, and what they gave. */
 void store_add_facts(struct db_batch *batch, const uint8_t cert_sha256[32], const struct checkin_identity *who, const struct channel_ids *ids);
 void store_read_facts(const struct db_batch *batch, const struct checkin_identity *who, struct checkin_facts *ret);
+/* What Q_SHARED_VERSIONS at I gave. */
+void store_read_versions(const struct db_batch *batch, unsigned i, struct shared_versions *ret);
 /* The version of the CAs that was read with them. */
 int64_t store_read_ca_version(const struct db_batch *batch);
 /* The generation of the push that waits for the device or, with IS_USER, its user; NULL: none. */

@@ -92,7 +92,7 @@ static int send(struct fixture *f, enum checkin_type type, const char *serial, c
 
 	__atomic_add_fetch(&now, 1, __ATOMIC_SEQ_CST);
 	cert_hash(serial, hash);
-	g_assert_true(store_checkin_load(f->store, hash, &m.who, &load, NULL));
+	g_assert_true(store_checkin_load(f->store, hash, &m.who, false, &load, NULL));
 	load.facts.topics = topics;
 	if (!checkin_decide(&m, &load.facts, now, &plan, &error)) {
 		code = error->code;
@@ -517,7 +517,7 @@ static void test_user_after_device(struct fixture *f, gconstpointer data)
 
 	enroll(f, "L1", "01", "U1", id);
 	cert_hash("01", hash);
-	g_assert_true(store_checkin_load(f->store, hash, &m.who, &load, NULL));
+	g_assert_true(store_checkin_load(f->store, hash, &m.who, false, &load, NULL));
 	load.facts.topics = topics;
 	g_assert_true(checkin_decide(&m, &load.facts, now, &plan, NULL));
 	g_assert_cmpint(send(f, CHECKIN_CHECK_OUT, "01", "U1", "", NULL), ==, -1);
@@ -588,7 +588,7 @@ static void test_enrolls_after_deletion(struct fixture *f, gconstpointer data)
 
 	enroll(f, "L1", "01", "U1", ids[0]);
 	cert_hash("01", hash);
-	g_assert_true(store_checkin_load(first, hash, &who, &load, NULL));
+	g_assert_true(store_checkin_load(first, hash, &who, false, &load, NULL));
 	g_assert_cmpstr(load.facts.device.id, ==, ids[0]);
 	checkin_load_clear(&load);
 	g_assert_true(store_enrollment_delete(second, ids[0], NULL, NULL));
@@ -596,12 +596,12 @@ static void test_enrolls_after_deletion(struct fixture *f, gconstpointer data)
 	enroll(f, "M2", "02", "U1", ids[1]);
 	f->store = first;
 	cert_hash("02", hash);
-	g_assert_true(store_checkin_load(first, hash, &who, &load, NULL));
+	g_assert_true(store_checkin_load(first, hash, &who, false, &load, NULL));
 	g_assert_cmpstr(load.facts.device.id, ==, ids[1]);
 	g_assert_cmpstr(ids[0], !=, ids[1]);
 	checkin_load_clear(&load);
 	g_assert_true(store_enrollment_delete(second, ids[1], NULL, NULL));
-	g_assert_true(store_checkin_load(first, hash, &who, &load, NULL));
+	g_assert_true(store_checkin_load(first, hash, &who, false, &load, NULL));
 	g_assert_false(load.facts.device.known);
 	checkin_load_clear(&load);
 	store_close(second);
