@@ -1,8 +1,8 @@
 """Several nodes, a database with a synchronous standby, devices and administrators who choose a node for each request at random, and somebody who breaks things meanwhile:
 
-    nodes_faults.py [--seconds N] [--nodes N] [--seed N] [--history FILE] [restart] [wire] [nodes] [failover] [namespace]
+    nodes_faults.py [--seconds N] [--nodes N] [--seed N] [--history FILE] [restart] [freeze] [wire] [nodes] [failover] [namespace]
 
-Each word is a fault, N seconds (20) long: `restart` the database stops at once every few seconds; `wire` the way between a node and the database is cut, in both directions, in one, or with resets; `nodes` a
+Each word is a fault, N seconds (20) long: `restart` the database stops at once every few seconds; `freeze` its processes stand still, for longer than anybody waits, and then go on with what was sent to them; `wire` the way between a node and the database is cut, in both directions, in one, or with resets; `nodes` a
 node is killed, or stopped for longer than its leases and then goes on; `failover` the primary dies with its machine and the standby is promoted (always the last); `namespace` a node behind a network of its own that
 loses every packet (needs root). After each, all is mended and must serve again; at the end the devices do what is left, and history.py looks for what may never be. Without words: all that this machine allows."""
 import argparse
@@ -498,6 +498,17 @@ class World:
             say("the database is up")
             time.sleep(self.random.uniform(1.5, 4))
 
+    def freeze(self, until, say):
+        """For a moment, and for so long that nodes give their connections up."""
+        lengths = []
+        while time.monotonic() < until:
+            lengths = lengths or self.random.sample([self.random.uniform(0.5, 4), 20], 2)
+            say("the database stands still")
+            with self.primary.frozen():
+                time.sleep(lengths.pop())
+            say("the database goes on")
+            time.sleep(self.random.uniform(1.5, 4))
+
     def wire(self, until, say):
         modes = []
         while time.monotonic() < until:
@@ -566,11 +577,11 @@ class World:
         time.sleep(max(0, until - time.monotonic()))
 
 
-FAULTS = {"restart": World.restart, "wire": World.wire, "namespace": World.lose_packets, "nodes": World.break_nodes, "failover": World.failover}
+FAULTS = {"restart": World.restart, "freeze": World.freeze, "wire": World.wire, "namespace": World.lose_packets, "nodes": World.break_nodes, "failover": World.failover}
 # How the events end after which all should be well.
 MENDED = ("is up", "is whole", "arrive again", "goes on", "is promoted")
-# What every machine allows.
-ORDINARY = [name for name in FAULTS if name != "namespace"]
+# What every machine allows, and what shows within seconds.
+ORDINARY = [name for name in FAULTS if name not in ("namespace", "freeze")]
 
 
 # ---------------------------------------------------------------- the run
@@ -706,7 +717,7 @@ def run_words():
     parser.add_argument("--history")
     parser.add_argument("faults", nargs="*")
     options = parser.parse_args()
-    can = list(FAULTS) if os.getuid() == 0 and shutil.which("ip") else ORDINARY
+    can = [name for name in FAULTS if name != "namespace" or (os.getuid() == 0 and shutil.which("ip"))]
     run = Run(options.faults or can, options.seconds, options.nodes, options.seed)
     try:
         found = run.go()

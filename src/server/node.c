@@ -10,6 +10,9 @@
 
 enum {
 	BEATS_PER_LEASE = 5,
+	BEAT_MAX_MS = 10 * 1000,  /* between beats, however long leases are */
+	BEAT_AGAIN_MS = 1000,     /* after one that failed */
+	LOOK_MAX_MS = 30 * 1000,  /* between looks at the database; half of what makes a node a dead one for who moves the data elsewhere */
 	CLOCK_LIMIT_MS = 5000,    /* between this machine's clock and the database's, and between those of two nodes */
 	LOOK_SURE_MS = 1000,      /* a look that took longer says too little about the clock */
 	START_LOOKS = 5,
@@ -486,9 +489,9 @@ static bool beat(struct server *server, GError **error)
 /* ---- the thread */
 
 /* Until the next beat is due, or somebody wakes us. False: it is time to end. */
-static bool wait_turn(struct server_node *node)
+static bool wait_turn(struct server_node *node, bool failing)
 {
-	int64_t pause_ms = node->ttl_ms / BEATS_PER_LEASE;
+	int64_t pause_ms = failing ? BEAT_AGAIN_MS : MIN(node->ttl_ms / BEATS_PER_LEASE, BEAT_MAX_MS);
 	struct timespec until;
 	bool go;
 
@@ -527,7 +530,7 @@ static void *node_main(void *data)
 	struct server *server = data;
 	bool failing = false;
 
-	while (wait_turn(server->node))
+	while (wait_turn(server->node, failing))
 		beat_and_say(server, &failing);
 	return NULL;
 }
@@ -559,6 +562,7 @@ void server_node_start(struct server *server)
 	if (!store_node_replace(server->store, node->name, node->started_ms - node->ttl_ms, &error) || !store_node_hint(server->store, NODE_HINT_NODES, &error))
 		pom_log(POM_LOG_INFO, "the other nodes could not be told that this one is here", "why", error->message, NULL);
 	node->is_running = pthread_create(&node->thread, NULL, node_main, server) == 0;
+	store_look_limit(server->store, node->is_running ? LOOK_MAX_MS : 0);
 }
 
 void server_node_stop(struct server *server)
@@ -573,6 +577,7 @@ void server_node_stop(struct server *server)
 	pthread_cond_signal(&node->wake);
 	pthread_mutex_unlock(&node->lock);
 	pthread_join(node->thread, NULL);
+	store_look_limit(server->store, 0);
 	if (!store_node_remove(server->store, node->id, &error))
 		pom_log(POM_LOG_WARNING, "the work of this node could not be handed over: others take it when its time is up", "why", error->message, NULL);
 }

@@ -1,6 +1,7 @@
 #include "store/node_store.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "store/store_internal.h"
 
@@ -58,11 +59,26 @@ static struct lease_row take_lease(const struct db_batch *batch, unsigned i, siz
 	return (struct lease_row){db_get_text(batch, i, row, 0), db_get_text(batch, i, row, 1), db_get_int(batch, i, row, 2), db_get_int(batch, i, row, 3)};
 }
 
+/* Goes on while the process, or the machine, does not. */
+static int64_t boot_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void store_look_limit(struct store *store, int64_t max_ms)
+{
+	atomic_store(&store->look_max_ms, max_ms);
+}
+
 /* Straight to the database: store_run refuses all on a schema that is too new. */
 bool store_node_look(struct store *store, struct node_look *ret, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 	bool is_real = db_is_shared(store->db);
+	int64_t began_ms = boot_ms();
 
 	*ret = (struct node_look){0};
 	db_batch_add_values(batch, Q_NODE_CLOCK, NULL, 0);
@@ -90,6 +106,7 @@ bool store_node_look(struct store *store, struct node_look *ret, GError **error)
 	ret->load = g_steal_pointer(&batch);
 	atomic_store(&store->is_left, ret->is_left);
 	atomic_store(&store->newer_schema, ret->schema > store_schema() ? (int)ret->schema : 0);
+	atomic_store(&store->looked_ms, began_ms);
 	return true;
 }
 
@@ -201,7 +218,10 @@ void store_lease_force(struct store *store)
 bool store_check_schema(struct store *store, GError **error)
 {
 	int newer = atomic_load_explicit(&store->newer_schema, memory_order_relaxed);
+	int64_t max_ms = atomic_load_explicit(&store->look_max_ms, memory_order_relaxed);
 
+	if (max_ms && boot_ms() - atomic_load(&store->looked_ms) > max_ms)
+		return pom_fail(error, POM_ERR_STORE_AWAY, "this node has not looked at its database for more than %" G_GINT64_FORMAT " s: it must see first whether its data is still there", max_ms / 1000);
 	if (atomic_load_explicit(&store->is_left, memory_order_relaxed))
 		return pom_fail(error, POM_ERR_STORE_MOVE, "the data of this database goes to another one: stop this server, and let store.url in pomona.conf name the other database");
 	return !newer || pom_fail(error, POM_ERR_NODE_OLD, "the database has schema %d by now, this program knows %d at most: install the Pomona that the other nodes run, and start it again", newer, (int)store_schema());

@@ -29,6 +29,9 @@ struct node_look {
 /* RET: free with node_look_clear. It also takes notice of the schema: when another node has migrated the database for a newer program, all that is asked of STORE but this and store_node_remove fails with
  * POM_ERR_NODE_OLD from then on; with POM_ERR_STORE_MOVE when its data goes to another database. Blocks. */
 bool store_node_look(struct store *store, struct node_look *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* From now on nothing else is asked of STORE when the last look began more than MAX_MS ago (0: whenever it was): POM_ERR_STORE_AWAY. A process that was stopped for so long is taken for dead by others, who may have
+ * moved its data to another database meanwhile. Any thread. */
+void store_look_limit(struct store *store, int64_t max_ms);
 void node_look_clear(struct node_look *look);
 /* The newest schema that this program knows. */
 int64_t store_schema(void);

@@ -267,6 +267,36 @@ static void test_newer_schema(struct fixture *f, gconstpointer data)
 	g_assert_true(put(f->a, "a", NULL));
 }
 
+/* Who has not looked for too long may find that nothing is here any more: looks first. */
+static void test_stale_look(struct fixture *f, gconstpointer data)
+{
+	g_autoptr(GError) error = NULL;
+	struct node_look look;
+	bool ok = false;
+
+	g_assert_true(store_node_look(f->a, &look, NULL));
+	node_look_clear(&look);
+	g_usleep(20 * 1000);
+	g_assert_true(put(f->a, "a", NULL));
+	store_look_limit(f->a, 5);
+	g_assert_false(put(f->a, "b", &error));
+	g_assert_error(error, POM_ERROR, POM_ERR_STORE_AWAY);
+	store_look_limit(f->a, 60 * 1000);
+	g_assert_true(put(f->a, "c", NULL));
+	/* A look makes it good again; on a slow machine another one is needed. */
+	store_look_limit(f->a, 200);
+	for (int i = 0; i < 100 && !ok; i++) {
+		g_usleep(i ? 0 : 300 * 1000);
+		g_assert_true(store_node_look(f->a, &look, NULL));
+		node_look_clear(&look);
+		ok = put(f->a, "d", NULL);
+	}
+	g_assert_true(ok);
+	store_look_limit(f->a, 0);
+	g_usleep(300 * 1000);
+	g_assert_true(put(f->a, "e", NULL));
+}
+
 /* The engine's clock, as the statement itself reads it. */
 static void test_clock(struct fixture *f, gconstpointer data)
 {
@@ -291,6 +321,7 @@ int main(int argc, char **argv)
 	ADD("/node/race", test_race);
 	ADD("/node/keep", test_keep);
 	ADD("/node/clock", test_clock);
+	ADD("/node/stale-look", test_stale_look);
 	if (test_database_engine() == DB_SQLITE)
 		g_test_add_func("/node/alone", test_alone);
 	else

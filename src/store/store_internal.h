@@ -29,6 +29,7 @@ struct store {
 	bool leases;           /* they are written down: other nodes may use this database */
 	atomic_bool is_left;     /* "pomona migrate-store" has begun to take its data elsewhere */
 	atomic_int newer_schema; /* that a newer program has given the database; 0: none */
+	_Atomic int64_t looked_ms, look_max_ms; /* when the last store_node_look began, of CLOCK_BOOTTIME; see store_look_limit */
 	struct store_away away;
 	pthread_mutex_t channels_lock;
 	GHashTable *channels; /* "device id\nuser part" → enrollment id */
