@@ -15,7 +15,7 @@
 #include "service/shared.h"
 #include "store/shared_store.h"
 
-enum { TICK_S = 2, MINUTE_MS = 60 * 1000, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000 };
+enum { TICK_S = 2, MINUTE_MS = 60 * 1000, HOUR_MS = 3600 * 1000, RETRY_MS = 10 * 60 * 1000, TLS_LOOK_PART = 100, TLS_LOOK_MAX_US = 600 * 1000 * 1000 };
 
 static void flush(struct server *server)
 {
@@ -280,9 +280,17 @@ static void each_hour(struct server *server)
 	say("the ends of certificates could not be looked at", error);
 }
 
-static void look_at_tls(struct server *server, int64_t now_ms)
+/* *NEXT_US, of the monotonic clock: when it is asked again which generation is due. While a CA's generation retires that may go through all devices, so where they are many it is asked less often. */
+static void look_at_tls(struct server *server, int64_t now_ms, int64_t *next_us)
 {
-	if (tls_generation_is_due(server) || tls_is_due(server, now_ms))
+	int64_t begun_us = g_get_monotonic_time();
+	bool due = false;
+
+	if (begun_us >= *next_us) {
+		due = tls_generation_is_due(server);
+		*next_us = begun_us + MIN(TLS_LOOK_PART * (g_get_monotonic_time() - begun_us), TLS_LOOK_MAX_US);
+	}
+	if (due || tls_is_due(server, now_ms))
 		renew_tls(server, now_ms);
 }
 
@@ -309,7 +317,7 @@ static void *janitor_main(void *data)
 {
 	struct server *server = data;
 	struct timespec until;
-	int64_t next_hour = 0, next_minute = 0, next_ms[G_N_ELEMENTS(jobs)] = {0};
+	int64_t next_hour = 0, next_minute = 0, next_tls_us = 0, next_ms[G_N_ELEMENTS(jobs)] = {0};
 
 	pthread_mutex_lock(&server->janitor_lock);
 	while (!server->stopping) {
@@ -336,7 +344,7 @@ static void *janitor_main(void *data)
 			next_minute = store_is_away(server->store) ? 0 : now_ms + MINUTE_MS;
 		more = reachable && run_jobs(server, now_ms, turn.hurry, next_ms);
 		if (reachable)
-			look_at_tls(server, now_ms);
+			look_at_tls(server, now_ms, &next_tls_us);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += TICK_S;
 		pthread_mutex_lock(&server->janitor_lock);

@@ -482,7 +482,7 @@ json_t *service_ca_devices(struct service *service, const char *name, int64_t li
 		return NULL;
 	}
 	identity = store_generation_device_list(service->store, from->id, "", limit, &load, error);
-	anchor = identity ? store_anchor_lacking(service->store, needs_anchor(service, from, to) ? to->number : 0, "", limit, &anchor_load, error) : NULL;
+	anchor = identity ? store_anchor_lacking(service->store, needs_anchor(service, from, to) ? to->number : 0, "", STORE_WALK_END, limit, &anchor_load, error) : NULL;
 	if (!anchor)
 		return NULL;
 	o = json_pack("{s:s, s:s, s:s}", "ca", name, "from", from->id, "to", to->id);

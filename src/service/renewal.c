@@ -10,7 +10,8 @@
 #include "service/library_device.h"
 #include "service/renewal.h"
 
-enum { SECRET_BYTES = 24 };
+/* WALK_ROWS: of a large table in one scan, of which few are wanted. PAGES_MAX: of what is due, when most of it only waits for its device. */
+enum { SECRET_BYTES = 24, WALK_ROWS = 10000, PAGES_MAX = 50 };
 
 /* Queues an empty InstallProfile with OWN's note and asks for a push, unless one waits. */
 static bool queue(struct service *service, struct command_own own, enum command_own_result *ret, GError **error)
@@ -31,19 +32,19 @@ static bool queue(struct service *service, struct command_own own, enum command_
 /* RENEWED_MS as of struct command_own. */
 static bool queue_renewal(struct service *service, const char *enrollment_id, int64_t epoch, int64_t renewed_ms, enum command_own_result *ret, GError **error)
 {
-	return queue(service, (struct command_own){.enrollment_id = enrollment_id, .epoch = epoch, .note = NOTE_RENEWAL, .is_renewal = true, .renewed_ms = renewed_ms}, ret, error);
+	return queue(service, (struct command_own){.enrollment_id = enrollment_id, .epoch = epoch, .note = NOTE_RENEWAL, .is_renewal = true, .renewed_ms = renewed_ms,
+	             .next_ms = service_now_ms(service) + RENEWAL_RETRY_MS}, ret, error);
 }
 
-static bool scan_identities(struct service *service, size_t *ret_n, GError **error)
+/* Queues a renewal for each of ROWS that is due. */
+static bool renew_rows(struct service *service, GArray *rows, size_t *ret_n, GError **error)
 {
-	int64_t now_ms = service_now_ms(service);
-	g_autoptr(store_load) load = NULL;
-	g_autoptr(GArray) rows = store_renewal_due(service->store, now_ms, now_ms - RENEWAL_RETRY_MS, RENEWAL_AT_ONCE, &load, error);
-
-	for (guint i = 0; rows && i < rows->len; i++) {
+	for (guint i = 0; i < rows->len; i++) {
 		const struct renewal_due *due = &g_array_index(rows, struct renewal_due, i);
 		enum command_own_result result;
 
+		if (!due->is_due)
+			continue;
 		if (!queue_renewal(service, due->enrollment_id, due->epoch, due->renewal_ms, &result, error))
 			return false;
 		if (result != COMMAND_OWN_QUEUED)
@@ -51,7 +52,61 @@ static bool scan_identities(struct service *service, size_t *ret_n, GError **err
 		pom_log(POM_LOG_INFO, "a new identity is queued", "enrollment", due->enrollment_id, "certificate", due->serial, NULL);
 		++*ret_n;
 	}
-	return rows != NULL;
+	return true;
+}
+
+/* By time: what is due is queued or put off for a day, and is not seen again today. */
+static bool scan_due(struct service *service, size_t *ret_n, GError **error)
+{
+	int64_t now_ms = service_now_ms(service);
+	bool more = true;
+
+	for (int page = 0; more && page < PAGES_MAX && *ret_n < RENEWAL_AT_ONCE; page++) {
+		g_autoptr(store_load) load = NULL;
+		g_autoptr(GArray) rows = store_renewal_due(service->store, now_ms, now_ms - RENEWAL_RETRY_MS, RENEWAL_AT_ONCE, &load, error);
+
+		if (!rows || !renew_rows(service, rows, ret_n, error) || !store_renewal_put_off(service->store, rows, now_ms + RENEWAL_RETRY_MS, error))
+			return false;
+		more = rows->len == RENEWAL_AT_ONCE;
+	}
+	return true;
+}
+
+/* Where a walk goes on when it has come from *AFTER to LAST (NULL: to UNTIL). */
+static void walk_on(char **after, const char *last, const char *until)
+{
+	char *next = g_strdup(last ? last : strcmp(until, STORE_WALK_END) ? until : NULL);
+
+	g_free(*after);
+	*after = next;
+}
+
+static bool any_retires(const struct ca_set *set)
+{
+	for (guint i = 0; i < set->generations->len; i++)
+		if (((const struct generation *)g_ptr_array_index(set->generations, i))->state == GENERATION_RETIRING)
+			return true;
+	return false;
+}
+
+/* While a generation retires: a step through all certificates in each scan, however many are of it. */
+static bool scan_retiring(struct service *service, size_t *ret_n, GError **error)
+{
+	g_autoptr(ca_set) set = service_ca_set(service);
+	const char *after = service->walked_certificates ? service->walked_certificates : "";
+	g_autofree char *until = NULL;
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = NULL;
+
+	if (!any_retires(set))
+		return true;
+	if (!store_walk(service->store, STORE_WALK_CERTIFICATES, after, WALK_ROWS, &until, error))
+		return false;
+	rows = store_renewal_retiring(service->store, after, until, service_now_ms(service) - RENEWAL_RETRY_MS, RENEWAL_AT_ONCE, &load, error);
+	if (!rows || !renew_rows(service, rows, ret_n, error))
+		return false;
+	walk_on(&service->walked_certificates, rows->len == RENEWAL_AT_ONCE ? g_array_index(rows, struct renewal_due, rows->len - 1).serial : NULL, until);
+	return true;
 }
 
 /* Whether a device shall get NOTE's roots now, in *RET_EPOCH: not while they wait already, nor each minute when it refuses them. */
@@ -69,37 +124,45 @@ static bool wants_anchors(struct service *service, const char *enrollment_id, co
 	return true;
 }
 
-/* While a new root is on its way in, each live device gets it. */
+/* NOTE's roots for those of ROWS that want them. */
+static bool bring_anchors(struct service *service, GArray *rows, const char *note, size_t *ret_n, GError **error)
+{
+	for (guint i = 0; i < rows->len; i++) {
+		const char *id = g_array_index(rows, struct device_brief, i).id;
+		enum command_own_result result;
+		int64_t epoch;
+		bool wanted;
+
+		if (!wants_anchors(service, id, note, &wanted, &epoch, error))
+			return false;
+		if (!wanted)
+			continue;
+		if (!queue(service, (struct command_own){.enrollment_id = id, .epoch = epoch, .note = note}, &result, error))
+			return false;
+		*ret_n += result == COMMAND_OWN_QUEUED;
+	}
+	return true;
+}
+
+/* While a new root is on its way in, each live device gets it: a step through all devices in each scan. */
 static bool scan_anchors(struct service *service, size_t *ret_n, GError **error)
 {
 	g_autoptr(ca_set) set = service_ca_set(service);
 	int64_t newest = ca_set_newest_anchor(set);
-	g_autofree char *note = note_anchor_new(newest), *after = g_strdup("");
+	g_autofree char *note = note_anchor_new(newest), *until = NULL;
 	bool more = newest > 1 && service->settings.enroll_include_root;
 
+	if (more && !store_walk(service->store, STORE_WALK_ENROLLMENTS, service->walked_enrollments ? service->walked_enrollments : "", WALK_ROWS, &until, error))
+		return false;
 	while (more && *ret_n < RENEWAL_AT_ONCE) {
+		const char *after = service->walked_enrollments ? service->walked_enrollments : "";
 		g_autoptr(store_load) load = NULL;
-		g_autoptr(GArray) rows = store_anchor_lacking(service->store, newest, after, RENEWAL_AT_ONCE, &load, error);
+		g_autoptr(GArray) rows = store_anchor_lacking(service->store, newest, after, until, RENEWAL_AT_ONCE, &load, error);
 
-		for (guint i = 0; rows && i < rows->len; i++) {
-			const struct device_brief *d = &g_array_index(rows, struct device_brief, i);
-			enum command_own_result result;
-			int64_t epoch;
-			bool wanted;
-
-			g_free(after);
-			after = g_strdup(d->id);
-			if (!wants_anchors(service, d->id, note, &wanted, &epoch, error))
-				return false;
-			if (!wanted)
-				continue;
-			if (!queue(service, (struct command_own){.enrollment_id = d->id, .epoch = epoch, .note = note}, &result, error))
-				return false;
-			*ret_n += result == COMMAND_OWN_QUEUED;
-		}
-		if (!rows)
+		if (!rows || !bring_anchors(service, rows, note, ret_n, error))
 			return false;
 		more = rows->len == RENEWAL_AT_ONCE;
+		walk_on(&service->walked_enrollments, more ? g_array_index(rows, struct device_brief, rows->len - 1).id : NULL, until);
 	}
 	return true;
 }
@@ -107,7 +170,7 @@ static bool scan_anchors(struct service *service, size_t *ret_n, GError **error)
 bool service_renewal_scan(struct service *service, size_t *ret_n, GError **error)
 {
 	size_t anchors = 0, identities = 0;
-	bool ok = scan_anchors(service, &anchors, error) && scan_identities(service, &identities, error);
+	bool ok = scan_anchors(service, &anchors, error) && scan_due(service, &identities, error) && scan_retiring(service, &identities, error);
 
 	*ret_n = anchors + identities;
 	if (*ret_n && service->wake_push)

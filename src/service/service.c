@@ -79,6 +79,8 @@ void service_free(struct service *service)
 	ca_set_unref(service->ca);
 	identity_cache_free(service->identities);
 	scep_limits_free(service->limits);
+	g_free(service->walked_certificates);
+	g_free(service->walked_enrollments);
 	timeline_hints_free(service->hints);
 	g_strfreev(service->topics);
 	service_settings_clear(&service->settings);
@@ -127,7 +129,7 @@ static const struct generation *tls_generation(struct service *service, const st
 		chosen = g;
 		if (g->state == GENERATION_RETIRING)
 			continue;
-		lacking = store_anchor_lacking(service->store, service->settings.enroll_include_root ? g->number : 0, "", 1, &load, NULL);
+		lacking = store_anchor_lacking(service->store, service->settings.enroll_include_root ? g->number : 0, "", STORE_WALK_END, 1, &load, NULL);
 		if (lacking && !lacking->len)
 			return g;
 	}

@@ -73,6 +73,8 @@ struct service {
 	struct ca_set *ca;
 	struct identity_cache *identities;
 	struct scep_limits *limits;
+	/* Where the janitor goes on: the certificates of a generation that retires, the devices that lack a root. NULL: at the beginning. */
+	char *walked_certificates, *walked_enrollments;
 	const struct outbound *outbound; /* NULL: nothing outside is asked */
 	pthread_mutex_t load_lock;  /* one loads topics or CAs at a time, so that an older state never replaces a newer one; taken before the others */
 	pthread_mutex_t signer_lock; /* of the pointer alone */

@@ -476,11 +476,13 @@ static struct names enroll_for_renewal(struct fixture *f)
 {
 	struct names n = make_names(f);
 	g_autofree char *sql = g_strdup_printf("UPDATE certificate SET not_before = 0, not_after = %" G_GINT64_FORMAT " WHERE serial = '%s'", now + 1000, n.serials[0]);
+	g_autofree char *due = g_strdup_printf("UPDATE epoch SET renew_at = %" G_GINT64_FORMAT " WHERE certificate_serial = '%s'", now - 1, n.serials[0]);
 	g_autofree char *served = g_strdup_printf("UPDATE link SET served = '{\"url\":\"https://mdm.example.org\",\"access_rights\":8191}' WHERE id = '%s'", n.link);
 
 	enroll(f, &n);
 	g_assert_cmpint(test_database_exec(f->url, sql), ==, 1);
 	g_assert_cmpint(test_database_exec(f->url, served), ==, 1);
+	g_assert_cmpint(test_database_exec(f->url, due), ==, 1);
 	return n;
 }
 

@@ -192,11 +192,11 @@ GArray *store_generation_device_list(struct store *store, const char *generation
 	return store_list(store, batch, sizeof(struct device_brief), take_brief, ret_load, error);
 }
 
-GArray *store_anchor_lacking(struct store *store, int64_t number, const char *after, int64_t limit, store_load **ret_load, GError **error)
+GArray *store_anchor_lacking(struct store *store, int64_t number, const char *after, const char *until, int64_t limit, store_load **ret_load, GError **error)
 {
 	struct db_batch *batch = db_batch_new(NULL);
 
-	db_batch_add(batch, Q_ANCHOR_LACKING, db_int(number), db_text(after), db_int(limit));
+	db_batch_add(batch, Q_ANCHOR_LACKING, db_int(number), db_text(after), db_int(limit), db_text(until));
 	return store_list(store, batch, sizeof(struct device_brief), take_brief, ret_load, error);
 }
 

@@ -439,7 +439,10 @@ bool store_scep_purge(struct store *store, int64_t now_ms, GError **error)
 
 static void take_due(const struct db_batch *b, size_t row, void *out)
 {
-	*(struct renewal_due *)out = (struct renewal_due){db_get_text(b, 0, row, 0), db_get_text(b, 0, row, 2), db_get_int(b, 0, row, 1), db_get_int(b, 0, row, 3), db_get_int(b, 0, row, 4)};
+	*(struct renewal_due *)out = (struct renewal_due){
+		.enrollment_id = db_get_text(b, 0, row, 0), .epoch = db_get_int(b, 0, row, 1), .serial = db_get_text(b, 0, row, 2), .not_after_ms = db_get_int(b, 0, row, 3), .renewal_ms = db_get_int(b, 0, row, 4),
+		.renew_ms = db_get_int(b, 0, row, 5), .is_due = db_get_int(b, 0, row, 6) != 0,
+	};
 }
 
 GArray *store_renewal_due(struct store *store, int64_t now_ms, int64_t not_since_ms, int64_t limit, store_load **ret_load, GError **error)
@@ -448,6 +451,48 @@ GArray *store_renewal_due(struct store *store, int64_t now_ms, int64_t not_since
 
 	db_batch_add(batch, Q_RENEWAL_DUE, db_int(now_ms), db_int(not_since_ms), db_int(limit));
 	return store_list(store, batch, sizeof(struct renewal_due), take_due, ret_load, error);
+}
+
+static int compare_due(const void *a, const void *b)
+{
+	return strcmp((*(const struct renewal_due *const *)a)->enrollment_id, (*(const struct renewal_due *const *)b)->enrollment_id);
+}
+
+bool store_renewal_put_off(struct store *store, GArray *rows, int64_t next_ms, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	g_autoptr(GPtrArray) sorted = g_ptr_array_new();
+
+	for (guint i = 0; i < rows->len; i++)
+		if (!g_array_index(rows, struct renewal_due, i).is_due)
+			g_ptr_array_add(sorted, &g_array_index(rows, struct renewal_due, i));
+	g_ptr_array_sort(sorted, compare_due);
+	db_batch_spans(batch);
+	for (guint i = 0; i < sorted->len; i++) {
+		const struct renewal_due *due = g_ptr_array_index(sorted, i);
+
+		db_batch_add(batch, Q_RENEWAL_PUT_OFF, db_text(due->enrollment_id), db_int(due->epoch), db_int(due->renew_ms), db_int(next_ms));
+	}
+	return !sorted->len || store_run(store, batch, error);
+}
+
+GArray *store_renewal_retiring(struct store *store, const char *after, const char *until, int64_t not_since_ms, int64_t limit, store_load **ret_load, GError **error)
+{
+	struct db_batch *batch = db_batch_new(NULL);
+
+	db_batch_add(batch, Q_RENEWAL_RETIRING, db_text(after), db_text(until), db_int(not_since_ms), db_int(limit));
+	return store_list(store, batch, sizeof(struct renewal_due), take_due, ret_load, error);
+}
+
+bool store_walk(struct store *store, enum store_walk table, const char *after, int64_t n_rows, char **ret, GError **error)
+{
+	g_autoptr(db_batch) batch = db_batch_new(NULL);
+
+	db_batch_add(batch, table == STORE_WALK_CERTIFICATES ? Q_WALK_CERTIFICATES : Q_WALK_ENROLLMENTS, db_text(after), db_int(n_rows - 1));
+	if (!store_run(store, batch, error))
+		return false;
+	*ret = g_strdup(db_rows(batch, 0) ? db_get_text(batch, 0, 0, 0) : STORE_WALK_END);
+	return true;
 }
 
 bool store_renewal_facts(struct store *store, const char *enrollment_id, int64_t epoch, struct renewal_facts *ret, store_load **ret_load, GError **error)
@@ -498,7 +543,7 @@ bool store_command_add_own(struct store *store, const struct command_own *own, c
 	db_batch_add(batch, Q_COMMAND_ADD_ONCE, db_text(own->enrollment_id), db_text(seq.text), db_text(own->uuid), db_int(own->epoch), db_text(own->command->request_type), db_bytes(own->command->body),
 	             db_int(own->now_ms), db_text(own->note));
 	if (own->is_renewal)
-		db_batch_add(batch, Q_RENEWAL_MARK, db_text(own->enrollment_id), db_int(own->epoch), db_int(own->now_ms), db_int(own->renewed_ms));
+		db_batch_add(batch, Q_RENEWAL_MARK, db_text(own->enrollment_id), db_int(own->epoch), db_int(own->now_ms), db_int(own->renewed_ms), db_int(own->next_ms));
 	if (own->event)
 		store_batch_event(store, batch, own->enrollment_id, own->event, own->detail, own->now_ms);
 	store_batch_push_urgent(store, batch, own->enrollment_id, own->now_ms, PUSH_URGENCY_ONE);

@@ -364,6 +364,17 @@
 	"ALTER TABLE order_device_5 RENAME TO order_device;" \
 	"CREATE INDEX order_device_order ON order_device (order_id, enrollment_id);"
 
+/* When the identity of an epoch is looked at. */
+#define STORE_SCHEMA_5_RENEWAL(TEXT, INT, BLOB, END) \
+	/* renew_at: when it is looked at next whether its identity is to be renewed; 0: never, as it has ended, or has no link to say its profile again. */ \
+	"ALTER TABLE epoch ADD COLUMN renew_at " INT " NOT NULL DEFAULT 0;" \
+	"UPDATE epoch SET renew_at = coalesce((SELECT c.not_before + (c.not_after - c.not_before) / 3 * 2 FROM certificate c WHERE c.serial = epoch.certificate_serial), 0) WHERE ended_at = 0 AND link_id IS NOT NULL;" \
+	"CREATE INDEX epoch_renew ON epoch (renew_at) WHERE renew_at > 0;" \
+	/* What the janitor looks for holds only what it may find: identities that are superseded and not revoked yet, devices that were not told of their declarations. */ \
+	"DROP INDEX certificate_superseded;" \
+	"CREATE INDEX certificate_superseded ON certificate (superseded_at) WHERE superseded_at > 0 AND state = 1;" \
+	"CREATE INDEX ddm_state_untold ON ddm_state (enrollment_id) WHERE told IS DISTINCT FROM token AND reason IS NULL;"
+
 /* Moves of all data from one database to another. */
 #define STORE_SCHEMA_5_MOVE(TEXT, INT, BLOB, END) \
 	/* side: "in": the data here comes from another database, "out": it goes to another one; both have the same id. state: running, done. other: that database, without its password. */ \
@@ -376,6 +387,7 @@
 	STORE_SCHEMA_5_SHARED(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_5_PUSH(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_5_RENEWAL(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_5_MOVE(TEXT, INT, BLOB, END)
 
 #define STORE_SCHEMA_1_SQLITE STORE_SCHEMA_1("TEXT", "INTEGER", "BLOB", ") STRICT;")

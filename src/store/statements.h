@@ -45,6 +45,11 @@
 /* A device whose identity was revoked is refused whatever it holds: nobody waits for it, unless the certificate may be released again. */
 #define NOT_LOST "NOT (c.state = 2 AND coalesce(c.revoked_reason, '') <> 'certificateHold')"
 
+/* When two thirds of the life of certificate c are over. */
+#define RENEW_AT "c.not_before + (c.not_after - c.not_before) / 3 * 2"
+/* Of epoch p: a renewal is in its queue. */
+#define RENEWAL_WAITS "SELECT 1 FROM command m WHERE m.enrollment_id = p.enrollment_id AND m.epoch = p.epoch AND m.note = 'renewal'"
+
 #define STORE_STATEMENTS(X) \
 	OWN_STATEMENTS(X) OTA_STATEMENTS(X) LIBRARY_STATEMENTS(X) COMMAND_STATEMENTS(X) FLEET_STATEMENTS(X) CHECKIN_STATEMENTS(X) PUSHCERT_STATEMENTS(X) PUSH_STATEMENTS(X) DOCTOR_STATEMENTS(X) DDM_STATEMENTS(X) NODE_STATEMENTS(X) MOVE_STATEMENTS(X) SHARED_STATEMENTS(X)
 #define OWN_STATEMENTS(X) \
@@ -77,9 +82,10 @@
 	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND c.generation_id = $1 AND " NOT_LOST \
 	  " AND e.id > $2 ORDER BY e.id LIMIT $3") \
 	/* Live devices that have not acknowledged the root of generation $1 of the default CA. */ \
-	X(ANCHOR_LACKING, "iti", "ttttii", ANY, READ, \
+	/* Of enrollments after $2 up to $4. */ \
+	X(ANCHOR_LACKING, "itit", "ttttii", ANY, READ, \
 	  "SELECT e.id, e.device_id, e.serial, e.device_name, e.last_seen, p.anchor FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
-	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.anchor < $1 AND " NOT_LOST " AND e.id > $2 ORDER BY e.id LIMIT $3") \
+	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.anchor < $1 AND " NOT_LOST " AND e.id > $2 AND e.id <= $4 ORDER BY e.id LIMIT $3") \
 	X(ANCHOR_SET, "tii", "", ANY, WRITE, "UPDATE epoch SET anchor = $3 WHERE enrollment_id = $1 AND epoch = $2 AND anchor < $3") \
 	X(ANCHOR_REFUSED, "ti", "i", ANY, READ, "SELECT count(*) FROM event WHERE enrollment_id = $1 AND kind = 'AnchorRefused' AND at > $2") \
 	X(ENROLLMENTS_LIVE, "", "i", ANY, READ, "SELECT count(*) FROM enrollment WHERE state = 1") \
@@ -186,15 +192,29 @@
 	  "UPDATE certificate SET superseded_at = $3 WHERE enrollment_id = $1 AND epoch = $2 AND serial <> $4 AND state = 1 AND superseded_at = 0") \
 	X(CERTIFICATE_REVOKE_SUPERSEDED, "ii", "t", ANY, WRITE, \
 	  "UPDATE certificate SET state = 2, revoked_at = $1, revoked_reason = 'superseded' WHERE superseded_at > 0 AND superseded_at <= $2 AND state = 1 RETURNING serial") \
-	X(EPOCH_CERTIFICATE, "tit", "", ONE, WRITE, "UPDATE epoch SET certificate_serial = $3, renewal_at = 0 WHERE enrollment_id = $1 AND epoch = $2") \
-	/* Identities to renew: past two thirds of their life, or of a generation that retires. Without a link it is not known what the profile would have to say. */ \
-	X(RENEWAL_DUE, "iii", "titii", ANY, READ, \
-	  "SELECT e.id, e.active_epoch, c.serial, c.not_after, p.renewal_at FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch" \
-	  " JOIN certificate c ON c.serial = p.certificate_serial WHERE e.state = 1 AND e.user_part = '' AND p.link_id IS NOT NULL AND p.renewal_at <= $2 AND " NOT_LOST \
-	  " AND (c.not_before + (c.not_after - c.not_before) / 3 * 2 <= $1 OR c.generation_id IN (SELECT g.id FROM ca_generation g WHERE g.state = 'retiring'))" \
-	  " AND NOT EXISTS (SELECT 1 FROM command m WHERE m.enrollment_id = e.id AND m.epoch = e.active_epoch AND m.note = 'renewal') ORDER BY c.not_after LIMIT $3") \
-	/* $4: what the decision knew of the last time. */ \
-	X(RENEWAL_MARK, "tiii", "", ONE, WRITE, "UPDATE epoch SET renewal_at = $3 WHERE enrollment_id = $1 AND epoch = $2 AND renewal_at <= $4") \
+	X(EPOCH_CERTIFICATE, "tit", "", ONE, WRITE, \
+	  "UPDATE epoch SET certificate_serial = $3, renewal_at = 0, renew_at = CASE WHEN link_id IS NULL THEN 0 ELSE coalesce((SELECT " RENEW_AT " FROM certificate c WHERE c.serial = $3), 0) END" \
+	  " WHERE enrollment_id = $1 AND epoch = $2") \
+	/* Epochs to be looked at, the longest due first. The last column: whether the identity is to be renewed now; else there is a reason to look again later. Without a link it is not known what the profile
+	 * would have to say. */ \
+	X(RENEWAL_DUE, "iii", "titiiii", ANY, READ, \
+	  "SELECT p.enrollment_id, p.epoch, c.serial, c.not_after, p.renewal_at, p.renew_at, cast(CASE WHEN e.state = 1 AND e.user_part = '' AND c.serial IS NOT NULL AND p.renewal_at <= $2 AND " NOT_LOST \
+	  " AND NOT EXISTS (" RENEWAL_WAITS ") THEN 1 ELSE 0 END as bigint) FROM epoch p LEFT JOIN enrollment e ON e.id = p.enrollment_id AND e.active_epoch = p.epoch" \
+	  " LEFT JOIN certificate c ON c.serial = p.certificate_serial WHERE p.renew_at > 0 AND p.renew_at <= $1 ORDER BY p.renew_at LIMIT $3") \
+	/* Only as it was seen: it may have been renewed since. */ \
+	X(RENEWAL_PUT_OFF, "tiii", "", ANY, WRITE, "UPDATE epoch SET renew_at = $4 WHERE enrollment_id = $1 AND epoch = $2 AND renew_at = $3") \
+	/* Of certificates after $1 up to $2, the identities of generations that retire. */ \
+	X(RENEWAL_RETIRING, "ttii", "titiiii", ANY, READ, \
+	  "SELECT p.enrollment_id, p.epoch, c.serial, c.not_after, p.renewal_at, p.renew_at, cast(1 as bigint) FROM certificate c JOIN epoch p ON p.enrollment_id = c.enrollment_id AND p.epoch = c.epoch" \
+	  " AND p.certificate_serial = c.serial JOIN enrollment e ON e.id = p.enrollment_id AND e.active_epoch = p.epoch WHERE c.serial > $1 AND c.serial <= $2" \
+	  " AND EXISTS (SELECT 1 FROM ca_generation g WHERE g.id = c.generation_id AND g.state = 'retiring') AND e.state = 1 AND e.user_part = '' AND p.link_id IS NOT NULL AND p.renewal_at <= $3 AND " NOT_LOST \
+	  " AND NOT EXISTS (" RENEWAL_WAITS ") ORDER BY c.serial LIMIT $4") \
+	/* The row that is $2 rows after $1: large tables are gone through in steps of so many. */ \
+	X(WALK_CERTIFICATES, "ti", "t", ANY, READ, "SELECT serial FROM certificate WHERE serial > $1 ORDER BY serial LIMIT 1 OFFSET $2") \
+	X(WALK_ENROLLMENTS, "ti", "t", ANY, READ, "SELECT id FROM enrollment WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2") \
+	/* $4: what the decision knew of the last time; $5: when it is looked at again. */ \
+	X(RENEWAL_MARK, "tiiii", "", ONE, WRITE, \
+	  "UPDATE epoch SET renewal_at = $3, renew_at = CASE renew_at WHEN 0 THEN 0 ELSE $5 END WHERE enrollment_id = $1 AND epoch = $2 AND renewal_at <= $4") \
 	/* Facts for a profile that renews an identity. */ \
 	X(RENEWAL_FACTS, "ti", "tttttit", ANY, READ, \
 	  "SELECT p.topic, p.link_id, l.served, c.subject, c.record, c.not_after, c.profile FROM epoch p LEFT JOIN link l ON l.id = p.link_id" \
@@ -295,8 +315,9 @@
 	  " ON CONFLICT (id) DO UPDATE SET version = enrollment.version + 1, state = 1, active_epoch = excluded.active_epoch, last_epoch = excluded.last_epoch," \
 	  " user_short_name = excluded.user_short_name, user_long_name = excluded.user_long_name, ended_at = 0, last_seen = excluded.last_seen") \
 	X(EPOCH_ADD, "tittitttttttttt", "", ONE, WRITE, \
-	  "INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at, link_id, anchor, " DEVICE_FACTS ")" \
-	  " VALUES ($1, $2, $3, $4, 0, 0, $5, 0, 0, $6, coalesce((SELECT l.anchor FROM link l WHERE l.id = $6), 0), $7, $8, $9, $10, $11, $12, $13, $14, $15)") \
+	  "INSERT INTO epoch (enrollment_id, epoch, certificate_serial, topic, push_dead_at, awaiting_configuration, authenticated_at, token_at, ended_at, link_id, anchor, renew_at, " DEVICE_FACTS ")" \
+	  " VALUES ($1, $2, $3, $4, 0, 0, $5, 0, 0, $6, coalesce((SELECT l.anchor FROM link l WHERE l.id = $6), 0)," \
+	  " CASE WHEN $6 IS NULL THEN 0 ELSE coalesce((SELECT " RENEW_AT " FROM certificate c WHERE c.serial = $3), 0) END, $7, $8, $9, $10, $11, $12, $13, $14, $15)") \
 	X(EPOCH_TOKEN, "tibtibii", "", ONE, WRITE, \
 	  "UPDATE epoch SET push_token = $3, push_magic = $4, push_dead_at = 0, token_at = $5, unlock_token = coalesce($6, unlock_token)," \
 	  " awaiting_configuration = CASE $7 WHEN 1 THEN $8 ELSE awaiting_configuration END WHERE enrollment_id = $1 AND epoch = $2") \
@@ -305,7 +326,7 @@
 	  " VALUES ($1, $2, $3, $4, $5, 0, $7, $9, $10, $10, 0) ON CONFLICT (enrollment_id, epoch) DO UPDATE SET push_token = excluded.push_token," \
 	  " push_magic = excluded.push_magic, push_dead_at = 0, token_at = excluded.token_at, ended_at = 0," \
 	  " awaiting_configuration = CASE $6 WHEN 1 THEN $7 ELSE epoch.awaiting_configuration END, not_on_console = CASE $8 WHEN 1 THEN $9 ELSE epoch.not_on_console END") \
-	X(EPOCH_END, "tiit", "", ANY, WRITE, "UPDATE epoch SET ended_at = $3, ended_reason = $4 WHERE enrollment_id = $1 AND epoch = $2 AND ended_at = 0") \
+	X(EPOCH_END, "tiit", "", ANY, WRITE, "UPDATE epoch SET ended_at = $3, ended_reason = $4, renew_at = 0 WHERE enrollment_id = $1 AND epoch = $2 AND ended_at = 0") \
 	X(EPOCH_BOOTSTRAP_SET, "tib", "", ONE, WRITE, "UPDATE epoch SET bootstrap_token = $3 WHERE enrollment_id = $1 AND epoch = $2") \
 	X(EPOCH_BOOTSTRAP_GET, "ti", "b", ANY, READ, "SELECT bootstrap_token FROM epoch WHERE enrollment_id = $1 AND epoch = $2") \
 	X(LAST_SEEN, "ti", "", ANY, WRITE, "UPDATE enrollment SET last_seen = $2 WHERE id = $1 AND last_seen < $2") \

@@ -84,7 +84,7 @@ GArray *store_generation_devices(struct store *store, store_load **ret_load, GEr
 struct device_brief { const char *id, *device_id, *serial, *name; int64_t last_seen_ms, value; }; /* value: end of the identity in ms, or the newest root */
 GArray *store_generation_device_list(struct store *store, const char *generation_id, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Live devices that have not acknowledged the root of generation NUMBER of the default CA. */
-GArray *store_anchor_lacking(struct store *store, int64_t number, const char *after, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+GArray *store_anchor_lacking(struct store *store, int64_t number, const char *after, const char *until, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool store_live_count(struct store *store, int64_t *ret_n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- the audit log ---- append-only and hash-chained; see service/audit.c. */
@@ -293,9 +293,18 @@ GArray *store_crl_revoked(struct store *store, const char *generation_id, int64_
 bool store_crl_is_dirty(struct store *store, const char *generation_id, int64_t since_ms, bool *ret_dirty, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* ---- renewal of identities ---- */
-struct renewal_due { const char *enrollment_id, *serial; int64_t epoch, not_after_ms, renewal_ms; };
-/* Live devices whose identity is past two thirds of its life or of a retiring generation, which were not asked since NOT_SINCE. */
+struct renewal_due { const char *enrollment_id, *serial; int64_t epoch, not_after_ms, renewal_ms, renew_ms; bool is_due; };
+/* Epochs that are due to be looked at, the longest due first. is_due: the identity is past two thirds of its life, the device is live and was not asked since NOT_SINCE, and nothing waits for it. What is not
+ * queued (store_command_add_own) is put off, or it is seen again. */
 GArray *store_renewal_due(struct store *store, int64_t now_ms, int64_t not_since_ms, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Those of ROWS (struct renewal_due) that are not IS_DUE are looked at next at NEXT_MS; what has changed since keeps its time. */
+bool store_renewal_put_off(struct store *store, GArray *rows, int64_t next_ms, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Live devices with an identity of a retiring generation, which were not asked since NOT_SINCE and for which nothing waits, by serial numbers after AFTER up to UNTIL. */
+GArray *store_renewal_retiring(struct store *store, const char *after, const char *until, int64_t not_since_ms, int64_t limit, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A large table is gone through in steps of so many rows, however few of them are wanted. *RET: the key of the row that is N_ROWS after AFTER ("" begins), transfer full; STORE_WALK_END: there are fewer. */
+#define STORE_WALK_END "~"
+enum store_walk { STORE_WALK_CERTIFICATES, STORE_WALK_ENROLLMENTS };
+bool store_walk(struct store *store, enum store_walk table, const char *after, int64_t n_rows, char **ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct renewal_facts { const char *topic, *link_id, *served, *common_name, *record, *profile; int64_t not_after_ms; };
 /* POM_ERR_NOT_FOUND. */
 bool store_renewal_facts(struct store *store, const char *enrollment_id, int64_t epoch, struct renewal_facts *ret, store_load **ret_load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -313,6 +322,7 @@ struct command_own {
 	int64_t epoch, now_ms;
 	bool is_renewal;
 	int64_t renewed_ms;          /* of a renewal: not when one was queued after this; INT64_MAX: whenever */
+	int64_t next_ms;             /* of a renewal: when the epoch is looked at again */
 	const char *event, *detail;  /* a line of the timeline that goes with it; NULL: none */
 };
 enum command_own_result {

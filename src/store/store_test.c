@@ -505,6 +505,107 @@ static void test_users_end_with_epoch(struct fixture *f, gconstpointer data)
 	g_assert_cmpstr(c5, ==, "Cleared");
 }
 
+/* How many epochs are to be looked at AT_MS, and how many of them are to be renewed; with PUT_OFF_MS the others are put off until then. */
+static void expect_due(struct fixture *f, int64_t at_ms, guint n, guint n_due, int64_t put_off_ms)
+{
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = store_renewal_due(f->store, at_ms, at_ms - 1000, 10, &load, NULL);
+	guint due = 0;
+
+	g_assert_nonnull(rows);
+	for (guint i = 0; i < rows->len; i++)
+		due += g_array_index(rows, struct renewal_due, i).is_due;
+	g_assert_cmpuint(rows->len, ==, n);
+	g_assert_cmpuint(due, ==, n_due);
+	if (put_off_ms)
+		g_assert_true(store_renewal_put_off(f->store, rows, put_off_ms, NULL));
+}
+
+static enum command_own_result add_renewal(struct fixture *f, const char *id, const char *uuid, int64_t at_ms, int64_t next_ms)
+{
+	g_autoptr(GBytes) body = g_bytes_new("b", 1);
+	struct command command = {(char *)(uintptr_t)"InstallProfile", body};
+	enum command_own_result result;
+
+	g_assert_true(store_command_add_own(f->store, &(struct command_own){.enrollment_id = id, .uuid = uuid, .note = "renewal", .command = &command, .epoch = 1, .now_ms = at_ms, .is_renewal = true, .renewed_ms = INT64_MAX,
+	                                    .next_ms = next_ms}, NULL, &result, NULL));
+	return result;
+}
+
+/* An identity is looked at when two thirds of its life are over, again a while after it was asked for or put off, and not any more when it has ended. */
+static void test_renewals(struct fixture *f, gconstpointer data)
+{
+	char id[40], other[40];
+	int64_t due_ms;
+
+	enroll(f, "L1", "01", "U1", id);
+	enroll(f, "M1", "02", "U2", other);
+	due_ms = test_database_get(f->url, "SELECT not_before + (not_after - not_before) / 3 * 2 FROM certificate WHERE serial = '01'");
+	g_assert_cmpint(test_database_exec(f->url, "UPDATE epoch SET renew_at = renew_at + 1000000 WHERE certificate_serial = '02'"), ==, 1);
+	expect_due(f, due_ms - 1, 0, 0, 0);
+	expect_due(f, due_ms, 1, 1, 0);
+	/* What is due is not put off. */
+	expect_due(f, due_ms, 1, 1, due_ms + 100);
+	expect_due(f, due_ms, 1, 1, 0);
+	g_assert_cmpint(add_renewal(f, id, "r1", due_ms, due_ms + 5000), ==, COMMAND_OWN_QUEUED);
+	expect_due(f, due_ms + 4999, 0, 0, 0);
+	/* It waits still: there is nothing to be done but to look again. */
+	expect_due(f, due_ms + 5000, 1, 0, due_ms + 9000);
+	expect_due(f, due_ms + 8999, 0, 0, 0);
+	g_assert_true(store_command_cancel(f->store, "r1", due_ms, NULL));
+	expect_due(f, due_ms + 9000, 1, 1, 0);
+	/* A new certificate begins again. */
+	add_link(f, "N1", 'N');
+	g_assert_true(issue(f, "N1", "03", 'n', 0));
+	g_assert_cmpint(test_database_exec(f->url, "UPDATE certificate SET not_before = not_before + 50000, not_after = not_after + 50000 WHERE serial = '03'"), ==, 1);
+	g_assert_true(store_renewal_bind(f->store, id, 1, "03", due_ms, NULL));
+	expect_due(f, due_ms + 49000, 0, 0, 0);
+	expect_due(f, due_ms + 60000, 1, 1, 0);
+	/* Revoked, its device is refused and waited for no more; ended, it is not even looked at. */
+	g_assert_cmpint(test_database_exec(f->url, "UPDATE certificate SET state = 2 WHERE serial = '03'"), ==, 1);
+	expect_due(f, due_ms + 60000, 1, 0, 0);
+	bool found;
+	g_assert_true(store_enrollment_end(f->store, &(struct enrollment_end){.enrollment_id = id, .reason = "test", .event = "Unenrolled", .now_ms = now}, &(struct audit_entry){.actor = "t", .action = "t"}, &found, NULL) && found);
+	expect_due(f, due_ms + 60000, 0, 0, 0);
+	/* The other one. */
+	expect_due(f, due_ms + 2000000, 1, 1, 0);
+}
+
+static guint n_retiring(struct fixture *f, const char *after, const char *until)
+{
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = store_renewal_retiring(f->store, after, until, now, 10, &load, NULL);
+
+	g_assert_nonnull(rows);
+	return rows->len;
+}
+
+/* The identities of a generation that retires are found in steps through all certificates. */
+static void test_retiring(struct fixture *f, gconstpointer data)
+{
+	static const struct { const char *after; int64_t n; const char *until; } walks[] = {{"", 1, "01"}, {"", 2, "02"}, {"01", 2, "03"}, {"", 3, "03"}, {"", 4, STORE_WALK_END}, {"03", 1, STORE_WALK_END}};
+	char id[3][40];
+
+	enroll(f, "L1", "01", "U1", id[0]);
+	enroll(f, "M1", "02", "U2", id[1]);
+	enroll(f, "N1", "03", "U3", id[2]);
+	for (size_t i = 0; i < G_N_ELEMENTS(walks); i++) {
+		g_autofree char *until = NULL, *third = NULL;
+
+		g_assert_true(store_walk(f->store, STORE_WALK_CERTIFICATES, walks[i].after, walks[i].n, &until, NULL));
+		g_assert_cmpstr(until, ==, walks[i].until);
+		g_assert_true(store_walk(f->store, STORE_WALK_ENROLLMENTS, "", 3, &third, NULL));
+		g_assert_cmpstr(third, ==, strcmp(id[1], id[2]) > 0 ? id[1] : id[2]);
+	}
+	g_assert_cmpuint(n_retiring(f, "", STORE_WALK_END), ==, 0);
+	g_assert_cmpint(test_database_exec(f->url, "INSERT INTO ca_generation (id, ca, number, state, source, version, created_at, activated_at, retiring_at, retired_at) VALUES ('g', 'g', 1, 'retiring', 'own', 1, 1, 1, 1, 0)"), ==, 1);
+	g_assert_cmpuint(n_retiring(f, "", STORE_WALK_END), ==, 3);
+	g_assert_cmpuint(n_retiring(f, "01", "02"), ==, 1);
+	g_assert_cmpint(add_renewal(f, id[0], "r1", now, now + 5000), ==, COMMAND_OWN_QUEUED);
+	g_assert_cmpint(test_database_exec(f->url, "UPDATE certificate SET generation_id = 'h' WHERE serial = '03'"), ==, 1);
+	g_assert_cmpuint(n_retiring(f, "", STORE_WALK_END), ==, 1);
+}
+
 /* What was decided about a user while his device was still there must not be written after it has gone. */
 static void test_user_after_device(struct fixture *f, gconstpointer data)
 {
@@ -1274,6 +1375,8 @@ int main(int argc, char **argv)
 	ADD("users-end", test_users_end);
 	ADD("users-end-with-epoch", test_users_end_with_epoch);
 	ADD("user-after-device", test_user_after_device);
+	ADD("renewals", test_renewals);
+	ADD("retiring", test_retiring);
 	ADD("foreign-epoch", test_foreign_epoch);
 	ADD("uuid-of-a-finished-command", test_uuid_of_a_finished_command);
 	ADD("purge-of-commands", test_purge_of_commands);

@@ -33,7 +33,7 @@
 	X(device_group, MOVED, 1, "tit", "name, created_at, query") \
 	X(doctor_report, MOVED, 1, "tit", "target, finished_at, report") \
 	X(enrollment, MOVED, 1, "ttttiiiiiittttttttttttiiiii", "id, device_id, user_part, parent_id, kind, state, version, active_epoch, pending_epoch, last_epoch, serial, product_name, model, model_name, device_name, os_version, build_version, imei, meid, user_short_name, user_long_name, owner, created_at, authenticated_at, enrolled_at, ended_at, last_seen") \
-	X(epoch, MOVED, 2, "tittbtibbiiiittttttttttitiit", "enrollment_id, epoch, certificate_serial, topic, push_token, push_magic, push_dead_at, unlock_token, bootstrap_token, awaiting_configuration, authenticated_at, token_at, ended_at, ended_reason, serial, product_name, model, model_name, device_name, os_version, build_version, imei, meid, anchor, link_id, renewal_at, not_on_console, provenance") \
+	X(epoch, MOVED, 2, "tittbtibbiiiittttttttttitiiti", "enrollment_id, epoch, certificate_serial, topic, push_token, push_magic, push_dead_at, unlock_token, bootstrap_token, awaiting_configuration, authenticated_at, token_at, ended_at, ended_reason, serial, product_name, model, model_name, device_name, os_version, build_version, imei, meid, anchor, link_id, renewal_at, not_on_console, provenance, renew_at") \
 	X(event, MOVED, 2, "ttittii", "enrollment_id, id, at, kind, detail, n, last_at") \
 	X(fact, MOVED, 2, "ttti", "enrollment_id, name, value, learnt_at") \
 	X(fact_list, MOVED, 2, "tttiii", "enrollment_id, name, value, n_items, n_cut, learnt_at") \

@@ -767,6 +767,7 @@ def age(s, device, starts, ends):
     now = time.time()
     with s.stopped() as execute:
         equal(execute("UPDATE certificate SET not_before = ?, not_after = ? WHERE serial = ?", int((now + starts * 86400) * 1000), int((now + ends * 86400) * 1000), serial(device.cert)), 1, "certificates")
+        equal(execute("UPDATE epoch SET renew_at = ? WHERE certificate_serial = ?", int((now + starts * 86400 + (ends - starts) * 57600) * 1000), serial(device.cert)), 1, "epochs")
     device.hang_up()
 
 

@@ -104,6 +104,8 @@ def goes_on(version):
         equal((shown["state"], shown["id"]), ("enrolled", s.sql("SELECT id FROM enrollment WHERE device_id = ?", d.udid)[0][0]), "the device")
         # Users and keys of devices: what later schemas look up is there for those of before.
         equal(s.sql("SELECT enrollment_id FROM channel WHERE device_id = ? AND user_part = ''", d.udid)[0][0], shown["id"], "channel")
+        identity = "SELECT 1 FROM epoch p JOIN certificate c ON c.serial = p.certificate_serial WHERE p.enrollment_id = ? AND p.ended_at = 0 AND p.renew_at > c.not_before AND p.renew_at < c.not_after"
+        equal(len(s.sql(identity, shown["id"])), 1, "identities that will be renewed in time")
         s.cli("device", "renew", d.udid)
         before = d.cert
         equal(d.hang_up().run_commands(), [("InstallProfile", "Acknowledged")], f"a new identity ({d.why})")
