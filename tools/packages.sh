@@ -5,7 +5,7 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libeve
 START_POSTGRES_PACKAGES="postgresql-15 haproxy curl"
 TEST_PACKAGES="clang libclang-rt-14-dev python3-cryptography python3-asn1crypto openssl curl postgresql-15 strongswan-pki libstrongswan-standard-plugins
  libstrongswan-extra-plugins nghttp2-client nghttp2-server scep certmonger dbus softhsm2 opensc libengine-pkcs11-openssl procps groff-base libxml2-utils strace zbar-tools librsvg2-bin
- chromium fonts-dejavu-core nginx-light libnginx-mod-stream haproxy python3-psycopg2"
+ chromium fonts-dejavu-core nginx-light libnginx-mod-stream haproxy pgbouncer python3-psycopg2"
 
 is_installed() { dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }
 

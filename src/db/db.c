@@ -305,6 +305,11 @@ bool db_is_shared(const struct db *db)
 	return db->driver->listen != NULL;
 }
 
+const char *db_risks(const struct db *db)
+{
+	return db->risks;
+}
+
 void db_listen(struct db *db, void (*fn)(void *ctx, const char *word), void *ctx)
 {
 	if (db->driver->listen)

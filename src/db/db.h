@@ -135,6 +135,8 @@ enum db_outcome db_run(struct db *db, struct db_batch *batch, GError **error) G_
 
 /* Whether other processes may use the same database. */
 bool db_is_shared(const struct db *db);
+/* The engine's settings, as "fsync, full_page_writes", by which what was acknowledged may be lost when its machine dies, as they were when it was opened. NULL: none. */
+const char *db_risks(const struct db *db);
 /* Has WORD (1 to 60 letters) told to all processes that listen, this one too, when the batch is committed: a hint that they should look at what has changed. Hints can be lost. Only for what is rare: the
  * engine tells them one transaction after the other. An engine that is not shared tells nobody. */
 void db_batch_hint(struct db_batch *batch, const char *word);

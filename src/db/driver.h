@@ -46,6 +46,7 @@ struct db {
 	const struct db_statement *statements;
 	unsigned n_statements;
 	void (*fatal)(const char *message);
+	char *risks; /* see db_risks; the driver's */
 };
 
 struct db *db_sqlite_open(const char *path, const struct db_config *config, GError **error);

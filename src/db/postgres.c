@@ -451,6 +451,7 @@ static void pg_close(struct db *face)
 	for (unsigned i = 0; i < db->face.n_statements; i++)
 		g_free(db->sql[i]);
 	g_free(db->sql);
+	g_free(db->face.risks);
 	pthread_mutex_destroy(&db->lock);
 	g_free(db->url);
 	g_free(db);

@@ -72,6 +72,8 @@ struct pg_db {
 	void *on_hint_ctx;
 };
 
+/* Whether PG, a connection to URL, is one that the driver can work with: UTF-8, and a session that nobody else is given. POM_ERR_STORE_UNFIT. */
+bool pg_check_fit(const char *url, PGconn *pg, GError **error);
 /* Migrates and tries every statement, on a connection of its own that it closes. */
 bool pg_prepare_database(struct pg_db *db, const struct db_config *config, GError **error);
 /* The text of STATEMENT for this engine: dialect token expanded, expectation made one that raises. transfer full. */

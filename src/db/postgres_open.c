@@ -64,12 +64,71 @@ static bool tell(PGconn *pg, const char *sql, GError **error)
 	return value != NULL;
 }
 
-static bool check_fit(PGconn *pg, GError **error)
+static bool ask_number(PGconn *pg, const char *sql, int64_t *ret, GError **error)
+{
+	g_autofree char *value = ask(pg, sql, error);
+
+	if (value)
+		*ret = g_ascii_strtoll(value, NULL, 10);
+	return value != NULL;
+}
+
+/* Whether two connections are given the same session, one after the other, or one of them several. */
+static bool is_pooled(PGconn *pg, PGconn *other, bool *ret, GError **error)
+{
+	enum { LOOKS = 8 };
+	static const char WHICH[] = "SELECT pg_backend_pid()";
+	int64_t first, own, others;
+
+	*ret = false;
+	if (!ask_number(pg, WHICH, &first, error))
+		return false;
+	for (int i = 0; i < LOOKS && !*ret; i++) {
+		if (!ask_number(other, WHICH, &others, error) || !ask_number(pg, WHICH, &own, error))
+			return false;
+		*ret = own != first || own == others;
+	}
+	return true;
+}
+
+/* With a pooler that lends sessions for one transaction, what we set, prepare and lock would be somebody else's in the next. One that keeps sessions apart is as good as none. */
+static bool check_session(const char *url, PGconn *pg, GError **error)
+{
+	int64_t backend;
+	bool pooled = false, ok;
+	PGconn *other;
+
+	if (!ask_number(pg, "SELECT pg_backend_pid()", &backend, error))
+		return false;
+	/* What was said at the connection was of the server itself: poolers say a number of their own. */
+	if (backend == PQbackendPID(pg))
+		return true;
+	other = pg_connect(url, error);
+	ok = other && is_pooled(pg, other, &pooled, error);
+	PQfinish(other);
+	if (ok && pooled)
+		return pom_fail(error, POM_ERR_STORE_UNFIT, "store.url leads to a pooler that lends its sessions for one transaction (PgBouncer with pool_mode=transaction or statement), which Pomona cannot work with:"
+		                " name the database itself (a node needs five connections), or set pool_mode=session for it");
+	return ok;
+}
+
+bool pg_check_fit(const char *url, PGconn *pg, GError **error)
 {
 	const char *encoding = PQparameterStatus(pg, "server_encoding");
 
 	if (g_strcmp0(encoding, "UTF8"))
 		return pom_fail(error, POM_ERR_STORE_UNFIT, "the database \"%s\" has the encoding %s, Pomona needs UTF8: make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", PQdb(pg), encoding ? encoding : "(unknown)");
+	return check_session(url, pg, error);
+}
+
+static bool note_risks(struct pg_db *db, PGconn *pg, GError **error)
+{
+	g_autofree char *risks = ask(pg, "SELECT concat_ws(', ', CASE current_setting('fsync') WHEN 'off' THEN 'fsync' END, CASE current_setting('full_page_writes') WHEN 'off' THEN 'full_page_writes' END)", error);
+
+	if (!risks)
+		return false;
+	if (*risks)
+		db->face.risks = g_steal_pointer(&risks);
 	return true;
 }
 
@@ -193,7 +252,7 @@ static bool check_statements(struct pg_db *db, PGconn *pg, GError **error)
 bool pg_prepare_database(struct pg_db *db, const struct db_config *config, GError **error)
 {
 	PGconn *pg = pg_connect(db->url, error);
-	bool ok = pg && check_fit(pg, error) && migrate_alone(pg, config, error) && check_statements(db, pg, error);
+	bool ok = pg && pg_check_fit(db->url, pg, error) && note_risks(db, pg, error) && migrate_alone(pg, config, error) && check_statements(db, pg, error);
 
 	PQfinish(pg);
 	return ok;

@@ -41,7 +41,7 @@ static bool peek(PGconn *pg, int *ret_schema, GError **error)
 bool db_postgres_peek(const char *url, int *ret_schema, GError **error)
 {
 	PGconn *pg = pg_connect(url, error);
-	bool ok = pg && peek(pg, ret_schema, error);
+	bool ok = pg && pg_check_fit(url, pg, error) && peek(pg, ret_schema, error);
 
 	PQfinish(pg);
 	return ok;

@@ -137,7 +137,7 @@ static bool check_url(const char *url, GError **error)
  * what is wanted. Acknowledged means durable, so synchronous_commit may be stronger than on, but not off. */
 static const char SESSION[] =
 	"SET client_min_messages = warning; SET default_transaction_isolation = 'read committed'; SET enable_seqscan = off; SET jit = off; SET statement_timeout = '60s';"
-	"SET idle_in_transaction_session_timeout = '60s'; SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false),"
+	"SET lock_timeout = 0; SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = '60s'; SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false),"
 	" current_setting('transaction_read_only'), pg_is_in_recovery()";
 
 static bool set_up_session(PGconn *pg, GError **error)

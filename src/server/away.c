@@ -107,6 +107,21 @@ static bool is_ended(void)
 	return sigtimedwait(&signals, NULL, &second) > 0;
 }
 
+/* Opening would make one, with nothing in it, where a setting is wrong. */
+static struct store *open_existing(const char *url, GError **error)
+{
+	g_autofree char *name = NULL;
+	int schema;
+
+	if (!store_peek(url, &schema, error))
+		return NULL;
+	if (schema)
+		return store_open(url, pom_clock_system(), pom_random_system(), error);
+	name = store_url_show(url);
+	pom_fail(error, POM_ERR_CONFIG, "%s is not there, or holds no data of Pomona: is store.url in pomona.conf right (or POMONA_STORE_URL in the environment, if \"pomona init\" had it from there)? Nothing was made", name);
+	return NULL;
+}
+
 bool server_store_open(struct server *server, const char *url, GError **error)
 {
 	int64_t wait_s = settings_int(server->settings, SETTING_STORE_WAIT), until_us = g_get_monotonic_time() + wait_s * G_USEC_PER_SEC;
@@ -116,7 +131,7 @@ bool server_store_open(struct server *server, const char *url, GError **error)
 		GError *inner = NULL;
 		g_autofree char *most = g_strdup_printf("%" G_GINT64_FORMAT, wait_s);
 
-		server->store = store_open(url, pom_clock_system(), pom_random_system(), &inner);
+		server->store = open_existing(url, &inner);
 		if (server->store)
 			break;
 		if (!g_error_matches(inner, POM_ERROR, POM_ERR_STORE_AWAY) || g_get_monotonic_time() >= until_us) {
@@ -135,6 +150,8 @@ bool server_store_open(struct server *server, const char *url, GError **error)
 	}
 	if (told)
 		pom_log(POM_LOG_NOTICE, "the database is there", NULL);
+	if (store_risks(server->store))
+		pom_log(POM_LOG_WARNING, "what was acknowledged may be lost when the machine of the database dies: set these to on in postgresql.conf", "off", store_risks(server->store), NULL);
 	store_watch(server->store, tell, server);
 	return true;
 }

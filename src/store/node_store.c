@@ -15,6 +15,11 @@ struct lease_work {
 };
 static _Thread_local struct lease_work work;
 
+const char *store_risks(const struct store *store)
+{
+	return db_risks(store->db);
+}
+
 bool store_is_shared(const struct store *store)
 {
 	return store->leases;

@@ -29,6 +29,8 @@ bool store_copy(const char *url, const char *file, const struct db_progress *pro
 bool store_check_copy(const char *file, const struct db_progress *progress, int *ret_schema, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Whether other processes may use this database. */
 bool store_is_shared(const struct store *store);
+/* See db_risks. */
+const char *store_risks(const struct store *store);
 /* Whether the database answers. */
 bool store_ping(struct store *store, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
