@@ -240,7 +240,7 @@ static void test_connection_limit(void)
 	options.limits.connections = 7;
 	options.balancers = balancers;
 	test = test_server_new(&options);
-	g_autoptr(test_peer) waits = test_connect_raw(test, "plain"), waits_too = test_connect_raw(test, "tls"), waits_as_well = test_connect_raw(test, "plain");
+	test_peer *const waiting[] = {test_connect_raw(test, "plain"), test_connect_raw(test, "tls"), test_connect_raw(test, "plain")};
 	g_autoptr(test_peer) one = connect_for(test, "PROXY TCP6 2001:db8::1 ::1 1 2\r\n"), two = connect_for(test, "PROXY TCP6 2001:db8:0:0:ffff::1 ::1 1 2\r\n");
 	g_assert_cmpint(test_status(one), ==, 200);
 	g_assert_cmpint(test_status(two), ==, 200);
@@ -259,6 +259,8 @@ static void test_connection_limit(void)
 		g_usleep(POLL_US);
 	}
 	g_assert_cmpint(status, ==, 200);
+	for (unsigned i = 0; i < G_N_ELEMENTS(waiting); i++)
+		test_peer_free(waiting[i]);
 	test_server_free(test);
 	http_networks_free(balancers);
 }
