@@ -8,11 +8,11 @@ EXAMPLES = pathlib.Path(__file__).resolve().parents[3] / "docs" / "examples"
 
 
 class Balancer:
-    """haproxy or nginx with CONFIGURATION, which may name {root}, a folder for its files. A port of PORTS that answers shows that it runs."""
+    """haproxy or nginx with CONFIGURATION, which may name {root}, a folder for its files. PORT answers once it runs."""
 
     def __init__(self, program, configuration, port):
         self.root = tempfile.mkdtemp(prefix="pomona-balancer-")
-        path = os.path.join(self.root, "config")
+        path, self.has_stats = os.path.join(self.root, "config"), "{root}/stats" in configuration
         pathlib.Path(path).write_text(configuration.replace("{root}", self.root))
         if program == "haproxy":
             p = subprocess.run(["haproxy", "-c", "-f", path], capture_output=True, text=True)
@@ -23,7 +23,7 @@ class Balancer:
         self.log = open(os.path.join(self.root, "out"), "wb")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         try:
-            wait_for(f"{program} answers", lambda: self.answers(port), 30)
+            wait_for(f"{program} answers", lambda: self.answers(port), 60)
         except BaseException:
             self.close()
             raise
@@ -32,7 +32,8 @@ class Balancer:
         expect(self.process.poll() is None, f"it ended: {open(os.path.join(self.root, 'out')).read()}")
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
-            return True
+            # It gets its name after the ports are bound.
+            return not self.has_stats or os.path.exists(os.path.join(self.root, "stats"))
         except OSError:
             return False
 
