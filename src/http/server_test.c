@@ -408,6 +408,14 @@ static void test_large_reply(void)
 	test_server_free(test);
 }
 
+static void test_unread(void)
+{
+	struct test_server *test = start();
+
+	test_unread_pieces(test, "plain");
+	test_server_free(test);
+}
+
 static void *hammer(void *test)
 {
 	for (int i = 0; i < 10; i++) {
@@ -659,6 +667,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/server/connection-limit", test_connection_limit);
 	g_test_add_func("/server/connection-limit-of-proxies", test_connection_limit_of_proxies);
 	g_test_add_func("/server/large-reply", test_large_reply);
+	g_test_add_func("/server/unread", test_unread);
 	g_test_add_func("/server/many", test_many);
 	g_test_add_func("/server/drain", test_drain);
 	g_test_add_func("/server/graceful-stop", test_graceful_stop);

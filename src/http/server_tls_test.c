@@ -93,6 +93,14 @@ static void test_much_ahead(void)
 	test_server_free(test);
 }
 
+static void test_unread(void)
+{
+	struct test_server *test = start();
+
+	test_unread_pieces(test, "tls");
+	test_server_free(test);
+}
+
 static void test_refusal(void)
 {
 	struct test_server *test = start();
@@ -308,6 +316,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/tls/one-record", test_one_record);
 	g_test_add_func("/tls/records", test_records);
 	g_test_add_func("/tls/much-ahead", test_much_ahead);
+	g_test_add_func("/tls/unread", test_unread);
 	g_test_add_func("/tls/refusal", test_refusal);
 	g_test_add_func("/tls/plain-to-tls", test_plain_to_tls);
 	g_test_add_func("/tls/handshake-deadline", test_handshake_deadline);

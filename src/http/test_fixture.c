@@ -12,7 +12,7 @@
 
 #include "base/metric.h"
 
-enum { PEER_TIMEOUT_S = 10, BIG = 1 << 20, HALF = 32 * 1024 };
+enum { PEER_TIMEOUT_S = 10, BIG = 1 << 20, HALF = 32 * 1024, PIECE = 12 * 1024 };
 
 /* Handlers --------------------------------------------------------------------------------------------------------- */
 
@@ -73,6 +73,42 @@ static struct http_response *half(void *ctx, const struct http_request *request)
 	return fill(HALF);
 }
 
+static struct http_response *piece(void *ctx, const struct http_request *request)
+{
+	struct test_state *state = ctx;
+
+	pthread_mutex_lock(&state->lock);
+	state->n_pieces++;
+	pthread_mutex_unlock(&state->lock);
+	return fill(PIECE);
+}
+
+void test_unread_pieces(struct test_server *test, const char *listener)
+{
+	enum { N = 2000, LOOK_MS = 50 };
+	g_autoptr(test_peer) peer = test_connect(test, listener);
+	unsigned n = 0, before;
+	int few = 256 * 1024;
+
+	g_assert_cmpint(setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &few, sizeof(few)), ==, 0);
+	for (int i = 0; i < N; i++)
+		test_send(peer, "GET /piece HTTP/1.1\r\n" H "\r\n");
+	/* When no more are answered the system takes no more; how many that are does not matter. */
+	do {
+		before = n;
+		g_usleep(LOOK_MS * 1000);
+		n = test_count(test, &test->state.n_pieces);
+	} while (!n || n > before);
+	for (int i = 0; i < N; i++) {
+		g_autofree char *reply = test_reply(peer);
+
+		g_assert_nonnull(reply);
+		g_assert_true(g_str_has_prefix(reply, "HTTP/1.1 200 "));
+		g_assert_cmpuint(strspn(strstr(reply, "\r\n\r\n") + 4, "x"), ==, PIECE);
+	}
+	g_assert_cmpuint(test_count(test, &test->state.n_pieces), ==, N);
+}
+
 static struct http_response *ask_for_login(const char *how)
 {
 	struct http_response *response = http_response_text(401, "text/plain", "who are you?");
@@ -123,6 +159,7 @@ static const struct http_route routes[] = {
 	{"/who", HTTP_BIT(HTTP_GET), 0, 0, who, 0},
 	{"/big", HTTP_BIT(HTTP_GET), 0, 0, big, 0},
 	{"/half", HTTP_BIT(HTTP_GET), 0, 0, half, 0},
+	{"/piece", HTTP_BIT(HTTP_GET), 0, 0, piece, 0},
 	{"/basic", HTTP_BIT(HTTP_GET) | HTTP_BIT(HTTP_POST), 1000, 0, basic, 0},
 	{"/away", HTTP_BIT(HTTP_GET), 0, 0, away, 0},
 	{"/ntlm", HTTP_BIT(HTTP_GET), 0, 0, ntlm, 0},

@@ -15,7 +15,7 @@ struct test_state {
 	pthread_cond_t wake;
 	bool gate;            /* GET /wait returns once it is open */
 	unsigned n_waiting;   /* handlers at the gate */
-	unsigned n_handled, n_done, n_refused;
+	unsigned n_handled, n_done, n_refused, n_pieces; /* n_pieces: GET /piece */
 	unsigned reason;      /* of the last refusal */
 	SSL_CTX *ctx;         /* what the TLS listener gives out now */
 };
@@ -37,7 +37,7 @@ struct test_options {
 struct test_options test_options(void);
 
 /* Listeners "plain", "tls", "unix" (and "given"). Paths: PUT/POST /echo (cap 100,000), GET /wait, GET /who, GET /big (1 MiB),
- * GET /half (32 KiB), GET and POST /basic (user "user", password "pass"), GET /ntlm (user "LAB\\user", any password), GET /away (302 to
+ * GET /half (32 KiB), GET /piece (12 KiB), GET and POST /basic (user "user", password "pass"), GET /ntlm (user "LAB\\user", any password), GET /away (302 to
  * /who). */
 struct test_server *test_server_new(const struct test_options *options);
 void test_server_free(struct test_server *test); /* stops it, and checks that no connection is left */
@@ -49,6 +49,9 @@ unsigned test_count(struct test_server *test, const unsigned *counter);
  * certificates and takes any. */
 SSL_CTX *test_ctx_new(long serial);
 void test_server_swap_ctx(struct test_server *test, SSL_CTX *ctx); /* transfer full */
+
+/* Asks LISTENER for more small replies than the system keeps, and reads them only then: all of them come whole. */
+void test_unread_pieces(struct test_server *test, const char *listener);
 
 struct test_peer {
 	int fd;
