@@ -375,6 +375,17 @@
 	"CREATE INDEX certificate_superseded ON certificate (superseded_at) WHERE superseded_at > 0 AND state = 1;" \
 	"CREATE INDEX ddm_state_untold ON ddm_state (enrollment_id) WHERE told IS DISTINCT FROM token AND reason IS NULL;"
 
+/* Indexes that few certificates belong into: the rest has nothing there. */
+#define STORE_SCHEMA_5_CERTIFICATE(TEXT, INT, BLOB, END) \
+	"DROP INDEX certificate_renews;" \
+	"CREATE INDEX certificate_renews ON certificate (renews_serial) WHERE renews_serial IS NOT NULL;" \
+	"DROP INDEX certificate_revoked;" \
+	"CREATE INDEX certificate_revoked ON certificate (generation_id, revoked_at) WHERE revoked_at > 0;" \
+	"DROP INDEX certificate_ota_link;" \
+	"CREATE INDEX certificate_ota_link ON certificate (ota_link_id) WHERE ota_link_id IS NOT NULL;" \
+	"DROP INDEX challenge_ota_link;" \
+	"CREATE INDEX challenge_ota_link ON challenge (ota_link_id) WHERE ota_link_id IS NOT NULL;"
+
 /* Moves of all data from one database to another. */
 #define STORE_SCHEMA_5_MOVE(TEXT, INT, BLOB, END) \
 	/* side: "in": the data here comes from another database, "out": it goes to another one; both have the same id. state: running, done. other: that database, without its password. */ \
@@ -388,6 +399,7 @@
 	STORE_SCHEMA_5_PUSH(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_5_KEYS(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_5_RENEWAL(TEXT, INT, BLOB, END) \
+	STORE_SCHEMA_5_CERTIFICATE(TEXT, INT, BLOB, END) \
 	STORE_SCHEMA_5_MOVE(TEXT, INT, BLOB, END)
 
 #define STORE_SCHEMA_1_SQLITE STORE_SCHEMA_1("TEXT", "INTEGER", "BLOB", ") STRICT;")

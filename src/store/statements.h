@@ -222,7 +222,7 @@
 	/* CRLs */ \
 	X(CRL_REVOKED, "ti", "tit", ANY, READ, \
 	  "SELECT serial, revoked_at, revoked_reason FROM certificate WHERE generation_id = $1 AND revoked_at > 0 AND der IS NOT NULL AND not_after > $2 ORDER BY serial") \
-	X(CRL_DIRTY, "ti", "t", ANY, READ, "SELECT serial FROM certificate WHERE generation_id = $1 AND revoked_at >= $2 LIMIT 1") \
+	X(CRL_DIRTY, "ti", "t", ANY, READ, "SELECT serial FROM certificate WHERE generation_id = $1 AND revoked_at > 0 AND revoked_at >= $2 LIMIT 1") \
 	X(CRL_STATE, "t", "iii", ANY, READ, "SELECT number, this_update, next_update FROM crl WHERE generation_id = $1") \
 	X(CRL_GET, "t", "b", ANY, READ, "SELECT der FROM crl WHERE generation_id = $1") \
 	X(CRL_PUT, "tibiii", "", ONE, WRITE, \

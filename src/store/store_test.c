@@ -81,7 +81,8 @@ static const char *const topics[] = {"com.apple.mgmt.t", NULL};
 static int send(struct fixture *f, enum checkin_type type, const char *serial, const char *udid, const char *user, char *ret_id)
 {
 	struct checkin_message m = {.type = type, .who = {udid, user, *user ? ENROLLMENT_USER : ENROLLMENT_DEVICE}, .topic = topics[0], .token = "tok", .token_len = 3, .push_magic = "magic",
-	                            .serial = "SER", .os_version = serial, .bootstrap_token = "b", .bootstrap_token_len = 1};
+	                            .serial = "SER", .product_name = "PRODUCT", .model = "MODEL", .model_name = "NAME OF MODEL", .device_name = "NAME", .build_version = "BUILD", .imei = "IMEI", .meid = "MEID",
+	                            .os_version = serial, .bootstrap_token = "b", .bootstrap_token_len = 1};
 	g_autoptr(GBytes) bootstrap = g_bytes_new(serial, strlen(serial));
 	struct checkin_load load;
 	struct checkin_plan plan;
@@ -116,6 +117,46 @@ static void enroll(struct fixture *f, const char *link, const char *serial, cons
 	g_assert_true(issue(f, link, serial, 'k', 0));
 	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, serial, udid, "", ret_id), ==, -1);
 	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, serial, udid, "", NULL), ==, -1);
+}
+
+static void check_device_facts(struct fixture *f, const char *id, const char *os_version)
+{
+	g_autoptr(store_load) load = NULL;
+	struct enrollment_row row;
+
+	g_assert_true(store_enrollment_get(f->store, id, &row, &load, NULL));
+	g_assert_cmpstr(row.serial, ==, "SER");
+	g_assert_cmpstr(row.product_name, ==, "PRODUCT");
+	g_assert_cmpstr(row.model, ==, "MODEL");
+	g_assert_cmpstr(row.model_name, ==, "NAME OF MODEL");
+	g_assert_cmpstr(row.device_name, ==, "NAME");
+	g_assert_cmpstr(row.os_version, ==, os_version);
+	g_assert_cmpstr(row.build_version, ==, "BUILD");
+	g_assert_cmpstr(row.imei, ==, "IMEI");
+	g_assert_cmpstr(row.meid, ==, "MEID");
+	g_assert_cmpstr(row.owner, ==, "Ann");
+}
+
+/* What a device says of itself, and whose it is: at once when nothing else is known, later only when the new epoch is live. */
+static void test_device_facts(struct fixture *f, gconstpointer data)
+{
+	char id[40];
+
+	add_link(f, "L1", '1');
+	add_link(f, "L2", '2');
+	g_assert_true(issue(f, "L1", "01", 'k', 0));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", id), ==, -1);
+	check_device_facts(f, id, "01");
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", NULL), ==, -1);
+	check_device_facts(f, id, "01");
+	g_assert_true(issue(f, "L2", "02", 'k', 0));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "02", "U1", "", NULL), ==, -1);
+	check_device_facts(f, id, "01");
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "02", "U1", "", NULL), ==, -1);
+	check_device_facts(f, id, "02");
+	g_assert_cmpint(send(f, CHECKIN_CHECK_OUT, "02", "U1", "", NULL), ==, -1);
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "02", "U1", "", NULL), ==, -1);
+	check_device_facts(f, id, "02");
 }
 
 static char *next_uuid(struct fixture *f, const char *id, int64_t epoch, bool deferred, const char *except)
@@ -1391,6 +1432,7 @@ int main(int argc, char **argv)
 	ADD("outbox-settled-by-report", test_outbox_settled_by_report);
 	ADD("outbox-dead", test_outbox_dead);
 	ADD("last-seen", test_last_seen);
+	ADD("device-facts", test_device_facts);
 	ADD("tokens", test_tokens);
 	ADD("enrollment-with-block", test_enrollment_with_block);
 	ADD("queue-with-epoch", test_queue_with_epoch);
