@@ -577,7 +577,7 @@ static bool authenticate_again(struct fixture *f, struct node *node, const void 
 	uint8_t sha256[32] = {0};
 	bool ok;
 
-	if (!store_checkin_load(node->store, sha256, &message.who, &load, error))
+	if (!store_checkin_load(node->store, sha256, &message.who, false, &load, error))
 		return false;
 	load.facts.certificate = (struct certificate_facts){.known = true, .serial = n->serials[0], .enrollment_id = n->enrollment[0], .epoch = 1};
 	ok = store_checkin_apply(node->store, &(struct checkin_write){.message = &message, .facts = &load.facts, .plan = &plan, .enrollment_id = n->enrollment[0], .now_ms = now}, NULL, error);
