@@ -32,7 +32,7 @@ static char *recall(struct store *store, const char *device_id, const char *user
 	return id;
 }
 
-static void remember(struct store *store, const char *device_id, const char *user_part, const char *id)
+void store_channel_remember(struct store *store, const char *device_id, const char *user_part, const char *id)
 {
 	pthread_mutex_lock(&store->channels_lock);
 	/* Whoever comes soon is found again at the price of one look. */
@@ -58,7 +58,7 @@ static char *take_found(struct store *store, const struct db_batch *batch, unsig
 	char *id = g_strdup(db_get_text(batch, i, 0, 0));
 
 	if (id)
-		remember(store, device_id, user_part, id);
+		store_channel_remember(store, device_id, user_part, id);
 	return id;
 }
 

@@ -319,6 +319,9 @@ bool store_checkin_apply(struct store *store, const struct checkin_write *w, boo
 
 	if (add_plan(store, batch, w, &push) && !store_run(store, batch, error))
 		return false;
+	/* It will go on in a moment. */
+	if (w->plan->action == CHECKIN_DO_CREATE)
+		store_channel_remember(store, w->message->who.device_id, "", w->enrollment_id);
 	if (ret_push)
 		*ret_push = push >= 0 && db_rows(batch, (unsigned)push) > 0;
 	return true;

@@ -49,6 +49,8 @@ void channel_ids_clear(channel_ids *ids);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(channel_ids, channel_ids_clear)
 /* From what is remembered, else from the database. A device of which the ids are known is asked of by them alone, wherever its rows are. */
 bool store_channels_find(struct store *store, const struct checkin_identity *who, struct channel_ids *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Notes that enrollment ID is that of the device or, with USER_PART, of its user. */
+void store_channel_remember(struct store *store, const char *device_id, const char *user_part, const char *id);
 /* Whether FACTS were loaded by IDS that are not so any more: an enrollment that was remembered is not there (it was deleted, and another may have taken its place: then it is forgotten), or one has come since. */
 bool store_channels_are_stale(struct store *store, const struct checkin_identity *who, const struct channel_ids *ids, const struct checkin_facts *facts);
 /* The statements of all that a device says, which must be the first of BATCH, and what they gave. */

@@ -159,6 +159,19 @@ static void test_device_facts(struct fixture *f, gconstpointer data)
 	check_device_facts(f, id, "02");
 }
 
+/* Which enrollment a new device is need not be looked up for its next message. */
+static void test_new_device_is_remembered(struct fixture *f, gconstpointer data)
+{
+	char id[40], again[40];
+
+	add_link(f, "L1", '1');
+	g_assert_true(issue(f, "L1", "01", 'k', 0));
+	g_assert_cmpint(send(f, CHECKIN_AUTHENTICATE, "01", "U1", "", id), ==, -1);
+	g_assert_cmpint(test_database_exec(f->url, "DELETE FROM channel"), ==, 1);
+	g_assert_cmpint(send(f, CHECKIN_TOKEN_UPDATE, "01", "U1", "", again), ==, -1);
+	g_assert_cmpstr(again, ==, id);
+}
+
 static char *next_uuid(struct fixture *f, const char *id, int64_t epoch, bool deferred, const char *except)
 {
 	struct command_next next = {0};
@@ -1433,6 +1446,7 @@ int main(int argc, char **argv)
 	ADD("outbox-dead", test_outbox_dead);
 	ADD("last-seen", test_last_seen);
 	ADD("device-facts", test_device_facts);
+	ADD("new-device-is-remembered", test_new_device_is_remembered);
 	ADD("tokens", test_tokens);
 	ADD("enrollment-with-block", test_enrollment_with_block);
 	ADD("queue-with-epoch", test_queue_with_epoch);
