@@ -6,6 +6,7 @@ import base64
 import collections
 import contextlib
 import datetime
+import fcntl
 import hashlib
 import http.client
 import json
@@ -37,8 +38,8 @@ from lib import engines, store
 
 store.need_cluster()
 POMONA = os.path.abspath(os.environ.get("POMONA", "build/pomona"))
-# What a sanitized build writes when it finds something; a case with such a line in the server's log has failed.
-SANITIZER_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
+# What a sanitized build writes when it finds something, and what GLib writes of an error that was set twice and the like; a case with such a line in the server's log has failed.
+SANITIZER_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer", "-WARNING **: ", "-CRITICAL **: ")
 CHECKIN = "application/x-apple-aspen-mdm-checkin"
 REPORT = "application/x-apple-aspen-mdm"
 TOPIC = "com.apple.mgmt.External.0a1b2c3d-0000-4000-8000-000000000001"
@@ -379,14 +380,29 @@ def rsa_key():
 
 def shared_key(i):
     path = os.path.join(store.shared_folder(), f"key-{i}.pem")
-    with contextlib.suppress(FileNotFoundError):
-        return serialization.load_pem_private_key(pathlib.Path(path).read_bytes(), None)
-    key = rsa.generate_private_key(65537, 2048)
-    # Whole when it is there under its name; who comes second replaces it.
-    new = f"{path}.{os.getpid()}"
-    pathlib.Path(new).write_bytes(pem_key(key))
-    os.rename(new, path)
-    return key
+    with open(path + ".lock", "w") as lock:
+        # One process makes it, the others wait for that.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            return load_own_key(pathlib.Path(path).read_bytes())
+        key = rsa.generate_private_key(65537, 2048)
+        new = f"{path}.{os.getpid()}"
+        pathlib.Path(new).write_bytes(pem_key(key))
+        os.rename(new, path)
+        return key
+
+
+def load_own_key(pem):
+    """One that we made ourselves. To prove again that its primes are primes takes Python a hundred times as long as to sign with it; how it is left out depends on the version."""
+    try:
+        return serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
+    except TypeError:
+        from cryptography.hazmat.backends.openssl.backend import backend
+        backend._rsa_skip_check_key = True
+        try:
+            return serialization.load_pem_private_key(pem, None)
+        finally:
+            backend._rsa_skip_check_key = False
 
 
 def pem_key(key):
