@@ -628,6 +628,139 @@ static void test_group_race(struct fixture *f, gconstpointer data)
 	}
 }
 
+/* ---- many at once ---- */
+
+enum { CROWD = 10, ONE_BY_ONE = 6, TURNS = 40, STEPS = 20 };
+
+/* What all work on: devices in no order at all, an order to them, and a group of a query. */
+struct crowd { struct fixture *f; char ids[CROWD][40]; pthread_barrier_t barrier; };
+struct worker { pthread_t thread; struct crowd *crowd; struct node *node; unsigned seed; void (*turn)(struct worker *w, unsigned i); unsigned n_done; };
+
+static void note_turn(struct worker *w, bool ok, GError *error)
+{
+	w->n_done += ok;
+	if (error)
+		g_assert_cmpint(pom_error_info_of(error)->http_status, !=, 500);
+	g_clear_error(&error);
+}
+
+/* One device: a command comes, is answered, is taken back; it says that it is there. */
+static void turn_of_device(struct worker *w, unsigned i)
+{
+	const char *id = w->crowd->ids[rand_r(&w->seed) % CROWD];
+	struct pom_id uuid = pom_id_new(&test_clock, pom_random_system());
+	g_autoptr(GBytes) body = g_bytes_new("b", 1);
+	const struct command command = {(char *)(uintptr_t)"Test", body};
+	g_autoptr(store_load) load = NULL;
+	g_autoptr(GArray) rows = NULL;
+	GError *error = NULL;
+	bool ok = store_command_queue(w->node->store, &(struct command_new){.enrollment_id = id, .uuid = uuid.text, .command = &command, .expires_ms = i % 2 ? now - 1 : 0, .now_ms = now}, &(char *){NULL}, &error);
+
+	note_turn(w, ok, g_steal_pointer(&error));
+	rows = store_command_list(w->node->store, id, false, "", 3, &load, NULL);
+	for (guint k = 0; rows && k < rows->len; k++) {
+		struct command_row row = g_array_index(rows, struct command_row, k);
+
+		row.enrollment_id = id;
+		ok = store_command_finish(w->node->store, &row, &(struct command_result){"Acknowledged", NULL, false, NULL}, now, &error);
+		note_turn(w, ok, g_steal_pointer(&error));
+	}
+	note_turn(w, store_event_add(w->node->store, id, "Test", NULL, now, &error), g_steal_pointer(&error));
+}
+
+static void turn_of_order(struct worker *w, unsigned i)
+{
+	struct pom_id id = pom_id_new(&test_clock, pom_random_system()), uuids[CROWD];
+	struct order_step steps[CROWD];
+	const struct order_row order = {.id = id.text, .request_type = "Test", .kind = "all", .target = "", .actor = "t", .state = "sending", .after = "", .n_planned = CROWD, .created_ms = now};
+	struct order_row canceling = order;
+	g_autoptr(GBytes) body = g_bytes_new("b", 1);
+	GError *error = NULL;
+	bool found;
+
+	for (unsigned k = 0; k < CROWD; k++) {
+		uuids[k] = pom_id_new(&test_clock, pom_random_system());
+		steps[k] = (struct order_step){w->crowd->ids[k], uuids[k].text, NULL};
+	}
+	if (store_order_add(w->node->store, &order, body, NULL, NULL, &error))
+		note_turn(w, store_order_send(w->node->store, &order, steps, CROWD, "~", true, body, NULL, now, &error), g_steal_pointer(&error));
+	g_clear_error(&error);
+	if (store_order_cancel(w->node->store, order.id, NULL, &found, &error)) {
+		canceling.state = "canceling";
+		note_turn(w, store_order_take_back(w->node->store, &canceling, CROWD, now, &error), g_steal_pointer(&error));
+	}
+	g_clear_error(&error);
+	note_turn(w, store_order_purge(w->node->store, now + 1, &error), g_steal_pointer(&error));
+}
+
+static void turn_of_query(struct worker *w, unsigned i)
+{
+	struct query_change changes[CROWD];
+	GError *error = NULL;
+
+	for (unsigned k = 0; k < CROWD; k++)
+		changes[k] = (struct query_change){"crowd", "query", w->crowd->ids[w->seed % 2 ? k : CROWD - 1 - k], i % 2};
+	note_turn(w, store_query_apply(w->node->store, changes, CROWD, "none", NULL, now, &error), g_steal_pointer(&error));
+}
+
+static void turn_of_janitor(struct worker *w, unsigned i)
+{
+	GError *error = NULL;
+	bool more;
+	size_t n;
+
+	note_turn(w, store_command_expire(w->node->store, now, 100, &n, &error), g_steal_pointer(&error));
+	note_turn(w, store_event_purge(w->node->store, now + 1, 100, &more, &error), g_steal_pointer(&error));
+	note_turn(w, store_command_purge(w->node->store, now + 1, 100, &more, &error), g_steal_pointer(&error));
+}
+
+static void *work(void *data)
+{
+	struct worker *w = data;
+
+	pthread_barrier_wait(&w->crowd->barrier);
+	for (unsigned i = 0; i < (w->turn == turn_of_device ? TURNS : STEPS); i++)
+		w->turn(w, i);
+	return NULL;
+}
+
+/* Requests of devices, and what changes many of them, on two nodes: they wait for each other, and never in a ring. */
+static void test_no_deadlocks(struct fixture *f, gconstpointer data)
+{
+	static void (*const turns[])(struct worker *, unsigned) = {turn_of_order, turn_of_query, turn_of_janitor};
+	enum { N = 2 * (ONE_BY_ONE + G_N_ELEMENTS(turns)) };
+	struct crowd crowd = {.f = f};
+	struct worker workers[N];
+
+	for (unsigned i = 0; i < CROWD; i++) {
+		struct names n = make_names(f);
+
+		enroll(f, &n);
+		g_strlcpy(crowd.ids[i], n.enrollment[0], sizeof(crowd.ids[i]));
+	}
+	g_assert_true(store_query_group_add(f->a.store, "crowd", "query", now, NULL, NULL));
+	pthread_barrier_init(&crowd.barrier, NULL, N);
+	for (unsigned i = 0; i < N; i++) {
+		workers[i] = (struct worker){.crowd = &crowd, .node = i % 2 ? &f->a : &f->b, .seed = i / 2, .turn = i / 2 < ONE_BY_ONE ? turn_of_device : turns[i / 2 - ONE_BY_ONE]};
+		pthread_create(&workers[i].thread, NULL, work, &workers[i]);
+	}
+	for (unsigned i = 0; i < N; i++) {
+		pthread_join(workers[i].thread, NULL);
+		g_assert_cmpuint(workers[i].n_done, >, 0);
+	}
+	pthread_barrier_destroy(&crowd.barrier);
+	if (test_database_engine() != DB_POSTGRES)
+		return;
+	/* Connections tell their counts when they end. */
+	service_free(f->a.service);
+	service_free(f->b.service);
+	store_close(f->a.store);
+	store_close(f->b.store);
+	g_assert_cmpint(count(f, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"), ==, 0);
+	open_node(f, &f->a);
+	open_node(f, &f->b);
+}
+
 /* ---- what is kept in memory ---- */
 
 static GBytes *ca_cert(struct node *node)
@@ -838,6 +971,7 @@ int main(int argc, char **argv)
 	CASE("own-command-too-late", test_own_command_too_late);
 	CASE("user-and-new-epoch", test_user_and_new_epoch);
 	CASE("group-race", test_group_race);
+	CASE("no-deadlocks", test_no_deadlocks);
 	CASE("ca-states", test_ca_states);
 	CASE("topics", test_topics);
 	CASE("devices-and-ca-states", test_devices_and_ca_states);

@@ -519,21 +519,34 @@ bool store_command_cancel(struct store *store, const char *uuid, int64_t now_ms,
 	return false;
 }
 
+static int compare_rows(const void *a, const void *b, void *data)
+{
+	const struct db_batch *found = data;
+
+	return strcmp(db_get_text(found, 0, *(const size_t *)a, 0), db_get_text(found, 0, *(const size_t *)b, 0));
+}
+
 bool store_command_expire(struct store *store, int64_t now_ms, int64_t limit, size_t *ret_n, GError **error)
 {
 	g_autoptr(db_batch) find = db_batch_new(NULL), batch = db_batch_new(NULL);
+	g_autofree size_t *rows = NULL;
 
 	db_batch_add(find, Q_COMMAND_EXPIRED, db_int(now_ms), db_int(limit));
 	if (!store_run(store, find, error))
 		return false;
 	*ret_n = db_rows(find, 0);
+	rows = g_new(size_t, *ret_n);
+	for (size_t i = 0; i < *ret_n; i++)
+		rows[i] = i;
+	g_qsort_with_data(rows, (int)*ret_n, sizeof(*rows), compare_rows, find);
+	db_batch_spans(batch);
 	for (size_t i = 0; i < *ret_n; i++) {
-		const char *enrollment_id = db_get_text(find, 0, i, 0), *seq = db_get_text(find, 0, i, 1);
+		const char *enrollment_id = db_get_text(find, 0, rows[i], 0), *seq = db_get_text(find, 0, rows[i], 1);
 		struct pom_id id = pom_id_new(store->clock, store->random);
 
 		/* Each does nothing for a command that was answered meanwhile; from here on it is not. */
 		db_batch_add(batch, Q_COMMAND_LOCK, db_text(enrollment_id), db_text(seq));
-		db_batch_add(batch, Q_COMMAND_EXPIRE_EVENT, db_text(enrollment_id), db_text(seq), db_int(now_ms), db_text(id.text), db_text(db_get_text(find, 0, i, 2)));
+		db_batch_add(batch, Q_COMMAND_EXPIRE_EVENT, db_text(enrollment_id), db_text(seq), db_int(now_ms), db_text(id.text), db_text(db_get_text(find, 0, rows[i], 2)));
 		db_batch_add(batch, Q_EVENT_TRIM, db_text(enrollment_id));
 		db_batch_add(batch, Q_COMMAND_EXPIRE_DONE, db_text(enrollment_id), db_text(seq), db_int(now_ms));
 		db_batch_add(batch, Q_COMMAND_REMOVE, db_text(enrollment_id), db_text(seq));

@@ -370,6 +370,7 @@ static void add_write(struct store *store, struct db_batch *batch, const struct 
 		db_batch_add(batch, Q_DDM_MANIFEST_PUT, db_text(w->token), db_bytes(w->items), db_int(now_ms));
 	add_state(batch, w, now_ms);
 	if (w->cancel) {
+		db_batch_add(batch, Q_COMMAND_LOCK_UUID, db_text(w->cancel));
 		db_batch_add(batch, Q_LIB_COMMAND_CANCELED, db_text(w->cancel), db_int(now_ms));
 		db_batch_add(batch, Q_LIB_COMMAND_CANCEL, db_text(w->cancel));
 	}
@@ -381,12 +382,23 @@ static void add_write(struct store *store, struct db_batch *batch, const struct 
 	store_batch_push(store, batch, w->enrollment_id, w->push_ms);
 }
 
+static int compare_writes(const void *a, const void *b)
+{
+	return strcmp((*(const struct ddm_write *const *)a)->enrollment_id, (*(const struct ddm_write *const *)b)->enrollment_id);
+}
+
 bool store_ddm_apply(struct store *store, const struct ddm_write *writes, size_t n, int64_t now_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(n == 1 ? writes[0].enrollment_id : NULL);
+	g_autoptr(GPtrArray) sorted = g_ptr_array_new();
 
 	for (size_t i = 0; i < n; i++)
-		add_write(store, batch, &writes[i], now_ms);
+		g_ptr_array_add(sorted, (void *)(uintptr_t)&writes[i]);
+	g_ptr_array_sort(sorted, compare_writes);
+	if (n > 1)
+		db_batch_spans(batch);
+	for (size_t i = 0; i < n; i++)
+		add_write(store, batch, g_ptr_array_index(sorted, i), now_ms);
 	return n == 0 || store_run(store, batch, error);
 }
 

@@ -191,13 +191,23 @@ static void hold_groups(struct db_batch *batch, const struct query_change *chang
 			db_batch_add(batch, Q_QUERY_GROUP_HOLD, db_text(names[i]));
 }
 
+static int compare_changes(const void *a, const void *b)
+{
+	return strcmp((*(const struct query_change *const *)a)->enrollment_id, (*(const struct query_change *const *)b)->enrollment_id);
+}
+
 bool store_query_apply(struct store *store, const struct query_change *changes, size_t n, const char *work_id, const char *after, int64_t now_ms, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
+	g_autoptr(GPtrArray) sorted = g_ptr_array_new();
 
+	for (size_t i = 0; i < n; i++)
+		g_ptr_array_add(sorted, (void *)(uintptr_t)&changes[i]);
+	g_ptr_array_sort(sorted, compare_changes);
+	db_batch_spans(batch);
 	hold_groups(batch, changes, n);
 	for (size_t i = 0; i < n; i++) {
-		const struct query_change *c = &changes[i];
+		const struct query_change *c = g_ptr_array_index(sorted, i);
 
 		db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(c->enrollment_id));
 		if (c->member)
@@ -302,8 +312,8 @@ bool store_order_send(struct store *store, const struct order_row *order, const 
 		const struct order_step *s = &steps[i];
 		struct pom_id seq = pom_id_new(store->clock, store->random);
 
+		db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(s->enrollment_id));
 		if (s->uuid) {
-			db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(s->enrollment_id));
 			db_batch_add(batch, Q_ORDER_COMMAND, db_text(s->enrollment_id), db_text(seq.text), db_text(s->uuid), db_text(order->request_type), db_bytes(body), db_int(now_ms), db_text(note), db_int(order->expires_ms));
 			store_batch_push(store, batch, s->enrollment_id, now_ms);
 		}
@@ -361,6 +371,11 @@ bool store_order_take_back(struct store *store, const struct order_row *order, i
 	if (!store_run(store, page, error))
 		return false;
 	n = db_rows(page, 0);
+	db_batch_spans(batch);
+	for (size_t i = 0; i < n; i++) {
+		db_batch_add(batch, Q_ENROLLMENT_HOLD, db_text(db_get_text(page, 0, i, 0)));
+		db_batch_add(batch, Q_COMMAND_LOCK_ORDER, db_text(order->id), db_text(db_get_text(page, 0, i, 0)));
+	}
 	if (n) {
 		to = db_get_text(page, 0, n - 1, 0);
 		db_batch_add(batch, Q_ORDER_CANCEL_DONE, db_text(order->id), db_text(order->after), db_text(to), db_int(now_ms));

@@ -320,6 +320,7 @@ bool store_assign(struct store *store, const char *profile, const char *kind, co
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	db_batch_spans(batch);
 	db_batch_add(batch, Q_LIB_HOLD, db_text(profile));
 	hold_targets(batch, kind, targets);
 	for (size_t i = 0; targets[i]; i++) {
@@ -336,6 +337,7 @@ bool store_unassign(struct store *store, const char *profile, const char *kind, 
 	size_t n = 0;
 	unsigned holds = 0;
 
+	db_batch_spans(batch);
 	if (strcmp(kind, "group"))
 		holds = hold_targets(batch, kind, targets);
 	for (; targets[n]; n++)
@@ -446,6 +448,7 @@ bool store_member_change(struct store *store, const char *group, const char *con
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	db_batch_spans(batch);
 	db_batch_add(batch, Q_GROUP_HOLD_LIST, db_text(group));
 	/* None that is deleted at this moment. */
 	hold_all(batch, Q_COMMAND_HOLD, add);
@@ -512,6 +515,7 @@ static void add_write(struct store *store, struct db_batch *batch, const struct 
 	db_batch_add(batch, Q_COMMAND_HOLD, db_text(w->enrollment_id));
 	add_state(batch, w);
 	if (w->plan->cancel && w->facts->command_uuid) {
+		db_batch_add(batch, Q_COMMAND_LOCK_UUID, db_text(w->facts->command_uuid));
 		db_batch_add(batch, Q_LIB_COMMAND_CANCELED, db_text(w->facts->command_uuid), db_int(w->now_ms));
 		db_batch_add(batch, Q_LIB_COMMAND_CANCEL, db_text(w->facts->command_uuid));
 	}
@@ -527,12 +531,23 @@ static void add_write(struct store *store, struct db_batch *batch, const struct 
 		store_batch_event(store, batch, w->enrollment_id, w->event, w->profile, w->now_ms);
 }
 
+static int compare_writes(const void *a, const void *b)
+{
+	return strcmp((*(const struct library_write *const *)a)->enrollment_id, (*(const struct library_write *const *)b)->enrollment_id);
+}
+
 bool store_library_apply(struct store *store, const struct library_write *writes, size_t n, GError **error)
 {
 	g_autoptr(db_batch) batch = db_batch_new(n == 1 ? writes[0].enrollment_id : NULL);
+	g_autoptr(GPtrArray) sorted = g_ptr_array_new();
 
 	for (size_t i = 0; i < n; i++)
-		add_write(store, batch, &writes[i]);
+		g_ptr_array_add(sorted, (void *)(uintptr_t)&writes[i]);
+	g_ptr_array_sort(sorted, compare_writes);
+	if (n > 1)
+		db_batch_spans(batch);
+	for (size_t i = 0; i < n; i++)
+		add_write(store, batch, g_ptr_array_index(sorted, i));
 	return n == 0 || store_run(store, batch, error);
 }
 

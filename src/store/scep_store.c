@@ -322,6 +322,7 @@ bool store_certificate_revoke_superseded(struct store *store, int64_t now_ms, in
 {
 	g_autoptr(db_batch) batch = db_batch_new(NULL);
 
+	db_batch_spans(batch);
 	db_batch_add(batch, Q_CERTIFICATE_REVOKE_SUPERSEDED, db_int(now_ms), db_int(before_ms));
 	if (!store_run(store, batch, error))
 		return false;

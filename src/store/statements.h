@@ -126,7 +126,8 @@
 	  " AND c.expires_at > $2 AND c.ota_link_id IS NULL ORDER BY c.id DESC LIMIT 1") \
 	/* Challenges that nothing can come of any more, long after. */ \
 	X(CHALLENGE_PURGE, "ii", "", ANY, WRITE, \
-	  "DELETE FROM challenge WHERE id IN (SELECT c.id FROM challenge c WHERE c.expires_at < $1 AND NOT EXISTS (SELECT 1 FROM certificate n WHERE n.challenge_id = c.id) LIMIT $2)") \
+	  "WITH old AS (SELECT c.id FROM challenge c WHERE c.expires_at < $1 AND NOT EXISTS (SELECT 1 FROM certificate n WHERE n.challenge_id = c.id) LIMIT $2 /*skip_locked*/)" \
+	  " DELETE FROM challenge WHERE id IN (SELECT id FROM old)") \
 	X(CHALLENGE_REVOKE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET revoked_at = $2, version = version + 1 WHERE link_id = $1") \
 	X(CHALLENGE_CLOSE_OF_LINK, "ti", "", ANY, WRITE, "UPDATE challenge SET closed_at = $2, version = version + 1 WHERE link_id = $1 OR (ota_link_id = $1 AND closed_at = 0)") \
 	X(CHALLENGE_BY_SECRET, "bb", "tttiiiiiiitiibtttttit", ANY, READ, \
@@ -191,7 +192,8 @@
 	X(CERTIFICATE_SUPERSEDE, "tiit", "", ANY, WRITE, \
 	  "UPDATE certificate SET superseded_at = $3 WHERE enrollment_id = $1 AND epoch = $2 AND serial <> $4 AND state = 1 AND superseded_at = 0") \
 	X(CERTIFICATE_REVOKE_SUPERSEDED, "ii", "t", ANY, WRITE, \
-	  "UPDATE certificate SET state = 2, revoked_at = $1, revoked_reason = 'superseded' WHERE superseded_at > 0 AND superseded_at <= $2 AND state = 1 RETURNING serial") \
+	  "WITH old AS (SELECT serial FROM certificate WHERE superseded_at > 0 AND superseded_at <= $2 AND state = 1 /*skip_locked*/)" \
+	  " UPDATE certificate SET state = 2, revoked_at = $1, revoked_reason = 'superseded' WHERE serial IN (SELECT serial FROM old) RETURNING serial") \
 	X(EPOCH_CERTIFICATE, "tit", "", ONE, WRITE, \
 	  "UPDATE epoch SET certificate_serial = $3, renewal_at = 0, renew_at = CASE WHEN link_id IS NULL THEN 0 ELSE coalesce((SELECT " RENEW_AT " FROM certificate c WHERE c.serial = $3), 0) END" \
 	  " WHERE enrollment_id = $1 AND epoch = $2") \
@@ -262,7 +264,8 @@
 	  "UPDATE scep_request SET state = 'issued', serial = $2, version = version + 1 WHERE id = $1 AND (state = 'approved'" \
 	  " OR (state = 'issued' AND EXISTS (SELECT 1 FROM certificate c WHERE c.serial = scep_request.serial AND c.state = 0)))") \
 	X(REQUEST_PENDING_COUNT, "ti", "i", ANY, READ, "SELECT count(*) FROM scep_request WHERE state = 'pending' AND profile = $1 AND expires_at > $2") \
-	X(REQUEST_PURGE, "ii", "", ANY, WRITE, "DELETE FROM scep_request WHERE id IN (SELECT r.id FROM scep_request r WHERE r.expires_at < $1 LIMIT $2)") \
+	X(REQUEST_PURGE, "ii", "", ANY, WRITE, \
+	  "WITH old AS (SELECT r.id FROM scep_request r WHERE r.expires_at < $1 LIMIT $2 /*skip_locked*/) DELETE FROM scep_request WHERE id IN (SELECT id FROM old)") \
 	/* the audit log */ \
 	X(AUDIT_ADD, "titttt", "", ONE, WRITE, "INSERT INTO audit_pending (id, at, actor, action, object, detail) VALUES ($1, $2, $3, $4, $5, $6)") \
 	X(AUDIT_PENDING, "i", "titttt", ANY, READ, "SELECT id, at, actor, action, object, detail FROM audit_pending ORDER BY id LIMIT $1") \

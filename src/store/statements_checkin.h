@@ -54,5 +54,7 @@
 	X(RETURN_ANSWER, "tii", "", ONE, WRITE, \
 	  "INSERT INTO return_to_service (enrollment_id, own, enabled, wifi_profile, mdm_profile, bootstrap_token, updated_at, answered_at) VALUES ($1, 0, 0, NULL, 0, 0, 0, $2)" \
 	  " ON CONFLICT (enrollment_id) DO UPDATE SET answered_at = excluded.answered_at WHERE return_to_service.answered_at <= $3") \
+	/* What others just change waits for the next time, here and in what else removes old rows of many: who waits for nobody locks nobody out. */ \
 	X(EVENT_PURGE, "ii", "i", ANY, WRITE, \
-	  "DELETE FROM event WHERE (enrollment_id, id) IN (SELECT o.enrollment_id, o.id FROM event o WHERE o.at < $1 AND o.last_at < $1 ORDER BY o.at LIMIT $2) RETURNING cast(1 as bigint)")
+	  "WITH old AS (SELECT o.enrollment_id, o.id FROM event o WHERE o.at < $1 AND o.last_at < $1 ORDER BY o.at LIMIT $2 /*skip_locked*/)" \
+	  " DELETE FROM event WHERE (enrollment_id, id) IN (SELECT enrollment_id, id FROM old) RETURNING cast(1 as bigint)")

@@ -65,6 +65,10 @@
 	X(COMMAND_NOTED, "tit", "i", ANY, READ, "SELECT count(*) FROM command WHERE enrollment_id = $1 AND epoch = $2 AND note = $3") \
 	X(COMMAND_REMOVE, "tt", "", ANY, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND seq = $2") \
 	X(COMMAND_LOCK, "tt", "", ANY, WRITE, "UPDATE command SET expires_at = expires_at WHERE enrollment_id = $1 AND seq = $2") \
+	/* The same by UUID, and of what order $1 has queued for device $2. Before its end is written: the device's answer takes it first, too. */ \
+	X(COMMAND_LOCK_UUID, "t", "", ANY, WRITE, "UPDATE command SET expires_at = expires_at WHERE uuid = $1") \
+	X(COMMAND_LOCK_ORDER, "tt", "", ANY, WRITE, \
+	  "UPDATE command SET expires_at = expires_at WHERE enrollment_id = $2 AND uuid = (SELECT d.command_uuid FROM order_device d WHERE d.order_id = $1 AND d.enrollment_id = $2)") \
 	X(COMMAND_TAKE, "tt", "", ONE, WRITE, "DELETE FROM command WHERE enrollment_id = $1 AND seq = $2") \
 	/* $4, $5: the newest delivery that is known. */ \
 	X(COMMAND_DEFER, "ttiii", "", ANY, WRITE, \
@@ -95,7 +99,8 @@
 	  "INSERT INTO event (enrollment_id, id, at, kind, detail) SELECT c.enrollment_id, $4, $3, 'CommandExpired', $5 FROM command c WHERE c.enrollment_id = $1 AND c.seq = $2") \
 	X(COMMAND_EXPIRE_DONE, "tti", "", ANY, WRITE, COMMAND_DONE_FROM("Expired") " WHERE c.enrollment_id = $1 AND c.seq = $2 ON CONFLICT (enrollment_id, uuid) DO NOTHING") \
 	X(COMMAND_DONE_PURGE, "ii", "i", ANY, WRITE, \
-	  "DELETE FROM command_done WHERE (enrollment_id, uuid) IN (SELECT d.enrollment_id, d.uuid FROM command_done d WHERE d.finished_at < $1 ORDER BY d.finished_at LIMIT $2) RETURNING cast(1 as bigint)") \
+	  "WITH old AS (SELECT d.enrollment_id, d.uuid FROM command_done d WHERE d.finished_at < $1 ORDER BY d.finished_at LIMIT $2 /*skip_locked*/)" \
+	  " DELETE FROM command_done WHERE (enrollment_id, uuid) IN (SELECT enrollment_id, uuid FROM old) RETURNING cast(1 as bigint)") \
 	X(COMMAND_TARGET, "t", "tiiiiib", ANY, READ, \
 	  "SELECT e.id, e.kind, e.state, e.active_epoch, e.pending_epoch, p.push_dead_at, p.push_token FROM enrollment e" \
 	  " LEFT JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch WHERE e.id = $1") \

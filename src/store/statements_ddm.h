@@ -78,7 +78,8 @@
 	  " SET created_at = CASE WHEN ddm_manifest.created_at < excluded.created_at THEN excluded.created_at ELSE ddm_manifest.created_at END") \
 	/* Not one that is put again at this moment: then it is young. */ \
 	X(DDM_MANIFEST_PURGE, "ii", "", ANY, WRITE, \
-	  "DELETE FROM ddm_manifest WHERE created_at < $1 AND token IN (SELECT m.token FROM ddm_manifest m WHERE m.created_at < $1 AND NOT EXISTS (SELECT 1 FROM ddm_state s WHERE s.token = m.token) LIMIT $2)") \
+	  "WITH old AS (SELECT m.token FROM ddm_manifest m WHERE m.created_at < $1 AND NOT EXISTS (SELECT 1 FROM ddm_state s WHERE s.token = m.token) LIMIT $2 /*skip_locked*/)" \
+	  " DELETE FROM ddm_manifest WHERE created_at < $1 AND token IN (SELECT token FROM old)") \
 	X(DDM_STATE_ADD, "tittti", "", ONE, WRITE, \
 	  "INSERT INTO ddm_state (enrollment_id, epoch, token, told, delivered, changed_at, told_at, status_at, version) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 1)") \
 	X(DDM_STATE_SET, "titttiii", "", ONE, WRITE, \

@@ -53,7 +53,7 @@
 	  "UPDATE link SET user_email = (SELECT f.user_email FROM enrollment e JOIN epoch p ON p.enrollment_id = e.id AND p.epoch = e.active_epoch JOIN link f ON f.id = p.link_id" \
 	  " WHERE e.id = $2) WHERE id = $1") \
 	X(PAIRING_PURGE, "ii", "", ANY, WRITE, \
-	  "DELETE FROM watch_pairing WHERE id IN (SELECT p.id FROM watch_pairing p WHERE p.expires_at < $1 AND p.token_expires_at < $1 LIMIT $2)") \
+	  "WITH old AS (SELECT p.id FROM watch_pairing p WHERE p.expires_at < $1 AND p.token_expires_at < $1 LIMIT $2 /*skip_locked*/) DELETE FROM watch_pairing WHERE id IN (SELECT id FROM old)") \
 	/* Who the phone is: its enrollment, and whether it has said since it enrolled that it is supervised. */ \
 	X(PAIRING_PHONE, "t", "ttttit", ANY, READ, \
 	  "SELECT e.id, e.device_id, e.product_name, e.owner, e.state, (SELECT f.value FROM fact f WHERE f.enrollment_id = e.id AND f.name = 'IsSupervised'" \
