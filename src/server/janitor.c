@@ -152,8 +152,7 @@ static bool renew_own(struct server *server, int64_t now_ms, bool *ret_more, GEr
 
 static bool warn_of_ends(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
 {
-	service_warn_expiry(server->service);
-	return true;
+	return service_warn_expiry(server->service, error);
 }
 
 static bool revoke_superseded(struct server *server, int64_t now_ms, bool *ret_more, GError **error)
@@ -201,7 +200,7 @@ static const struct {
 	bool (*run)(struct server *server, int64_t now_ms, bool *ret_more, GError **error);
 	const char *failure;
 } jobs[] = {
-	{NODE_WARNINGS, HOUR_MS, warn_of_ends, ""},
+	{NODE_WARNINGS, HOUR_MS, warn_of_ends, "the ends of certificates could not be looked at"},
 	{NODE_CA, HOUR_MS, revoke_superseded, "superseded identities could not be revoked"},
 	{NODE_PURGE, HOUR_MS, purge_challenges, "old challenges could not be removed"},
 	{NODE_PURGE, HOUR_MS, purge_orders, "an old order could not be removed"},

@@ -122,8 +122,8 @@ json_t *service_certificate_revoke(struct service *service, const char *actor, c
 json_t *service_certificate_release(struct service *service, const char *actor, const char *serial, GError **error);
 /* Every certificate that this server holds, with its end: [{"name", "kind", "subject", "not_after", "days_left", "warn"}]. */
 json_t *service_held_list(struct service *service, GError **error);
-/* Says in log and metrics what ends in 60, 30, 10 or 1 days, each step once. Called by the janitor. */
-void service_warn_expiry(struct service *service);
+/* Says in log and metrics what ends in 60, 30, 10 or 1 days, each step once, on whatever node: what was said is noted after it. Called by the janitor. */
+bool service_warn_expiry(struct service *service, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* CRL and OCSP. ---- */
 /* The CRL of a generation ("default-1"), made anew when it is due or something was revoked. DER, transfer full. POM_ERR_NOT_FOUND. */

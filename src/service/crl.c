@@ -561,30 +561,80 @@ json_t *service_held_list(struct service *service, GError **error)
 	return json_page(items, NULL, 0);
 }
 
-void service_warn_expiry(struct service *service)
+/* What was warned of, so that it is said once, on whatever node and however often that starts: {"NAME until END": STEP}. */
+#define WARNED "expiry_warned"
+
+static json_t *load_warned(struct service *service, GError **error)
 {
-	g_autoptr(GError) error = NULL;
-	g_autoptr(json_t) held = service_held_list(service, &error);
-	int64_t now_ms = service_now_ms(service), before_s = service->warned_ms ? service->warned_ms / 1000 : 0;
+	g_autofree char *text = NULL;
+	json_t *warned;
+
+	if (!store_setting_get(service->store, WARNED, &text, error))
+		return NULL;
+	warned = text ? json_parse(text, strlen(text), NULL) : NULL;
+	if (!json_is_object(warned)) {
+		json_decref(warned);
+		warned = json_object();
+	}
+	return warned;
+}
+
+#define UNTIL " until "
+
+/* What has ended and is not held any more is forgotten. What is not held here may be another node's: its TLS certificate. */
+static json_t *forget_warned(json_t *warned, const json_t *held_keys, int64_t now_ms)
+{
+	g_autoptr(json_t) now = json_time(now_ms);
+	json_t *kept = json_object(), *step;
+	const char *key;
+
+	json_object_foreach(warned, key, step) {
+		const char *end = g_strrstr(key, UNTIL);
+
+		if (json_object_get(held_keys, key) || (end && strcmp(end + strlen(UNTIL), json_string_value(now)) > 0))
+			json_object_set(kept, key, step);
+	}
+	return kept;
+}
+
+/* Says what of HELD is nearer its end than WARNED has it, and adds it; KEYS gets those of all HELD. True: something was said. */
+static bool warn(const json_t *held, json_t *warned, json_t *keys)
+{
+	bool changed = false;
 	json_t *item;
 	size_t i;
 
-	if (!held) {
-		if (!store_error_is_away(error))
-			pom_log(POM_LOG_ERROR, "the ends of certificates could not be looked at", "why", error->message, NULL);
-		return;
-	}
-	json_array_foreach(json_object_get(held, "items"), i, item) {
-		int64_t left = json_integer_value(json_object_get(item, "days_left")), end_s = now_ms / 1000 + left * 86400;
-		const json_t *warn = json_object_get(item, "warn");
-		g_autofree char *days = NULL;
+	json_array_foreach(held, i, item) {
+		const char *name = json_string_value(json_object_get(item, "name")), *end = json_string_value(json_object_get(item, "not_after"));
+		json_t *step = json_object_get(item, "warn");
+		g_autofree char *key = g_strconcat(name, UNTIL, end, NULL), *days = g_strdup_printf("%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(item, "days_left")));
 
-		/* Each step once, and again after a start. */
-		if (json_is_null(warn) || (before_s && ca_expiry_step(end_s, before_s) == json_integer_value(warn)))
+		json_object_set_new(keys, key, json_true());
+		if (json_is_null(step) || json_equal(json_object_get(warned, key), step))
 			continue;
-		days = g_strdup_printf("%" G_GINT64_FORMAT, left);
-		pom_log(POM_LOG_WARNING, json_integer_value(warn) ? "a certificate ends soon" : "a certificate has expired", "certificate", json_string_value(json_object_get(item, "name")), "subject",
-		        json_string_value(json_object_get(item, "subject")), "not_after", json_string_value(json_object_get(item, "not_after")), "days_left", days, NULL);
+		pom_log(POM_LOG_WARNING, json_integer_value(step) ? "a certificate ends soon" : "a certificate has expired", "certificate", name, "subject", json_string_value(json_object_get(item, "subject")), "not_after", end,
+		        "days_left", days, NULL);
+		json_object_set(warned, key, step);
+		changed = true;
 	}
-	service->warned_ms = now_ms;
+	return changed;
+}
+
+bool service_warn_expiry(struct service *service, GError **error)
+{
+	g_autoptr(json_t) held = service_held_list(service, error), warned = held ? load_warned(service, error) : NULL, keys = json_object(), kept = NULL;
+	g_autoptr(GBytes) text = NULL;
+	g_autofree char *value = NULL;
+	gsize len;
+	const void *data;
+
+	if (!warned)
+		return false;
+	if (!warn(json_object_get(held, "items"), warned, keys))
+		return true;
+	kept = forget_warned(warned, keys, service_now_ms(service));
+	text = json_format(kept);
+	data = g_bytes_get_data(text, &len);
+	value = g_strndup(data, len);
+	return store_setting_put(service->store, WARNED, value, error);
 }

@@ -80,7 +80,6 @@ struct service {
 	pthread_mutex_t signer_lock; /* of the pointer alone */
 	struct profile_signer *profile_signer; /* who signs profiles instead of our own key: see service_profile_signer; NULL: nobody */
 	pthread_mutex_t crl_lock;   /* one makes CRLs or seals the audit log at a time */
-	int64_t warned_ms;          /* when service_warn_expiry last ran; the janitor's */
 	pthread_rwlock_t topics_lock;
 	char **topics;             /* of our push certificates */
 	int64_t topics_version;    /* of SHARED_PUSH_CERTIFICATE (store/shared_store.h), that they were read at */

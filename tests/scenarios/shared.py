@@ -165,6 +165,32 @@ def a_guesser_has_one_budget():
 
 
 @case
+def a_warning_comes_once():
+    with two() as (a, b):
+        a.cli("push-cert", "remove", TOPIC, "--force")
+        path = os.path.join(a.root, "short.pem")
+        pathlib.Path(path).write_bytes(push_cert(TOPIC, days=5))
+        a.cli("push-cert", "import", path)
+
+        def told(server):
+            return [line for line in server.logs().splitlines() if "a certificate ends soon" in line and f"push/{TOPIC}" in line]
+
+        def turn(server):
+            """SERVER alone, from its start on, looks at the ends of certificates."""
+            server.start()
+            wait_for("it has looked", lambda: server.metric('pomona_jobs_total{job="warnings"}'))
+            server.stop()
+        a.stop()
+        b.stop()
+        turn(a)
+        equal(len(told(a) + told(b)), 1, "warnings")
+        turn(b)
+        turn(a)
+        equal(len(told(a) + told(b)), 1, "warnings after the job has moved twice")
+        b.start()
+
+
+@case
 def one_link_at_both():
     with two() as (a, b):
         for _ in range(2):
