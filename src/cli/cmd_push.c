@@ -18,6 +18,16 @@ static void print_errors(json_t *items)
 	}
 }
 
+/* What of it is one node's alone, where there may be several. */
+static void print_node(const json_t *reply)
+{
+	json_int_t per_second = json_integer_value(json_object_get(reply, "per_second"));
+
+	printf("\nConnections, state and pauses are those of node %s; what is owed, waited for and dead is counted over all nodes.\n", json_string_value(json_object_get(reply, "node")));
+	if (per_second)
+		printf("Each node has a pace of its own: %" JSON_INTEGER_FORMAT " devices in a second at this one (push.per_second).\n", per_second);
+}
+
 int cmd_push_status(const struct cli *cli)
 {
 	static const struct cli_column columns[] = {
@@ -36,7 +46,7 @@ int cmd_push_status(const struct cli *cli)
 	cli_print_table(json_object_get(reply, "items"), columns, G_N_ELEMENTS(columns));
 	print_errors(json_object_get(reply, "items"));
 	if (json_is_string(json_object_get(reply, "node")))
-		printf("\nConnections, state and pauses are those of node %s; what is owed, waited for and dead is counted over all nodes.\n", json_string_value(json_object_get(reply, "node")));
+		print_node(reply);
 	return CLI_OK;
 }
 

@@ -87,7 +87,7 @@
 	X(SETTING_APNS_PROXY, "apns", "proxy", TEXT, "", "HTTP proxy on the way to APNs: http://proxy.example.org:3128, or none. Empty: what https_proxy in the environment says.") \
 	X(SETTING_APNS_PROXY_PASSWORD, "apns", "proxy_password_file", TEXT, "", "File with user:password for that proxy in its first line.") \
 	X(SETTING_APNS_CONNECTIONS, "apns", "connections", INT, "2", "Connections to APNs for each push certificate, at most 8. A second one is opened only when the first is full.") \
-	X(SETTING_PUSH_RATE, "push", "per_second", INT, "500", "How many devices are woken in a second, so that they do not all come back at once; 0: no limit.")
+	X(SETTING_PUSH_RATE, "push", "per_second", INT, "500", "How many devices each node wakes in a second, so that they do not all come back at once; 0: no limit.")
 
 enum setting {
 #define X(name, section, key, kind, value, text) name,

@@ -15,6 +15,7 @@ def a_wave_goes_out_once_by_both():
         # Both tell the same of the outbox, and each whose connections it tells of.
         equal([(push_status(n)["owed"], push_status(n)["waiting_for_devices"]) for n in (a, b)], [(0, 500)] * 2)
         equal([n.cli("push", "status")["node"] for n in (a, b)], ["first", "second"])
+        expect("Each node has a pace of its own: 50 devices in a second" in run("push", "status", "--data", b.data), "said to people")
 
 
 @case
