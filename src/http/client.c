@@ -114,6 +114,9 @@ static char *explain(CURLcode code, const struct http_client_call *call, const c
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return g_strdup_printf("%s: the host name is not known. Check the name and the resolver.", where);
 	case CURLE_COULDNT_CONNECT:
+		/* Of a unix socket libcurl speaks as if it were a port of localhost. */
+		if (call->unix_path)
+			return g_strdup_printf("%s: nobody answers there.", where);
 		return g_strdup_printf("%s: nobody answers there (%s). Check that the server runs and that the port is right.", where, detail);
 	case CURLE_OPERATION_TIMEDOUT:
 		return g_strdup_printf("%s: no answer in time (%s).", where, detail);
