@@ -181,6 +181,8 @@ static enum http_proxy_header_state parse_binary(const uint8_t *data, size_t len
 
 enum http_proxy_header_state http_proxy_header_parse(const uint8_t *data, size_t len, struct http_proxy_header *ret, const char **ret_why)
 {
+	if (!len)
+		return HTTP_PROXY_HEADER_MORE;
 	if (!memcmp(data, line_start, MIN(len, strlen(line_start))))
 		return len < strlen(line_start) ? HTTP_PROXY_HEADER_MORE : parse_line(data, len, ret, ret_why);
 	if (!memcmp(data, signature, MIN(len, SIGNATURE_LEN)))
