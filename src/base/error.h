@@ -230,6 +230,7 @@
 	X(POM_ERR_HTTP_EXPECTATION, "POM-E7007", 417, false, "Only Expect: 100-continue is understood.") \
 	X(POM_ERR_HTTP_VERSION, "POM-E7008", 505, false, "Only HTTP/1.0 and HTTP/1.1 are spoken here.") \
 	X(POM_ERR_HTTP_CODING, "POM-E7009", 501, false, "Only the chunked transfer coding is understood.") \
+	X(POM_ERR_HTTP_CONNECTIONS, "POM-E7011", 503, true, "Too many connections are open.") \
 	X(POM_ERR_HTTP_MISDIRECTED, "POM-E7010", 421, false, "This server does not answer for this host name.") \
 	X(POM_ERR_DOCTOR_TARGET, "POM-E8101", 400, false, "This is no address of a server that the doctor could look at.")
 

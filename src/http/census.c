@@ -26,32 +26,40 @@ static void set_count(struct http_census *census, const char *key, unsigned n)
 		g_hash_table_remove(census->by_address, key);
 }
 
-bool http_census_enter(struct http_census *census, const char *key, const struct http_limits *limits)
+static const char *find_limit(const struct http_census *census, const char *key, unsigned more, const struct http_limits *limits)
 {
-	bool fits;
+	if (census->n + more > limits->connections)
+		return "as many connections are open as may be";
+	return key && count(census, key) >= limits->connections_per_address ? "this address has as many connections as one may have" : NULL;
+}
+
+/* MORE: how many connections come to the total. */
+static const char *add(struct http_census *census, const char *key, unsigned more, const struct http_limits *limits)
+{
+	const char *limit;
 
 	pthread_mutex_lock(&census->lock);
-	fits = census->n < limits->connections && (!key || count(census, key) < limits->connections_per_address);
-	if (fits) {
-		census->n++;
+	limit = find_limit(census, key, more, limits);
+	if (!limit) {
+		census->n += more;
 		set_count(census, key, count(census, key) + 1);
 	}
 	pthread_mutex_unlock(&census->lock);
-	if (fits)
-		pom_metric_add(POM_METRIC_CONNECTIONS, NULL, 1);
-	return fits;
+	return limit;
 }
 
-bool http_census_name(struct http_census *census, const char *key, const struct http_limits *limits)
+const char *http_census_enter(struct http_census *census, const char *key, const struct http_limits *limits)
 {
-	bool fits;
+	const char *limit = add(census, key, 1, limits);
 
-	pthread_mutex_lock(&census->lock);
-	fits = count(census, key) < limits->connections_per_address;
-	if (fits)
-		set_count(census, key, count(census, key) + 1);
-	pthread_mutex_unlock(&census->lock);
-	return fits;
+	if (!limit)
+		pom_metric_add(POM_METRIC_CONNECTIONS, NULL, 1);
+	return limit;
+}
+
+const char *http_census_name(struct http_census *census, const char *key, const struct http_limits *limits)
+{
+	return add(census, key, 0, limits);
 }
 
 void http_census_leave(struct http_census *census, const char *key)

@@ -30,9 +30,9 @@ void http_greeting_free(struct http_greeting *greeting)
 	http_loop_check_end(loop);
 }
 
-static void refuse(struct http_greeting *greeting, const char *detail)
+static void refuse(struct http_greeting *greeting, enum pom_error reason, const char *detail)
 {
-	http_accepted_refuse(greeting->accepted, POM_ERR_PROXY_HEADER, detail);
+	http_accepted_refuse(greeting->accepted, reason, detail);
 	http_greeting_free(greeting);
 }
 
@@ -50,14 +50,16 @@ static void finish(struct http_greeting *greeting, const struct http_proxy_heade
 {
 	struct http_loop *loop = greeting->loop;
 	struct http_accepted *accepted = greeting->accepted;
+	const char *limit = NULL;
 
 	if (header->has_source) {
 		http_accepted_name(accepted, &header->source);
-		if (!http_census_name(&loop->server->census, accepted->census_key, &loop->server->config.limits)) {
-			g_clear_pointer(&accepted->census_key, g_free);
-			http_greeting_free(greeting);
-			return;
-		}
+		limit = http_census_name(&loop->server->census, accepted->census_key, &loop->server->config.limits);
+	}
+	if (limit) {
+		g_clear_pointer(&accepted->census_key, g_free);
+		refuse(greeting, POM_ERR_HTTP_CONNECTIONS, limit);
+		return;
 	}
 	event_del(greeting->event);
 	http_conn_new(loop, accepted);
@@ -82,12 +84,12 @@ static void look(struct http_greeting *greeting)
 	switch (n ? http_proxy_header_parse(greeting->bytes, greeting->n + (size_t)n, &header, &why) : HTTP_PROXY_HEADER_MORE) {
 	case HTTP_PROXY_HEADER_MORE:
 		if (!n)
-			refuse(greeting, "the connection ended within the header of the PROXY protocol");
+			refuse(greeting, POM_ERR_PROXY_HEADER, "the connection ended within the header of the PROXY protocol");
 		else if (!take(greeting, (size_t)n))
 			http_greeting_free(greeting);
 		return;
 	case HTTP_PROXY_HEADER_BAD:
-		refuse(greeting, why);
+		refuse(greeting, POM_ERR_PROXY_HEADER, why);
 		return;
 	case HTTP_PROXY_HEADER_DONE:
 		break;
@@ -105,7 +107,7 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx)
 
 static void on_late(evutil_socket_t fd, short what, void *ctx)
 {
-	refuse(ctx, "the header of the PROXY protocol did not come in time");
+	refuse(ctx, POM_ERR_PROXY_HEADER, "the header of the PROXY protocol did not come in time");
 }
 
 void http_greeting_new(struct http_loop *loop, struct http_accepted *accepted)

@@ -246,12 +246,14 @@ static void test_connection_limit(void)
 	g_assert_cmpint(test_status(two), ==, 200);
 	g_autoptr(test_peer) third = connect_for(test, "PROXY TCP6 2001:db8::3 ::1 1 2\r\n");
 	g_assert_cmpint(test_status(third), ==, 0);
+	await_refused(test, 1, POM_ERR_HTTP_CONNECTIONS);
 	await_connections(5);
 	g_autoptr(test_peer) neighbor = connect_for(test, "PROXY TCP6 2001:db8:0:1::1 ::1 1 2\r\n"), other = connect_for(test, "PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\n");
 	g_assert_cmpint(test_status(neighbor), ==, 200);
 	g_assert_cmpint(test_status(other), ==, 200);
 	g_autoptr(test_peer) full = connect_for(test, "PROXY TCP4 192.0.2.8 192.0.2.1 1 2\r\n");
 	g_assert_cmpint(test_status(full), ==, 0);
+	await_refused(test, 2, POM_ERR_HTTP_CONNECTIONS);
 	test_peer_free(g_steal_pointer(&one));
 	for (int i = 0; i < 1000 && status != 200; i++) {
 		g_autoptr(test_peer) next = connect_for(test, "PROXY TCP6 2001:db8::4 ::1 1 2\r\n");

@@ -91,7 +91,7 @@ typedef struct http_response *(*http_admit_fn)(void *ctx, const struct http_requ
 typedef void (*http_done_fn)(void *ctx, const struct http_request *request, int status, int64_t duration_us);
 
 struct http_limits {
-	unsigned connections, connections_per_address; /* in total and per peer address; beyond: closed at accept */
+	unsigned connections, connections_per_address; /* in total and per peer address; beyond: closed at accept, and refuse is told (POM_ERR_HTTP_CONNECTIONS) */
 	/* Deadlines; a sender of one byte a second is cut by head_ms/request_ms. A handshake that gets on, or waits for us, has six times handshake_ms at most. */
 	unsigned handshake_ms, head_ms, request_ms, idle_ms, write_ms;
 	size_t header_line_max, headers_max;           /* bytes of one line, of all lines */

@@ -243,12 +243,19 @@ static void deal(struct http_port *port, int fd, const struct sockaddr_storage *
 	struct http_server *server = port->loop->server;
 	struct http_accepted *accepted = g_new0(struct http_accepted, 1);
 	struct http_loop *loop;
+	const char *limit;
 
 	accepted->message.deliver = on_accepted;
 	accepted->port = port;
 	accepted->fd = fd;
 	identify_peer(accepted, address);
-	if (!is_welcome(accepted) || !http_census_enter(&server->census, accepted->census_key, &server->config.limits)) {
+	if (!is_welcome(accepted)) {
+		http_accepted_free(accepted);
+		return;
+	}
+	limit = http_census_enter(&server->census, accepted->census_key, &server->config.limits);
+	if (limit) {
+		http_accepted_refuse(accepted, POM_ERR_HTTP_CONNECTIONS, limit);
 		http_accepted_free(accepted);
 		return;
 	}

@@ -31,11 +31,11 @@ struct http_census {
 };
 void http_census_init(struct http_census *census);
 void http_census_clear(struct http_census *census);
-/* Counts a connection; false when a limit is reached. A NULL KEY (unix socket, listed proxy) counts in the total alone. */
-bool http_census_enter(struct http_census *census, const char *key, const struct http_limits *limits);
+/* Counts a connection; else which limit is reached, a constant. A NULL KEY (unix socket, listed proxy) counts in the total alone. */
+const char *http_census_enter(struct http_census *census, const char *key, const struct http_limits *limits);
 void http_census_leave(struct http_census *census, const char *key);
-/* A connection that was counted in the total alone belongs to KEY; false, and nothing has changed, when a limit is reached. */
-bool http_census_name(struct http_census *census, const char *key, const struct http_limits *limits);
+/* A connection that was counted in the total alone belongs to KEY; else, and nothing has changed, which limit is reached. */
+const char *http_census_name(struct http_census *census, const char *key, const struct http_limits *limits);
 
 /* A bound listener. Lives in one loop, which deals its connections out to all in turn. */
 struct http_port {

@@ -343,6 +343,13 @@ static void test_half_close(void)
 	test_server_free(test);
 }
 
+/* Told before the connection is closed. */
+static void assert_refused(struct test_server *test, unsigned n)
+{
+	g_assert_cmpuint(test_count(test, &test->state.n_refused), ==, n);
+	g_assert_cmpuint(test_count(test, &test->state.reason), ==, POM_ERR_HTTP_CONNECTIONS);
+}
+
 static void test_connection_limit(void)
 {
 	struct test_options options = test_options();
@@ -354,12 +361,14 @@ static void test_connection_limit(void)
 	test = test_server_new(&options);
 	g_autoptr(test_peer) one = test_connect(test, "plain"), two = test_connect(test, "plain"), three = test_connect(test, "plain");
 	g_assert_true(test_at_end(three));
+	assert_refused(test, 1);
 	test_send(two, "GET /who HTTP/1.1\r\n" H "\r\n");
 	g_assert_cmpint(test_status(two), ==, 200);
 	g_autoptr(test_peer) local = test_connect(test, "unix"), full = test_connect(test, "unix");
 	test_send(local, "GET /who HTTP/1.1\r\n" H "\r\n");
 	g_assert_cmpint(test_status(local), ==, 200);
 	g_assert_true(test_at_end(full));
+	assert_refused(test, 2);
 	test_peer_free(g_steal_pointer(&one));
 	for (int i = 0; i < 100 && status != 200; i++) {
 		g_autoptr(test_peer) next = test_connect(test, "plain");

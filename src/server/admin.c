@@ -37,7 +37,7 @@ struct http_response *admin_refuse(void *ctx, const struct http_request *head, e
 {
 	g_autoptr(GError) error = NULL;
 
-	if (server_proxy_refused(ctx, head, reason, detail))
+	if (server_connection_refused(ctx, head, reason, detail))
 		return NULL;
 	pom_fail(&error, reason, "%s", detail ? detail : pom_error_info(reason)->text);
 	return admin_problem(head, error);

@@ -74,7 +74,7 @@ struct http_response *device_refuse(void *ctx, const struct http_request *head, 
 	g_autoptr(GError) error = NULL;
 	struct subject subject = {0};
 
-	if (server_proxy_refused(ctx, head, reason, detail))
+	if (server_connection_refused(ctx, head, reason, detail))
 		return NULL;
 	pom_fail(&error, reason, "%s", detail ? detail : pom_error_info(reason)->text);
 	if (reason == POM_ERR_TOO_LARGE)

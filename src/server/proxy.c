@@ -135,20 +135,28 @@ static bool is_due(struct server *server, struct seldom *seldom, char ret_times[
 	return true;
 }
 
+/* What is said of a connection that is refused before a request. */
+static const struct refused { enum pom_error reason; const char *text, *advice; } refused_connections[SERVER_REFUSED_CONNECTIONS] = {
+	{POM_ERR_PROXY_UNLISTED, "a connection was refused: its address is not in proxy.addresses", "have devices come through the load balancer; if this is one of yours, add it to proxy.addresses"},
+	{POM_ERR_PROXY_HEADER, "a connection of a load balancer was refused", "have it send the PROXY protocol (HAProxy: send-proxy-v2, nginx: proxy_protocol on), or take this listener out of proxy.protocol"},
+	{POM_ERR_HTTP_CONNECTIONS, "a connection was refused", "if this is the address of a proxy or load balancer of yours, set proxy.addresses; if it passes TLS through, proxy.protocol too"},
+};
+
 /* Whoever connects can be refused as often as it likes. */
-bool server_proxy_refused(struct server *server, const struct http_request *head, enum pom_error reason, const char *detail)
+bool server_connection_refused(struct server *server, const struct http_request *head, enum pom_error reason, const char *detail)
 {
-	bool stranger = reason == POM_ERR_PROXY_UNLISTED && is_behind_balancer(server, head->listener);
+	const char *id = pom_error_info(reason)->id;
+	unsigned i = 0;
 	char times[16];
 
-	if (!stranger && reason != POM_ERR_PROXY_HEADER)
+	while (i < G_N_ELEMENTS(refused_connections) && refused_connections[i].reason != reason)
+		i++;
+	/* Where proxies send requests, it is the request that is refused. */
+	if (i == G_N_ELEMENTS(refused_connections) || (reason == POM_ERR_PROXY_UNLISTED && !is_behind_balancer(server, head->listener)))
 		return false;
-	pom_metric_add(POM_METRIC_REFUSED, pom_error_info(reason)->id, 1);
-	if (is_due(server, stranger ? &server->strangers : &server->no_header, times))
-		pom_log(POM_LOG_WARNING, stranger ? "a connection was refused: its address is not in proxy.addresses" : "a connection of a load balancer was refused", "reason", pom_error_info(reason)->id, "listener", head->listener,
-		        "peer", head->peer, "why", detail, "advice",
-		        stranger ? "have devices come through the load balancer; if this is one of yours, add it to proxy.addresses" : "have it send the PROXY protocol (HAProxy: send-proxy-v2, nginx: proxy_protocol on), or take this listener out of proxy.protocol",
-		        "times", times, NULL);
+	pom_metric_add(POM_METRIC_REFUSED, id, 1);
+	if (is_due(server, &server->refused[i], times))
+		pom_log(POM_LOG_WARNING, refused_connections[i].text, "reason", id, "listener", head->listener, "peer", head->peer, "why", detail, "advice", refused_connections[i].advice, "times", times, NULL);
 	return true;
 }
 

@@ -13,6 +13,8 @@
 struct server_doctor;
 struct server_node;
 
+enum { SERVER_REFUSED_CONNECTIONS = 3 }; /* reasons */
+
 /* Something that is said once in a while, with how often it has happened. */
 struct seldom {
 	_Atomic int64_t said_ms;
@@ -32,7 +34,7 @@ struct server {
 	struct http_networks *proxies; /* proxy.addresses; NULL: none */
 	char **certificate_headers;    /* proxy.certificate_header */
 	char **protocol;               /* proxy.protocol: names of listeners */
-	struct seldom ignored, no_header, strangers; /* what is said of proxies once a minute at most */
+	struct seldom ignored, refused[SERVER_REFUSED_CONNECTIONS]; /* what is said once a minute at most */
 
 	pthread_mutex_t tls_lock;
 	SSL_CTX *tls, *mtls;   /* the present contexts; mtls asks for a client certificate */
@@ -98,8 +100,9 @@ bool server_proxy_load(struct server *server, GError **error) G_GNUC_WARN_UNUSED
 void server_proxy_clear(struct server *server);
 /* Has LISTENER taken connections of load balancers alone, when proxy.protocol names it. */
 void server_proxy_apply(struct server *server, struct http_listener *listener);
-/* Whether REASON refuses a connection that none of these load balancers has passed on as it should: then it is counted, and said, with what to set, once a minute at most. Any thread. */
-bool server_proxy_refused(struct server *server, const struct http_request *head, enum pom_error reason, const char *detail);
+/* Whether REASON refuses a connection, before any request: none of these load balancers has passed it on as it should, or there are too many. Then it is counted, and said, with what to
+ * set, once a minute at most. Any thread. */
+bool server_connection_refused(struct server *server, const struct http_request *head, enum pom_error reason, const char *detail);
 /* What REQUEST proves of its sender: the certificate is that of the TLS connection, or what a listed proxy has passed on; from anybody else the header is ignored. *RET borrows from
  * REQUEST; device_proof_clear. POM_ERR_IDENTITY_HEADER, POM_ERR_IDENTITY_SIGNATURE (two headers). */
 bool server_proof(struct server *server, const struct http_request *request, struct device_proof *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;

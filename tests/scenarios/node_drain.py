@@ -106,7 +106,7 @@ class Crowd:
         def enough():
             self.check()
             return self.asked >= wanted
-        wait_for("requests of devices", enough, 60)
+        wait_for("requests of devices", enough, 120)
 
     def end(self):
         self.ending = True

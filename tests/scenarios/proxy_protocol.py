@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Load balancers that pass TLS through and say by the PROXY protocol whose each connection is: a real HAProxy, a real nginx, and whoever pretends to be one."""
 import functools
+import resource
 import struct
 
 from harness import *
 from lib.balancer import Balancer, Caller, example
 
 BALANCER = "127.0.0.9"
-UNLISTED, HEADER = "POM-E4106", "POM-E4110"
+UNLISTED, HEADER, CONNECTIONS = "POM-E4106", "POM-E4110", "POM-E7011"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
@@ -232,6 +233,28 @@ def nginx_stream():
             expect(lines(s, "SCEP", "peer=127.0.0.77") and not lines(s, f"peer={BALANCER}"), "the log names the device")
             # A listener that is not named takes everybody, and no header.
             equal(ask(ports(s)["http_port"], "127.0.0.1", "/readyz")[0], 200)
+
+
+@case
+def too_many_from_one_address():
+    """As when a load balancer is not listed: it is said, with what to set."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096) if hard > 0 else 4096, hard))
+    with Server(push_cert=False) as s:
+        open_ones = []
+        try:
+            for _ in range(1000):
+                open_ones.append(dial(s.http_port, "127.0.0.33"))
+            with dial(s.http_port, "127.0.0.33") as c:
+                expect(closed(c), "one more than a thousand")
+            equal(refusals(s, CONNECTIONS), 1.0)
+            said = lines(s, CONNECTIONS)
+            expect(len(said) == 1 and "peer=127.0.0.33" in said[0] and "proxy.addresses" in said[0], f"{said}")
+            equal(ask(s.http_port, "127.0.0.34", "/readyz")[0], 200, "another address")
+        finally:
+            for c in open_ones:
+                c.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @case
