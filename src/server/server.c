@@ -503,8 +503,9 @@ static void drain(struct server *server, const sigset_t *signals)
 	int number = 0;
 
 	pom_log(POM_LOG_NOTICE, "draining: not ready any more, the next signal ends it", "seconds", seconds, NULL);
-	atomic_store(&server->draining, true);
+	/* In this order: whoever has seen that the node is not ready finds each connection end with its reply. */
 	http_server_drain(server->http);
+	atomic_store(&server->draining, true);
 	while (number != SIGTERM && number != SIGINT && (left_us = end_us - g_get_monotonic_time()) > 0)
 		number = sigtimedwait(signals, NULL, &(struct timespec){left_us / G_USEC_PER_SEC, left_us % G_USEC_PER_SEC * 1000});
 }
