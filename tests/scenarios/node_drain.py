@@ -32,7 +32,7 @@ def a_stop_with_notice():
         equal([readyz(s), readyz(s, "/readyz?draining=404")], [(200, "ready\n")] * 2)
         kept = d.connection
         s.process.send_signal(signal.SIGTERM)
-        wait_for("not ready", lambda: readyz(s)[0] == 503)
+        wait_for("not ready", lambda: s.request("GET", "/readyz")[0] == 503)
         equal([readyz(s), readyz(s, "/readyz?draining=404"), readyz(s, "/readyz?draining=200")], [(503, DRAINING), (404, "draining\n"), (503, DRAINING)])
         expect(d.connection is kept, "a connection that rests is left open")
         equal((d.idle(), d.headers["connection"]), ((200, b""), "close"), "over the connection that was there")
@@ -54,7 +54,7 @@ def who_does_not_want_to_wait():
     with Server("--set", "server.drain_seconds=3600", push_cert=False) as s:
         for second in (signal.SIGTERM, signal.SIGINT):
             s.process.send_signal(signal.SIGTERM)
-            wait_for("not ready", lambda: readyz(s)[0] == 503)
+            wait_for("not ready", lambda: s.request("GET", "/readyz")[0] == 503)
             s.process.send_signal(signal.SIGHUP)
             equal(readyz(s)[0], 503)
             s.process.send_signal(second)
