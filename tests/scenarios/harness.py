@@ -110,13 +110,21 @@ def main():
 
 # ---------------------------------------------------------------- the server
 
+_reserved = []  # sockets that hold ports for this process
+
+
 def free_port():
-    """A port that nobody uses, below those that the system gives to outgoing connections: one of them could take it before the server does."""
+    """A port that nobody uses, below those that the system gives to outgoing connections: one of them could take it before the server does. Other processes of the tests do not get it as long as this one lives, for
+    which a name stands that the system forgets with it."""
     while True:
         port = 15000 + secrets.randbelow(17000)
+        name = socket.socket(socket.AF_UNIX)
         with socket.socket() as s, contextlib.suppress(OSError):
+            name.bind(f"\0pomona-test-port-{port}")
             s.bind(("127.0.0.1", port))
+            _reserved.append(name)
             return port
+        name.close()
 
 
 class Server:
