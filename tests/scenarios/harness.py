@@ -127,6 +127,18 @@ def free_port():
         name.close()
 
 
+def end_process(process, seconds=30):
+    """Asks PROCESS to end, and after SECONDS ends it. Whether it did what it was asked."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+        return True
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+
+
 class Server:
     """`pomona serve` over a data directory of its own."""
 

@@ -539,12 +539,7 @@ class Front:
         return self
 
     def __exit__(self, kind, e, tb):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end_process(self.process, 10)
         self.log.close()
         shutil.rmtree(self.root, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Making the data directories of several nodes: init --store, init --join, what each refuses, and that no password of the database is seen anywhere."""
+import atexit
 import glob
 import random
 import stat
@@ -17,6 +18,7 @@ def cluster():
     global _cluster
     if not _cluster:
         _cluster = Postgres()
+        atexit.register(_cluster.close)
         # Nothing here looks at what a crash of the database leaves.
         _cluster.configure(fsync="off")
         _cluster.sql("SELECT pg_reload_conf()", database="postgres")
@@ -405,18 +407,9 @@ class ServeOnce:
         return self
 
     def __exit__(self, *what):
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        finally:
-            self.process.kill()
-            self.process.wait()
+        expect(end_process(self.process), "the server does not end")
         expect(not any(r in self.log() for r in SANITIZER_REPORTS), self.log())
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    finally:
-        if _cluster:
-            _cluster.close()
+    main()

@@ -1,4 +1,6 @@
 """Databases as others have set them up: settings that would hurt are overruled, or told of; poolers that cannot be worked with are refused."""
+import atexit
+
 from lib.postgres import *
 
 # What administrators set for all who use a server. None of it may change what Pomona does.
@@ -61,6 +63,7 @@ def place():
     if not _cluster:
         # Nothing here looks at what a crash of the database leaves.
         _cluster = Postgres(max_wal_senders="4")
+        atexit.register(_cluster.close)
         change(fsync="off")
     name = "d" + secrets.token_hex(6)
     yield _cluster.create(name), name
@@ -161,8 +164,4 @@ def nothing_of_pomona():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    finally:
-        if _cluster:
-            _cluster.close()
+    main()

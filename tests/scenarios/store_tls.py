@@ -1,4 +1,6 @@
 """The way to PostgreSQL as users of libpq know it: TLS that is proved, passwords in files, client certificates, several hosts, services; what each refuses, and that no password is seen anywhere."""
+import atexit
+
 from lib.postgres import *
 
 URL = "https://mdm.example.org"
@@ -92,6 +94,7 @@ def cluster():
     global _cluster
     if not _cluster:
         _cluster = Secured()
+        atexit.register(_cluster.close)
         _cluster.made = os.path.join(_cluster.root, "made")
         code, _, err = pomona("init", "--data", _cluster.made, "--url", URL, "--org", "Test Org", "--store", _cluster.at(passfile=_cluster.passfile(name="first")))
         equal(code, 0, err)
@@ -169,12 +172,7 @@ class Serving:
     def close(self):
         try:
             if self.process:
-                self.process.terminate()
-                try:
-                    self.process.wait(30)
-                finally:
-                    self.process.kill()
-                    self.process.wait()
+                expect(end_process(self.process), "the server does not end")
             unseen(self.log(), "the log")
             expect(not any(r in self.log() for r in SANITIZER_REPORTS), self.log())
         finally:
@@ -349,8 +347,4 @@ def a_server_that_proves_itself_no_more():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    finally:
-        if _cluster:
-            _cluster.close()
+    main()

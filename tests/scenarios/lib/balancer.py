@@ -53,12 +53,7 @@ class Balancer:
         raise AssertionError(f"there is no {backend}/{server}")
 
     def close(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end_process(self.process, 10)
         self.log.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
